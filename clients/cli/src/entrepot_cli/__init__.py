@@ -1,0 +1,1 @@
+"""The `entrepot` command: for people, and to start everything on one machine."""

@@ -1,0 +1,1 @@
+"""Plain files, listed by a manifest: the smallest honest plugin."""

@@ -1,0 +1,1 @@
+"""The manifest format, pure: bytes in, values out."""

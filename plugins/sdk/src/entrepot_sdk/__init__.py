@@ -1,0 +1,1 @@
+"""What a plugin author imports: declare types and tasks, and serve them."""

@@ -1,0 +1,1 @@
+"""Entrepot's core: the one program that writes tasks, repositories and content."""

@@ -1,0 +1,1 @@
+"""Finding ready tasks, running their attempts, committing their results."""

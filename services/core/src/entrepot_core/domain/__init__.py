@@ -1,0 +1,1 @@
+"""The rules, pure: no database, no network, no protobuf."""

@@ -1,0 +1,1 @@
+"""Talking to upstreams: the only code that opens a connection outwards."""

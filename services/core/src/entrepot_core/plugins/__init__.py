@@ -1,0 +1,1 @@
+"""Talking to plugins, and knowing what each one declared."""

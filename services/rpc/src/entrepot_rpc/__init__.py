@@ -1,0 +1,1 @@
+"""What every process needs to speak gRPC: servers, channels, errors, health, logs."""

@@ -1,0 +1,1 @@
+"""Every plugin against the SDK's suite."""

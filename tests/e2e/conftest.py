@@ -1,0 +1,1 @@
+"""All processes as users start them, and real clients."""

@@ -1,0 +1,1 @@
+"""What an attacker tries, and why it does not work."""

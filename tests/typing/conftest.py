@@ -1,0 +1,1 @@
+"""Examples that must type-check, and examples that must not."""
