@@ -1,6 +1,7 @@
 """Turns the .proto files into Python stubs and a descriptor set with comments, without a network.
 
-The whole of `protos/python/entrepot` is made here and replaced at every run; nothing in it is written by hand.
+The whole of `protos/python/entrepot` is made here and replaced at every run; nothing in it is
+written by hand.
 """
 
 import argparse
@@ -48,7 +49,7 @@ def main() -> int:
 
 
 def collect_imports(target: Path) -> None:
-    """Copy Google's protos out of the installed package: buf and protoc read them from a folder."""
+    """Copy Google's protos out of the installed package: buf and protoc want a folder."""
     for package in ("api", "rpc"):
         folder = target / "google" / package
         shutil.rmtree(folder, ignore_errors=True)
@@ -67,9 +68,7 @@ def generate(imports: Path, target: Path) -> None:
 
     # Plain stubs for every file; service stubs only where there is a service.
     run_protoc(imports, everything, f"--python_out={target}", f"--mypy_out=quiet:{target}")
-    run_protoc(
-        imports, services, f"--grpc_python_out={target}", f"--mypy_grpc_out=quiet:{target}"
-    )
+    run_protoc(imports, services, f"--grpc_python_out={target}", f"--mypy_grpc_out=quiet:{target}")
 
     # Comments are not in the stubs, and the gateway, the CLI and Describe need them when they run.
     run_protoc(

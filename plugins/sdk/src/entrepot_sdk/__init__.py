@@ -1,1 +1,3 @@
 """What a plugin author imports: declare types and tasks, and serve them."""
+
+__all__: list[str] = []
