@@ -28,7 +28,7 @@ export UV_NO_PROGRESS := 1
 .NOTPARALLEL:
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # --- the environment ----------------------------------------------------------------------------
 
@@ -37,14 +37,18 @@ setup: $(SETUP) ## Make .venv with everything that is needed; again only after a
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "Python 3.11, 3.12 or 3.13 is needed: make setup PYTHON=python3.12"; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  command -v uv >/dev/null && uv venv --quiet --python "$$(command -v $(PYTHON))" .venv; } || \
+	  { echo "$(PYTHON) cannot make environments: install python3-venv, or uv"; exit 1; }
 
 $(BIN)/uv: requirements/uv.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 $(SETUP): requirements/dev.txt $(MEMBER_FILES) | $(BIN)/python $(UV)
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@# pip's own configuration may know a mirror that uv does not.
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt || \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(addprefix -e ./,$(MEMBERS))
 	@touch $@
 
@@ -105,7 +109,7 @@ lint: $(SETUP) $(GOOGLEAPIS) ## Check code, types, imports, protos and spelling
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code protos
 	$(BIN)/codespell
@@ -117,7 +121,7 @@ fmt: $(SETUP) $(GOOGLEAPIS) ## Format code and protos
 
 # --- the contract -------------------------------------------------------------------------------
 
-proto: $(SETUP) ## Generate stubs and descriptors from the .proto files
+proto: $(SETUP) $(GOOGLEAPIS) ## Generate stubs and descriptors from the .proto files
 	$(BIN)/python protos/generate.py
 
 $(GOOGLEAPIS): $(SETUP) protos/generate.py

@@ -1,7 +1,6 @@
 """Turns the .proto files into Python stubs and a descriptor set with comments, without a network.
 
-The whole of `protos/python/entrepot` is made here and replaced at every run; nothing in it is
-written by hand.
+The whole of `protos/python/entrepot` is made here; nothing in it is written by hand.
 """
 
 import argparse
@@ -43,8 +42,7 @@ def main() -> int:
                 print(f"stale: protos/python/{path}", file=sys.stderr)
             return 1 if stale else 0
 
-        replace(made / "entrepot", COMMITTED / "entrepot")
-        replace(imports, GOOGLEAPIS)
+        update(made, COMMITTED)
         return 0
 
 
@@ -124,10 +122,14 @@ def tracked_files(root: Path) -> set[Path]:
     }
 
 
-def replace(made: Path, target: Path) -> None:
-    """Put the folder `made` in the place of `target`."""
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(made, target)
+def update(made: Path, target: Path) -> None:
+    """Make `target` equal to `made`, touching only what differs: others may be importing it."""
+    for name in difference(made, target):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        if (made / name).is_file():
+            shutil.copyfile(made / name, target / name)
+        else:
+            (target / name).unlink()
 
 
 if __name__ == "__main__":

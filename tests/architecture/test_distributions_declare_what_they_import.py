@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from packaging.utils import canonicalize_name
+
 from workspace import Distribution, distributions
 
 # Two distributions share the folder `google`.

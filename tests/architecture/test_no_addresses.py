@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from workspace import ROOT, tracked_files
 
 MACHINE_PATH = re.compile(r"(?<![\w.$}~>/-])/(?:work|root|home/[\w-]+)/")

@@ -1,6 +1,7 @@
 """One version for all distributions, and pins that agree with it."""
 
 import pytest
+
 from workspace import Distribution, distributions
 
 OURS = {one.name for one in distributions()}
