@@ -1,0 +1,62 @@
+"""Core's settings: one frozen object per process, from the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+__all__ = ["Config"]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Every setting of core, with its default. Fields whose name ends in `_token` are secret."""
+
+    home: Path
+    grpc: str
+    database_url: str
+    blobs_url: str
+    content_url: str
+    api_token: str
+    content_token: str
+    dispatcher_slots: int
+    heartbeat_timeout_seconds: float
+    allow_loopback_upstreams: bool
+
+    @classmethod
+    def from_environment(cls, environment: dict[str, str] | None = None) -> Config:
+        """Reads ENTREPOT_HOME, _GRPC, _DATABASE_URL, _BLOBS_URL, _CONTENT, _CONTENT_URL, _TOKEN and the rest."""
+        env = dict(os.environ if environment is None else environment)
+        home = Path(env.get("ENTREPOT_HOME") or Path.home() / ".local/share/entrepot")
+        grpc = env.get("ENTREPOT_GRPC", "127.0.0.1:50051")
+        token = env.get("ENTREPOT_TOKEN", "")
+        token_file = home / "token"
+        if not token and token_file.is_file():
+            token = token_file.read_text().strip()
+        content = env.get("ENTREPOT_CONTENT", "127.0.0.1:8081")
+        loopback = grpc.startswith(("127.", "localhost:", "[::1]:", "unix:"))
+        return cls(
+            home=home,
+            grpc=grpc,
+            database_url=env.get("ENTREPOT_DATABASE_URL", ""),
+            blobs_url=env.get("ENTREPOT_BLOBS_URL") or str(home / "blobs"),
+            content_url=(env.get("ENTREPOT_CONTENT_URL") or f"http://{content}").rstrip("/"),
+            api_token=token,
+            content_token=env.get("ENTREPOT_CONTENT_TOKEN", ""),
+            dispatcher_slots=int(env.get("ENTREPOT_DISPATCHER_SLOTS", "16")),
+            heartbeat_timeout_seconds=float(env.get("ENTREPOT_HEARTBEAT_TIMEOUT", "60")),
+            # A stack that only serves this machine may also mirror from it; others must say so.
+            allow_loopback_upstreams=env.get("ENTREPOT_ALLOW_LOOPBACK_UPSTREAMS", "1" if loopback else "0")
+            == "1",
+        )
+
+    def __repr__(self) -> str:
+        """The settings without secrets, as they are printed at start."""
+        shown = (
+            f"{f.name}={'[set]' if getattr(self, f.name) else '[unset]'}"
+            if f.name.endswith("_token") or f.name == "database_url"
+            else f"{f.name}={getattr(self, f.name)}"
+            for f in fields(self)
+        )
+        return f"Config({', '.join(shown)})"

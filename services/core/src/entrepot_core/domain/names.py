@@ -1,0 +1,75 @@
+"""Resource names: how they are spelled, read from what people type, and made."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import uuid
+from urllib.parse import unquote, urlsplit
+
+from entrepot_core.domain.errors import FieldInvalidError
+
+__all__ = ["full_name", "new_id", "user_segment", "version_name"]
+
+_SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_API = "/api/v3/"
+
+
+def new_id() -> str:
+    """A UUIDv7 (RFC 9562 section 5.7): sorts by time of creation."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds << 80) | int.from_bytes(os.urandom(10), "big")
+    value = (value & ~(0xF << 76)) | (0x7 << 76)
+    value = (value & ~(0x3 << 62)) | (0x2 << 62)
+    return str(uuid.UUID(int=value))
+
+
+def user_segment(name: str, collection: str, plugin: str, field: str = "name") -> str:
+    """The last segment of the name of a new resource, given alone or in full.
+
+    Raises FieldInvalidError if it is not 1 to 128 letters, digits, ".", "_" and "-", or names another plugin.
+    """
+    segments = full_name(name, collection, plugin, field=field).split("/")
+    expected = 3
+    if len(segments) != expected or segments[:2] != [collection, plugin]:
+        raise FieldInvalidError.at(
+            field, f'"{name}" is not a name in {collection}/{plugin}: give the last segment alone.'
+        )
+    if not _SEGMENT.fullmatch(segments[2]):
+        raise FieldInvalidError.at(
+            field,
+            f'"{segments[2]}" is not a usable name: it must be 1 to 128 letters, digits, ".", "_" and "-", '
+            'and not start with "." or "-".',
+        )
+    return segments[2]
+
+
+def full_name(given: str, collection: str, plugin: str = "", *, field: str) -> str:
+    """The full name, "repositories/file/foo", of what somebody gave as name, href or last segment.
+
+    Accepts "foo" (within the plugin), "file/foo", "repositories/file/foo", "/api/v3/repositories/file/foo/" and the same
+    as an absolute URL; also "foo@3" and "foo@latest" for a version. Whether it exists is not looked at.
+    """
+    path = given.strip()
+    if "://" in path:
+        path = urlsplit(path).path
+    if path.startswith(_API):
+        path = unquote(path[len(_API) :])
+    path = path.strip("/")
+    if not path:
+        raise FieldInvalidError.at(field, "is required.")
+    path, at, version = path.partition("@")
+    segments = path.split("/")
+    if segments[0] != collection or len(segments) == 1:
+        if len(segments) == 1:
+            segments = [plugin, *segments] if plugin else segments
+        segments = [collection, *segments]
+    if at:
+        segments += ["versions", version]
+    return "/".join(segments)
+
+
+def version_name(repository: str, number: int) -> str:
+    """The name of a version: "repositories/file/foo/versions/3"."""
+    return f"{repository}/versions/{number}"

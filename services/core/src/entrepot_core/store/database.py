@@ -1,0 +1,185 @@
+"""Connections to PostgreSQL, transactions on them, and what their errors mean."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+import psycopg2.extensions
+import structlog
+from psycopg2 import errorcodes
+
+from entrepot_core.domain.errors import DatabaseUnavailableError, StorageFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["MINIMUM_VERSION", "Connection", "Cursor", "Database", "connect"]
+
+log = structlog.get_logger()
+
+Connection = psycopg2.extensions.connection
+Cursor = psycopg2.extensions.cursor
+
+MINIMUM_VERSION = 150000
+
+# A dead peer must be noticed in seconds on both sides, whatever the server is configured to (experiments-engine 7).
+_OPTIONS = (
+    "-c tcp_keepalives_idle=2 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3 "
+    "-c tcp_user_timeout=5000 -c client_connection_check_interval=5000 "
+    "-c idle_in_transaction_session_timeout=60000 -c timezone=UTC "
+    "-c default_transaction_isolation='read\\ committed' -c jit=off"
+)
+_LIBPQ = {
+    "connect_timeout": 5,
+    "keepalives_idle": 2,
+    "keepalives_interval": 1,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 5000,
+    "application_name": "entrepot",
+}
+_RETRIED = (errorcodes.DEADLOCK_DETECTED, errorcodes.SERIALIZATION_FAILURE)
+
+
+def connect(url: str, *, name: str = "entrepot") -> Connection:
+    """A connection of its own, outside the pool, in autocommit; for listening and for session locks."""
+    try:
+        connection = psycopg2.connect(url, options=_OPTIONS, **{**_LIBPQ, "application_name": name})
+    except psycopg2.OperationalError as error:
+        raise _unavailable(error) from error
+    connection.autocommit = True
+    return connection
+
+
+class Database:
+    """A pool of connections that grows to `size` and then makes callers wait, at most `timeout` seconds."""
+
+    def __init__(self, url: str, *, size: int = 20, timeout: float = 30, name: str = "entrepot") -> None:
+        self.url = url
+        self._name = name
+        self._timeout = timeout
+        self._idle: list[Connection] = []
+        self._free = threading.BoundedSemaphore(size)
+        self._lock = threading.Lock()
+        self._prepare: list[Callable[[Cursor], None]] = []
+
+    def on_connect(self, prepare: Callable[[Cursor], None]) -> None:
+        """Runs `prepare` on every new connection: temporary tables that live as long as it."""
+        self._prepare.append(prepare)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Cursor]:
+        """A cursor in one READ COMMITTED transaction: committed if the block ends, rolled back if it raises.
+
+        Raises DatabaseUnavailableError if the connection cannot be had or breaks; whether a COMMIT under way took
+        effect is then not known, and the caller must read before it repeats anything.
+        """
+        with self._borrowed() as connection, connection.cursor() as cursor:
+            try:
+                yield cursor
+            except BaseException:
+                if not connection.closed:
+                    connection.rollback()
+                raise
+            connection.commit()
+
+    def fetch(self, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:  # noqa: ANN401  what psycopg2 takes
+        """All rows of one statement, in a transaction of its own."""
+        with self.transaction() as cursor:
+            cursor.execute(query, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def close(self) -> None:
+        """Closes the idle connections; those in use close when they are given back."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[Connection]:
+        if not self._free.acquire(timeout=self._timeout):
+            message = f"No database connection became free within {self._timeout:g} s."
+            raise DatabaseUnavailableError(message, retry_after_seconds=5)
+        try:
+            connection = self._take()
+            try:
+                yield connection
+            except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+                if connection.closed or error.pgcode is None or error.pgcode.startswith(("08", "57P")):
+                    self._discard(connection)
+                    # The server is gone or going: the idle connections are as dead as this one.
+                    self.close()
+                    raise _unavailable(error) from error
+                if error.pgcode.startswith("53"):
+                    message = f"The database is out of resources: {error.diag.message_primary}"
+                    raise StorageFailedError(message, retry_after_seconds=30) from error
+                raise
+            finally:
+                self._give_back(connection)
+        finally:
+            self._free.release()
+
+    def _take(self) -> Connection:
+        with self._lock:
+            while self._idle:
+                connection = self._idle.pop()
+                if not connection.closed:
+                    return connection
+        try:
+            connection = psycopg2.connect(
+                self.url, options=_OPTIONS, **{**_LIBPQ, "application_name": self._name}
+            )
+        except psycopg2.OperationalError as error:
+            raise _unavailable(error) from error
+        with connection, connection.cursor() as cursor:
+            for prepare in self._prepare:
+                prepare(cursor)
+        return connection
+
+    def _give_back(self, connection: Connection) -> None:
+        if connection.closed:
+            return
+        if connection.info.transaction_status != psycopg2.extensions.TRANSACTION_STATUS_IDLE:
+            self._discard(connection)
+            return
+        with self._lock:
+            self._idle.append(connection)
+
+    @staticmethod
+    def _discard(connection: Connection) -> None:
+        try:
+            connection.close()
+        except psycopg2.Error as error:
+            log.debug("database.close_failed", error=str(error))
+
+
+def wait_until_ready(url: str, seconds: float) -> None:
+    """Returns when the database takes connections; DatabaseUnavailableError if it does not within the time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            connect(url).close()
+        except DatabaseUnavailableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
+
+
+def is_retriable(error: psycopg2.Error) -> bool:
+    """Whether the same transaction may be run again as it is: a deadlock or a serialization failure."""
+    return error.pgcode in _RETRIED
+
+
+def _unavailable(error: Exception) -> DatabaseUnavailableError:
+    # libpq's text may name host and user, which helps; it never has the password.
+    detail = str(error).strip().splitlines()
+    return DatabaseUnavailableError(
+        f"The database cannot be reached: {detail[0] if detail else 'the connection broke'}",
+        retry_after_seconds=2,
+    )

@@ -1,0 +1,67 @@
+"""Structured logs: one event name per line, ids as fields, secrets never."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+__all__ = ["configure", "redact"]
+
+_SECRET_KEY = re.compile(r"token|secret|password|authorization|credential|private_key", re.IGNORECASE)
+_SECRET_VALUE = re.compile(r"\b(Bearer|Attempt|Basic)\s+[A-Za-z0-9._~+/=-]+|\bent_[A-Za-z0-9_-]{16,}|(?<=://)[^/@\s]+@")
+
+
+def configure(process: str) -> None:
+    """Sets up logging for this process: to stderr, as text on a terminal and as JSON elsewhere.
+
+    `ENTREPOT_LOG_LEVEL` (default "info") and `ENTREPOT_LOG_FORMAT` ("text" or "json") change that.
+    """
+    level = logging.getLevelNamesMapping().get(
+        os.environ.get("ENTREPOT_LOG_LEVEL", "info").upper(), logging.INFO
+    )
+    text = os.environ.get("ENTREPOT_LOG_FORMAT", "text" if sys.stderr.isatty() else "json") == "text"
+    renderer = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"))
+        if text
+        else structlog.processors.JSONRenderer()
+    )
+    processors: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if not text:
+        processors.append(structlog.processors.dict_tracebacks)
+    structlog.configure(
+        processors=[*processors, redact, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(process=process)
+
+
+def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replaces what looks like a secret, by the name of its field or by its form."""
+    return {
+        key: "[redacted]" if _SECRET_KEY.search(key) else _redact_value(value)
+        for key, value in event.items()
+    }
+
+
+def _redact_value(value: Any) -> Any:  # noqa: ANN401  log fields are of any type
+    if isinstance(value, str):
+        return _SECRET_VALUE.sub("[redacted]", value)
+    if isinstance(value, dict):
+        return {key: _redact_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redact_value(item) for item in value]
+    return value

@@ -1,0 +1,147 @@
+"""A threaded gRPC server with health and reflection, in which every error becomes a status in one place."""
+
+from __future__ import annotations
+
+import uuid
+from concurrent import futures
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from entrepot_rpc.channel import MAX_MESSAGE_BYTES
+from entrepot_rpc.errors import Code, ServiceError
+from entrepot_rpc.status import to_grpc_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+__all__ = ["ErrorInterceptor", "Server"]
+
+log = structlog.get_logger()
+
+
+class Server:
+    """Serves gRPC on one address until stopped."""
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        threads: int = 32,
+        interceptors: Sequence[grpc.ServerInterceptor] = (),
+    ) -> None:
+        self._server = grpc.server(
+            futures.ThreadPoolExecutor(max_workers=threads, thread_name_prefix="rpc"),
+            interceptors=(ErrorInterceptor(), *interceptors),
+            options=(
+                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.so_reuseport", 0),
+                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+                ("grpc.http2.max_ping_strikes", 0),
+            ),
+        )
+        self._address = address
+        self._health = health.HealthServicer()
+        self._services: list[str] = []
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+
+    def add(self, name: str, register: Callable[[grpc.Server], None]) -> None:
+        """Adds a service: its full name, and what registers its servicer."""
+        register(self._server)
+        self._services.append(name)
+
+    def start(self, descriptor_pool: Any = None) -> str:  # noqa: ANN401  anything with the pool's look-ups
+        """Starts to serve and returns the address with the real port. OSError if it is taken.
+
+        `descriptor_pool` replaces the default one for reflection, for types that are known only at run time.
+        """
+        names = [*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        pool = {} if descriptor_pool is None else {"pool": descriptor_pool}
+        reflection.enable_server_reflection(names, self._server, **pool)
+        try:
+            port = self._server.add_insecure_port(self._address)
+        except RuntimeError as error:
+            message = f"Cannot listen on {self._address}: {error}"
+            raise OSError(message) from error
+        self._server.start()
+        for name in ("", *self._services):
+            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        host, _, asked = self._address.rpartition(":")
+        return f"{host}:{port}" if asked.isdigit() else self._address
+
+    def stop(self, grace_seconds: float = 5) -> None:
+        """Says NOT_SERVING, takes no new calls, and waits for those under way, at most the grace."""
+        self._health.enter_graceful_shutdown()
+        self._server.stop(grace_seconds).wait()
+
+    def wait(self) -> None:
+        """Blocks until the server has stopped."""
+        self._server.wait_for_termination()
+
+
+class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  grpc is untyped
+    """Turns any exception of a servicer into a status: a ServiceError into its own, anything else into INTERNAL."""
+
+    def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:  # noqa: ANN401
+        """Wraps the handler of the call."""
+        handler = continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = handler_call_details.method
+        if handler.response_streaming:
+            make = (
+                grpc.stream_stream_rpc_method_handler
+                if handler.request_streaming
+                else grpc.unary_stream_rpc_method_handler
+            )
+            behavior = handler.stream_stream or handler.unary_stream
+            wrapped: Any = _guard_stream(behavior, method)
+        else:
+            make = (
+                grpc.stream_unary_rpc_method_handler
+                if handler.request_streaming
+                else grpc.unary_unary_rpc_method_handler
+            )
+            behavior = handler.stream_unary or handler.unary_unary
+            wrapped = _guard(behavior, method)
+        return make(wrapped, handler.request_deserializer, handler.response_serializer)
+
+
+def _guard(behavior: Callable[[Any, Any], Any], method: str) -> Callable[[Any, Any], Any]:
+    def guarded(request: Any, context: Any) -> Any:  # noqa: ANN401
+        try:
+            return behavior(request, context)
+        except Exception as error:  # noqa: BLE001  the one place where every error ends
+            return _abort(error, context, method)
+
+    return guarded
+
+
+def _guard_stream(behavior: Callable[[Any, Any], Any], method: str) -> Callable[[Any, Any], Any]:
+    def guarded(request: Any, context: Any) -> Iterator[Any]:  # noqa: ANN401
+        try:
+            yield from behavior(request, context)
+        except Exception as error:  # noqa: BLE001  the one place where every error ends
+            _abort(error, context, method)
+
+    return guarded
+
+
+def _abort(error: Exception, context: Any, method: str) -> None:  # noqa: ANN401
+    if context.code() is not None:
+        # context.abort was called, or has been interrupted by the client's going away.
+        raise error
+    if not isinstance(error, ServiceError):
+        request_id = uuid.uuid4().hex
+        log.error("rpc.failed", method=method, request_id=request_id, exc_info=error)
+        error = ServiceError.of(
+            Code.INTERNAL,
+            "INTERNAL",
+            "Something went wrong inside Entrepot. The log has more under this request id.",
+            metadata={"request_id": request_id},
+        )
+    context.abort_with_status(to_grpc_status(error))

@@ -1,0 +1,115 @@
+"""Errors to google.rpc.Status and back: the only place that knows how details are packed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from entrepot_rpc.errors import CORE_DOMAIN, Code, Precondition, ServiceError, Violation
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+__all__ = ["from_rpc_error", "from_status", "to_grpc_status", "to_status"]
+
+_UNREACHABLE = {
+    grpc.StatusCode.UNAVAILABLE: "UNAVAILABLE",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
+    grpc.StatusCode.CANCELLED: "CANCELED",
+}
+
+
+def to_status(error: ServiceError) -> status_pb2.Status:
+    """The status of an error: ErrorInfo always; BadRequest, PreconditionFailure and RetryInfo where they apply."""
+    details: list[Message] = [
+        error_details_pb2.ErrorInfo(
+            reason=error.reason, domain=error.domain, metadata=error.metadata
+        )
+    ]
+    if error.violations:
+        details.append(
+            error_details_pb2.BadRequest(
+                field_violations=[
+                    error_details_pb2.BadRequest.FieldViolation(
+                        field=v.field, description=v.message, reason=v.reason
+                    )
+                    for v in error.violations
+                ]
+            )
+        )
+    if error.preconditions:
+        details.append(
+            error_details_pb2.PreconditionFailure(
+                violations=[
+                    error_details_pb2.PreconditionFailure.Violation(
+                        type=p.type, subject=p.subject, description=p.message
+                    )
+                    for p in error.preconditions
+                ]
+            )
+        )
+    if error.retry_after_seconds is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(int(error.retry_after_seconds * 1000))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    status = status_pb2.Status(code=int(error.code), message=error.message)
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status
+
+
+def to_grpc_status(error: ServiceError) -> grpc.Status:
+    """The same as an object that `context.abort_with_status` takes."""
+    return rpc_status.to_status(to_status(error))
+
+
+def from_status(status: status_pb2.Status) -> ServiceError:
+    """The error a status stands for; one without ErrorInfo gets the name of its code as reason."""
+    info = error_details_pb2.ErrorInfo()
+    bad_request = error_details_pb2.BadRequest()
+    failure = error_details_pb2.PreconditionFailure()
+    retry = error_details_pb2.RetryInfo()
+    retry_after = None
+    for detail in status.details:
+        for message in (info, bad_request, failure):
+            if detail.Is(message.DESCRIPTOR):
+                detail.Unpack(message)
+        if detail.Is(retry.DESCRIPTOR):
+            detail.Unpack(retry)
+            retry_after = retry.retry_delay.ToMilliseconds() / 1000
+    code = Code(status.code) if status.code in Code else Code.UNKNOWN
+    return ServiceError.of(
+        code,
+        info.reason or code.name,
+        status.message,
+        domain=info.domain or CORE_DOMAIN,
+        metadata=dict(info.metadata),
+        violations=tuple(
+            Violation(v.field, v.description, v.reason or "FIELD_INVALID")
+            for v in bad_request.field_violations
+        ),
+        preconditions=tuple(
+            Precondition(p.type, p.subject, p.description) for p in failure.violations
+        ),
+        retry_after_seconds=retry_after,
+    )
+
+
+def from_rpc_error(error: grpc.RpcError) -> ServiceError:
+    """The error of a failed call. A transport failure, which has no details, gets its code's name as reason."""
+    status = rpc_status.from_call(error)
+    if status is not None:
+        return from_status(status)
+    code = error.code()
+    number = code.value[0] if code is not None else Code.UNKNOWN
+    return ServiceError.of(
+        Code(number) if number in Code else Code.UNKNOWN,
+        _UNREACHABLE.get(code, code.name if code is not None else "UNKNOWN"),
+        error.details() or "The call failed.",
+    )
