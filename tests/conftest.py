@@ -1,6 +1,8 @@
-"""What every test gets: no network beyond this machine."""
+"""What every test gets: no network beyond this machine, and a database when it asks for one."""
 
 import ipaddress
+import os
+import secrets
 import socket
 from collections.abc import Iterator
 
@@ -20,6 +22,41 @@ def _this_machine_only() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", guarded)
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server in which databases may be created: ENTREPOT_TEST_DATABASE_URL, else one of our own.
+
+    Each process of a parallel run starts its own; ENTREPOT_POSTGRES_BIN says from which programs.
+    """
+    if given := os.environ.get("ENTREPOT_TEST_DATABASE_URL"):
+        yield given
+        return
+    from entrepot_cli.postgres import EmbeddedPostgres  # noqa: PLC0415, only where it is used
+
+    fast = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+    data_dir = tmp_path_factory.mktemp("postgres") / "data"
+    with EmbeddedPostgres(data_dir, settings=fast) as server:
+        yield server.dsn
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(postgres_server: str) -> Iterator[str]:
+    """A new, empty database for this process of the test run."""
+    import psycopg2  # noqa: PLC0415, only where it is used
+    from psycopg2.extensions import make_dsn, parse_dsn  # noqa: PLC0415, as above
+
+    name = f"entrepot_test_{secrets.token_hex(8)}"
+    connection = psycopg2.connect(postgres_server)
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+            yield make_dsn(**{**parse_dsn(postgres_server), "dbname": name})
+            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        connection.close()
 
 
 def is_loopback(host: str) -> bool:

@@ -1,1 +1,1 @@
-"""Real PostgreSQL."""
+"""Real PostgreSQL: see postgres_dsn."""
