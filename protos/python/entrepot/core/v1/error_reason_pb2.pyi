@@ -109,6 +109,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The task was canceled."""
     ERROR_REASON_PATH_NOT_FOUND: _ErrorReason.ValueType  # 43
     """The distribution serves nothing at this path. Metadata: path."""
+    ERROR_REASON_CORE_UNAVAILABLE: _ErrorReason.ValueType  # 44
+    """Core does not answer the gateway; it may be starting."""
+    ERROR_REASON_REQUEST_TOO_LARGE: _ErrorReason.ValueType  # 45
+    """The request is larger than the limit its message names."""
+    ERROR_REASON_MEDIA_TYPE_UNSUPPORTED: _ErrorReason.ValueType  # 46
+    """The body is of a media type that the address does not take."""
+    ERROR_REASON_METHOD_NOT_ALLOWED: _ErrorReason.ValueType  # 47
+    """The address does not know the HTTP method; the header field Allow names those it knows."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why core refused or failed: the `reason` of google.rpc.ErrorInfo with domain "entrepot", without the prefix. Each has a
@@ -202,4 +210,12 @@ ERROR_REASON_CANCELED: ErrorReason.ValueType  # 42
 """The task was canceled."""
 ERROR_REASON_PATH_NOT_FOUND: ErrorReason.ValueType  # 43
 """The distribution serves nothing at this path. Metadata: path."""
+ERROR_REASON_CORE_UNAVAILABLE: ErrorReason.ValueType  # 44
+"""Core does not answer the gateway; it may be starting."""
+ERROR_REASON_REQUEST_TOO_LARGE: ErrorReason.ValueType  # 45
+"""The request is larger than the limit its message names."""
+ERROR_REASON_MEDIA_TYPE_UNSUPPORTED: ErrorReason.ValueType  # 46
+"""The body is of a media type that the address does not take."""
+ERROR_REASON_METHOD_NOT_ALLOWED: ErrorReason.ValueType  # 47
+"""The address does not know the HTTP method; the header field Allow names those it knows."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
