@@ -26,7 +26,7 @@ class Config:
 
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Config:
-        """Reads ENTREPOT_HOME, _GRPC, _DATABASE_URL, _BLOBS_URL, _CONTENT, _CONTENT_URL, _TOKEN and the rest."""
+        """Reads the ENTREPOT_ variables that docs/reference/settings.md lists."""
         env = dict(os.environ if environment is None else environment)
         home = Path(env.get("ENTREPOT_HOME") or Path.home() / ".local/share/entrepot")
         grpc = env.get("ENTREPOT_GRPC", "127.0.0.1:50051")
@@ -47,7 +47,9 @@ class Config:
             dispatcher_slots=int(env.get("ENTREPOT_DISPATCHER_SLOTS", "16")),
             heartbeat_timeout_seconds=float(env.get("ENTREPOT_HEARTBEAT_TIMEOUT", "60")),
             # A stack that only serves this machine may also mirror from it; others must say so.
-            allow_loopback_upstreams=env.get("ENTREPOT_ALLOW_LOOPBACK_UPSTREAMS", "1" if loopback else "0")
+            allow_loopback_upstreams=env.get(
+                "ENTREPOT_ALLOW_LOOPBACK_UPSTREAMS", "1" if loopback else "0"
+            )
             == "1",
         )
 

@@ -20,7 +20,7 @@ _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
-    # Several replicas behind one name need balancing on our side: one HTTP/2 connection pins to one of them.
+    # Replicas behind one name need balancing on our side: one HTTP/2 connection pins to one.
     ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
     # Services of one machine must not go through a proxy meant for the outside.
     ("grpc.enable_http_proxy", 0),

@@ -1,4 +1,7 @@
-"""The one shape of every error, before it becomes a gRPC status or a problem document. Pure: knows no transport."""
+"""The one shape of every error, before it becomes a gRPC status or a problem document.
+
+Pure: knows no transport.
+"""
 
 from __future__ import annotations
 
@@ -55,9 +58,10 @@ class Precondition:
 
 
 class ServiceError(Exception):
-    """An error that may be shown to whoever asked. Anything else that escapes a servicer is INTERNAL and a log line.
+    """An error that may be shown to whoever asked.
 
-    Subclasses set `code` and `reason`; `metadata` values are strings, in the units its reason documents.
+    Anything else that escapes a servicer is INTERNAL and a log line. Subclasses set `code` and
+    `reason`; `metadata` values are strings, in the units that the reason documents.
     """
 
     code: Code = Code.INTERNAL
@@ -81,7 +85,7 @@ class ServiceError(Exception):
         self.retry_after_seconds = retry_after_seconds
 
     @classmethod
-    def of(  # noqa: PLR0913  the parts of an error, each optional
+    def of(
         cls,
         code: Code,
         reason: str,
@@ -93,7 +97,7 @@ class ServiceError(Exception):
         preconditions: tuple[Precondition, ...] = (),
         retry_after_seconds: float | None = None,
     ) -> ServiceError:
-        """An error of a code and reason known only at run time, such as one read from another service."""
+        """An error of a code and reason known only at run time, as when read from a status."""
         error = cls(
             message,
             metadata=metadata,

@@ -1,4 +1,6 @@
-"""Named instants at which a test, or an operator's drill, can make a process fail. A dict look-up when none is set.
+"""Named instants at which a test, or an operator's drill, can make a process fail.
+
+They cost a dict look-up when none is set.
 
 `ENTREPOT_FAILPOINTS` is a list separated by ";" of `name=action`, where an action is one of
 
@@ -6,11 +8,11 @@
 - `stop`: SIGSTOP to this process
 - `sleep(seconds)`
 - `raise`, `raise(reason)`: a ServiceError UNAVAILABLE with that reason
-- `drop_reply`: do the work, then fail as if the answer had been lost (only where `failpoint` is told it may)
+- `drop_reply`: the work is done, its answer is lost (only where `failpoint` is told it may)
 
-each optionally followed by `*n` (at most n times in this process), `@n` (not before the n-th time) and `%p` (with
-probability p). With `ENTREPOT_FAILPOINT_DIR` set, a count is kept in that folder instead, over all processes and their
-restarts, so that `kill*1` means once in the whole installation.
+each optionally followed by `*n` (at most n times in this process), `@n` (not before the n-th time)
+and `%p` (with probability p). With `ENTREPOT_FAILPOINT_DIR` set, the count is kept in that folder,
+over all processes and their restarts, so that `kill*1` means once in the whole installation.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from entrepot_rpc.errors import Code, ServiceError
 
 __all__ = ["NAMES", "configure", "failpoint"]
 
-# Every failpoint there is; `failpoint` refuses a name that is not here, so that a sweep cannot miss one.
+# Every failpoint there is; no other can be set, so that a sweep cannot miss one.
 NAMES = (
     "create.decoded",
     "create.validated",
@@ -82,7 +84,7 @@ _actions: dict[str, _Action] = {}
 
 
 def configure(text: str) -> None:
-    """Sets the failpoints of this process; raises ValueError for a name or an action there is not."""
+    """Sets the failpoints of this process; ValueError for a name or an action there is not."""
     actions = {}
     for part in filter(None, (part.strip() for part in text.split(";"))):
         name, _, spelled = part.partition("=")
@@ -104,7 +106,8 @@ def configure(text: str) -> None:
 def failpoint(name: str, *, reply: bool = False) -> None:
     """Does here what `ENTREPOT_FAILPOINTS` asks for; nothing if it does not.
 
-    `reply=True` marks the instant at which work is done and its answer not yet sent, where `drop_reply` applies.
+    `reply=True` marks an instant at which work is done and its answer is not yet sent; only there
+    does `drop_reply` apply.
     """
     action = _actions.get(name)
     if action is not None:

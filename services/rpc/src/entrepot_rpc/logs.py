@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 __all__ = ["configure", "redact"]
 
-_SECRET_KEY = re.compile(r"token|secret|password|authorization|credential|private_key", re.IGNORECASE)
-_SECRET_VALUE = re.compile(r"\b(Bearer|Attempt|Basic)\s+[A-Za-z0-9._~+/=-]+|\bent_[A-Za-z0-9_-]{16,}|(?<=://)[^/@\s]+@")
+_SECRET_KEY = re.compile(
+    r"token|secret|password|authorization|credential|private_key", re.IGNORECASE
+)
+_SECRET_VALUE = re.compile(
+    r"\b(Bearer|Attempt|Basic)\s+[A-Za-z0-9._~+/=-]+|\bent_[A-Za-z0-9_-]{16,}|(?<=://)[^/@\s]+@"
+)
 
 
 def configure(process: str) -> None:
@@ -27,9 +31,13 @@ def configure(process: str) -> None:
     level = logging.getLevelNamesMapping().get(
         os.environ.get("ENTREPOT_LOG_LEVEL", "info").upper(), logging.INFO
     )
-    text = os.environ.get("ENTREPOT_LOG_FORMAT", "text" if sys.stderr.isatty() else "json") == "text"
+    text = (
+        os.environ.get("ENTREPOT_LOG_FORMAT", "text" if sys.stderr.isatty() else "json") == "text"
+    )
     renderer = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"))
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+        )
         if text
         else structlog.processors.JSONRenderer()
     )
@@ -49,7 +57,9 @@ def configure(process: str) -> None:
     structlog.contextvars.bind_contextvars(process=process)
 
 
-def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def redact(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
     """Replaces what looks like a secret, by the name of its field or by its form."""
     return {
         key: "[redacted]" if _SECRET_KEY.search(key) else _redact_value(value)

@@ -1,4 +1,4 @@
-"""A threaded gRPC server with health and reflection, in which every error becomes a status in one place."""
+"""A threaded gRPC server with health and reflection, where every error becomes a status."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Server:
     ) -> None:
         self._server = grpc.server(
             futures.ThreadPoolExecutor(max_workers=threads, thread_name_prefix="rpc"),
-            interceptors=(ErrorInterceptor(), *interceptors),
+            interceptors=[ErrorInterceptor(), *interceptors],
             options=(
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -57,7 +57,7 @@ class Server:
     def start(self, descriptor_pool: Any = None) -> str:  # noqa: ANN401  anything with the pool's look-ups
         """Starts to serve and returns the address with the real port. OSError if it is taken.
 
-        `descriptor_pool` replaces the default one for reflection, for types that are known only at run time.
+        `descriptor_pool` replaces the default one for reflection: types known only at run time.
         """
         names = [*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME]
         pool = {} if descriptor_pool is None else {"pool": descriptor_pool}
@@ -74,7 +74,7 @@ class Server:
         return f"{host}:{port}" if asked.isdigit() else self._address
 
     def stop(self, grace_seconds: float = 5) -> None:
-        """Says NOT_SERVING, takes no new calls, and waits for those under way, at most the grace."""
+        """Says NOT_SERVING, takes no new calls, waits for those under way, the grace at most."""
         self._health.enter_graceful_shutdown()
         self._server.stop(grace_seconds).wait()
 
@@ -83,8 +83,8 @@ class Server:
         self._server.wait_for_termination()
 
 
-class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]  grpc is untyped
-    """Turns any exception of a servicer into a status: a ServiceError into its own, anything else into INTERNAL."""
+class ErrorInterceptor(grpc.ServerInterceptor):
+    """Turns exceptions into statuses: a ServiceError into its own, any other into INTERNAL."""
 
     def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:  # noqa: ANN401
         """Wraps the handler of the call."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -24,7 +24,7 @@ _UNREACHABLE = {
 
 
 def to_status(error: ServiceError) -> status_pb2.Status:
-    """The status of an error: ErrorInfo always; BadRequest, PreconditionFailure and RetryInfo where they apply."""
+    """The status of an error: ErrorInfo always, other details where they apply."""
     details: list[Message] = [
         error_details_pb2.ErrorInfo(
             reason=error.reason, domain=error.domain, metadata=error.metadata
@@ -83,7 +83,7 @@ def from_status(status: status_pb2.Status) -> ServiceError:
         if detail.Is(retry.DESCRIPTOR):
             detail.Unpack(retry)
             retry_after = retry.retry_delay.ToMilliseconds() / 1000
-    code = Code(status.code) if status.code in Code else Code.UNKNOWN
+    code = _code(status.code)
     return ServiceError.of(
         code,
         info.reason or code.name,
@@ -102,14 +102,21 @@ def from_status(status: status_pb2.Status) -> ServiceError:
 
 
 def from_rpc_error(error: grpc.RpcError) -> ServiceError:
-    """The error of a failed call. A transport failure, which has no details, gets its code's name as reason."""
-    status = rpc_status.from_call(error)
+    """The error of a failed call; one without details gets its code's name as reason."""
+    call: Any = error  # the errors that calls raise are calls themselves; the type does not say so
+    status = rpc_status.from_call(call)
     if status is not None:
         return from_status(status)
-    code = error.code()
-    number = code.value[0] if code is not None else Code.UNKNOWN
+    code: grpc.StatusCode = call.code() or grpc.StatusCode.UNKNOWN
     return ServiceError.of(
-        Code(number) if number in Code else Code.UNKNOWN,
-        _UNREACHABLE.get(code, code.name if code is not None else "UNKNOWN"),
-        error.details() or "The call failed.",
+        _code(code.value[0]),
+        _UNREACHABLE.get(code, code.name),
+        call.details() or "The call failed.",
     )
+
+
+def _code(number: int) -> Code:
+    try:
+        return Code(number)
+    except ValueError:
+        return Code.UNKNOWN

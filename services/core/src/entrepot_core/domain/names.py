@@ -28,7 +28,8 @@ def new_id() -> str:
 def user_segment(name: str, collection: str, plugin: str, field: str = "name") -> str:
     """The last segment of the name of a new resource, given alone or in full.
 
-    Raises FieldInvalidError if it is not 1 to 128 letters, digits, ".", "_" and "-", or names another plugin.
+    Raises FieldInvalidError if it is not 1 to 128 letters, digits, ".", "_" and "-", or if it
+    names another plugin.
     """
     segments = full_name(name, collection, plugin, field=field).split("/")
     expected = 3
@@ -39,8 +40,8 @@ def user_segment(name: str, collection: str, plugin: str, field: str = "name") -
     if not _SEGMENT.fullmatch(segments[2]):
         raise FieldInvalidError.at(
             field,
-            f'"{segments[2]}" is not a usable name: it must be 1 to 128 letters, digits, ".", "_" and "-", '
-            'and not start with "." or "-".',
+            f'"{segments[2]}" is not a usable name: it must be 1 to 128 letters, digits, ".", "_" '
+            'and "-", and not start with "." or "-".',
         )
     return segments[2]
 
@@ -48,8 +49,9 @@ def user_segment(name: str, collection: str, plugin: str, field: str = "name") -
 def full_name(given: str, collection: str, plugin: str = "", *, field: str) -> str:
     """The full name, "repositories/file/foo", of what somebody gave as name, href or last segment.
 
-    Accepts "foo" (within the plugin), "file/foo", "repositories/file/foo", "/api/v3/repositories/file/foo/" and the same
-    as an absolute URL; also "foo@3" and "foo@latest" for a version. Whether it exists is not looked at.
+    Accepts "foo" (within the plugin), "file/foo", "repositories/file/foo",
+    "/api/v3/repositories/file/foo/" and the same as an absolute URL; also "foo@3" and "foo@latest"
+    for a version. Whether it exists is not looked at.
     """
     path = given.strip()
     if "://" in path:

@@ -26,14 +26,14 @@ Cursor = psycopg2.extensions.cursor
 
 MINIMUM_VERSION = 150000
 
-# A dead peer must be noticed in seconds on both sides, whatever the server is configured to (experiments-engine 7).
+# A dead peer must be noticed in seconds on both sides, whatever the server is configured to.
 _OPTIONS = (
     "-c tcp_keepalives_idle=2 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3 "
     "-c tcp_user_timeout=5000 -c client_connection_check_interval=5000 "
     "-c idle_in_transaction_session_timeout=60000 -c timezone=UTC "
     "-c default_transaction_isolation='read\\ committed' -c jit=off"
 )
-_LIBPQ = {
+_LIBPQ: dict[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 2,
     "keepalives_interval": 1,
@@ -45,19 +45,18 @@ _RETRIED = (errorcodes.DEADLOCK_DETECTED, errorcodes.SERIALIZATION_FAILURE)
 
 
 def connect(url: str, *, name: str = "entrepot") -> Connection:
-    """A connection of its own, outside the pool, in autocommit; for listening and for session locks."""
-    try:
-        connection = psycopg2.connect(url, options=_OPTIONS, **{**_LIBPQ, "application_name": name})
-    except psycopg2.OperationalError as error:
-        raise _unavailable(error) from error
+    """A connection outside the pool, in autocommit; for listening and for session locks."""
+    connection = _open(url, name)
     connection.autocommit = True
     return connection
 
 
 class Database:
-    """A pool of connections that grows to `size` and then makes callers wait, at most `timeout` seconds."""
+    """A pool of at most `size` connections; who finds none waits, at most `timeout` seconds."""
 
-    def __init__(self, url: str, *, size: int = 20, timeout: float = 30, name: str = "entrepot") -> None:
+    def __init__(
+        self, url: str, *, size: int = 20, timeout: float = 30, name: str = "entrepot"
+    ) -> None:
         self.url = url
         self._name = name
         self._timeout = timeout
@@ -72,10 +71,10 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Cursor]:
-        """A cursor in one READ COMMITTED transaction: committed if the block ends, rolled back if it raises.
+        """A cursor in one READ COMMITTED transaction, rolled back if the block raises.
 
-        Raises DatabaseUnavailableError if the connection cannot be had or breaks; whether a COMMIT under way took
-        effect is then not known, and the caller must read before it repeats anything.
+        Raises DatabaseUnavailableError if the connection cannot be had or breaks; whether a COMMIT
+        under way took effect is then not known, and the caller must read before it repeats.
         """
         with self._borrowed() as connection, connection.cursor() as cursor:
             try:
@@ -109,7 +108,11 @@ class Database:
             try:
                 yield connection
             except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-                if connection.closed or error.pgcode is None or error.pgcode.startswith(("08", "57P")):
+                if (
+                    connection.closed
+                    or error.pgcode is None
+                    or error.pgcode.startswith(("08", "57P"))
+                ):
                     self._discard(connection)
                     # The server is gone or going: the idle connections are as dead as this one.
                     self.close()
@@ -129,12 +132,7 @@ class Database:
                 connection = self._idle.pop()
                 if not connection.closed:
                     return connection
-        try:
-            connection = psycopg2.connect(
-                self.url, options=_OPTIONS, **{**_LIBPQ, "application_name": self._name}
-            )
-        except psycopg2.OperationalError as error:
-            raise _unavailable(error) from error
+        connection = _open(self.url, self._name)
         with connection, connection.cursor() as cursor:
             for prepare in self._prepare:
                 prepare(cursor)
@@ -158,7 +156,7 @@ class Database:
 
 
 def wait_until_ready(url: str, seconds: float) -> None:
-    """Returns when the database takes connections; DatabaseUnavailableError if it does not within the time."""
+    """Returns when the database takes connections; DatabaseUnavailableError after the time."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -172,8 +170,18 @@ def wait_until_ready(url: str, seconds: float) -> None:
 
 
 def is_retriable(error: psycopg2.Error) -> bool:
-    """Whether the same transaction may be run again as it is: a deadlock or a serialization failure."""
+    """Whether the same transaction may be run again: a deadlock or a serialization failure."""
     return error.pgcode in _RETRIED
+
+
+def _open(url: str, name: str) -> Connection:
+    try:
+        connection: Connection = psycopg2.connect(
+            url, options=_OPTIONS, **{**_LIBPQ, "application_name": name}
+        )
+    except psycopg2.OperationalError as error:
+        raise _unavailable(error) from error
+    return connection
 
 
 def _unavailable(error: Exception) -> DatabaseUnavailableError:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import hashlib
 import re
 from importlib import resources
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from entrepot_core.store.database import MINIMUM_VERSION, Connection, connect
+from entrepot_core.store.database import MINIMUM_VERSION, connect
+
+if TYPE_CHECKING:
+    from entrepot_core.store.database import Connection
 
 __all__ = ["Migration", "migrate", "migrations", "pending"]
 
 log = structlog.get_logger()
 
-_LOCK = (0, 0)  # two-integer advisory locks are ours for single runners; one-integer ones belong to resources
+_LOCK = (
+    0,
+    0,
+)  # two-integer advisory locks are ours for single runners; one-integer ones belong to resources
 _FILE = re.compile(r"(\d{4})_[a-z_]+\.sql")
 
 
@@ -39,20 +45,24 @@ def migrations() -> list[Migration]:
 
 
 def migrate(url: str) -> list[str]:
-    """Applies what is missing, each in a transaction of its own, and returns the names of what it applied.
+    """Applies what is missing, each in its own transaction, and returns the names of that.
 
-    Raises RuntimeError if the server is older than PostgreSQL 15 or an applied migration differs from this release's.
+    Raises RuntimeError if the server is older than PostgreSQL 15, or if a migration was applied
+    with another text than this release has.
     """
     connection = connect(url, name="entrepot migrate")
     try:
         if connection.server_version < MINIMUM_VERSION:
-            message = f"PostgreSQL 15 or newer is needed; this is {connection.server_version // 10000}."
+            message = (
+                f"PostgreSQL 15 or newer is needed; this is {connection.server_version // 10000}."
+            )
             raise RuntimeError(message)
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s, %s)", _LOCK)
             cursor.execute(
                 "CREATE TABLE IF NOT EXISTS migration ("
-                " name text PRIMARY KEY, digest text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+                " name text PRIMARY KEY, digest text NOT NULL,"
+                " applied_at timestamptz NOT NULL DEFAULT now())"
             )
         missing = _missing(connection)
         for migration in missing:
@@ -82,7 +92,10 @@ def _missing(connection: Connection) -> list[Migration]:
         applied: dict[str, str] = dict(cursor.fetchall())
     for migration in migrations():
         if applied.get(migration.name, migration.digest) != migration.digest:
-            message = f"Migration {migration.name} was applied with another text; restore the release that did it."
+            message = (
+                f"Migration {migration.name} was applied with another text; "
+                "go back to the release that applied it."
+            )
             raise RuntimeError(message)
     return [migration for migration in migrations() if migration.name not in applied]
 
@@ -93,7 +106,8 @@ def _apply(connection: Connection, migration: Migration) -> None:
         try:
             cursor.execute(migration.sql)
             cursor.execute(
-                "INSERT INTO migration (name, digest) VALUES (%s, %s)", (migration.name, migration.digest)
+                "INSERT INTO migration (name, digest) VALUES (%s, %s)",
+                (migration.name, migration.digest),
             )
         except BaseException:
             cursor.execute("ROLLBACK")

@@ -1,0 +1,88 @@
+"""Failpoints fire where, when and as often as they are told."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from entrepot_rpc import failpoints
+from entrepot_rpc.errors import ServiceError
+from entrepot_rpc.failpoints import configure, failpoint
+
+
+@pytest.fixture(autouse=True)
+def _none_left() -> Iterator[None]:
+    yield
+    configure("")
+
+
+def fires(name: str, *, reply: bool = False) -> bool:
+    """Whether a failpoint that raises does so now."""
+    try:
+        failpoint(name, reply=reply)
+    except ServiceError:
+        return True
+    return False
+
+
+def test_nothing_fires_when_none_is_set() -> None:
+    """Without a setting every failpoint does nothing."""
+    assert not any(fires(name) for name in failpoints.NAMES)
+
+
+@pytest.mark.parametrize("text", ["no.such=kill", "commit.committed=explode", "commit.committed"])
+def test_a_name_or_action_there_is_not_is_refused(text: str) -> None:
+    """A setting that would silently do nothing is an error."""
+    with pytest.raises(ValueError, match=text):
+        configure(text)
+
+
+def test_a_count_limits_how_often() -> None:
+    """`raise*2` fires twice."""
+    configure("commit.committed=raise*2")
+
+    assert [True, True, False] == [fires("commit.committed") for _ in range(3)]
+
+
+def test_a_start_says_from_when_on() -> None:
+    """`raise@3` fires from the third time on."""
+    configure("commit.committed=raise@3")
+
+    assert [False, False, True, True] == [fires("commit.committed") for _ in range(4)]
+
+
+def test_a_lost_reply_needs_a_reply() -> None:
+    """`drop_reply` fires only where the work is done and the answer is not yet sent."""
+    configure("stage.committed=drop_reply")
+
+    assert (False, True) == (fires("stage.committed"), fires("stage.committed", reply=True))
+
+
+def test_a_reason_is_raised_as_asked() -> None:
+    """`raise(REASON)` raises an error with that reason."""
+    configure("commit.committed=raise(STORAGE_FULL)")
+
+    with pytest.raises(ServiceError) as raised:
+        failpoint("commit.committed")
+    assert raised.value.reason == "STORAGE_FULL"
+
+
+def test_a_folder_counts_over_processes(tmp_path: Path) -> None:
+    """With a folder, `kill*1` kills the first process that comes by, and no other."""
+    environment = {
+        **os.environ,
+        "ENTREPOT_FAILPOINTS": "commit.committed=kill*1",
+        "ENTREPOT_FAILPOINT_DIR": str(tmp_path),
+    }
+    program = "from entrepot_rpc.failpoints import failpoint; failpoint('commit.committed')"
+
+    ends = [
+        subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode
+        for _ in range(2)
+    ]
+
+    assert ends == [-signal.SIGKILL, 0]

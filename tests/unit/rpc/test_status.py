@@ -1,0 +1,128 @@
+"""Errors become statuses and come back whole."""
+
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+from entrepot.core.v1 import task_service_pb2, task_service_pb2_grpc
+from entrepot_rpc.channel import connect
+from entrepot_rpc.errors import Code, Precondition, ServiceError, Violation
+from entrepot_rpc.server import Server
+from entrepot_rpc.status import from_rpc_error, from_status, to_status
+
+
+def an_error() -> ServiceError:
+    """An error with every part it can have."""
+    return ServiceError.of(
+        Code.FAILED_PRECONDITION,
+        "RESOURCE_IN_USE",
+        "The repository is served.",
+        metadata={"resource": "repositories/file/foo"},
+        violations=(Violation("name", "is served", "RESOURCE_IN_USE"),),
+        preconditions=(Precondition("DISTRIBUTION", "distributions/file/dev", "serves it"),),
+        retry_after_seconds=1.5,
+    )
+
+
+def parts(error: ServiceError) -> tuple[object, ...]:
+    """Everything of an error that a client can see."""
+    return (
+        error.code,
+        error.reason,
+        error.domain,
+        error.message,
+        error.metadata,
+        error.violations,
+        error.preconditions,
+        error.retry_after_seconds,
+    )
+
+
+def test_a_status_carries_every_part_of_an_error() -> None:
+    """An error packed into a status and unpacked is the same error."""
+    assert parts(an_error()) == parts(from_status(to_status(an_error())))
+
+
+class Failing(task_service_pb2_grpc.TaskServiceServicer):
+    """Raises what the test wants."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def GetTask(
+        self, request: task_service_pb2.GetTaskRequest, context: grpc.ServicerContext
+    ) -> task_service_pb2.GetTaskResponse:
+        """Fails."""
+        raise self.error
+
+    def WatchTask(
+        self, request: task_service_pb2.WatchTaskRequest, context: grpc.ServicerContext
+    ) -> Iterator[task_service_pb2.WatchTaskResponse]:
+        """Answers once, then fails."""
+        yield task_service_pb2.WatchTaskResponse(sequence=1)
+        raise self.error
+
+
+def watch(stub: task_service_pb2_grpc.TaskServiceStub) -> list[object]:
+    """Everything the stream gives."""
+    return list(stub.WatchTask(task_service_pb2.WatchTaskRequest(), timeout=10))
+
+
+def call(error: Exception, *, stream: bool) -> ServiceError:
+    """What a client sees when a servicer raises this error."""
+    server = Server("127.0.0.1:0")
+    servicer = Failing(error)  # type: ignore[abstract]
+    server.add(
+        "entrepot.core.v1.TaskService",
+        lambda s: task_service_pb2_grpc.add_TaskServiceServicer_to_server(servicer, s),
+    )
+    address = server.start()
+    try:
+        with connect(address) as channel:
+            stub = task_service_pb2_grpc.TaskServiceStub(channel)
+            with pytest.raises(grpc.RpcError) as raised:
+                watch(stub) if stream else stub.GetTask(task_service_pb2.GetTaskRequest())
+        return from_rpc_error(raised.value)
+    finally:
+        server.stop(0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_error_a_servicer_raises_reaches_the_client_whole(stream: bool) -> None:
+    """What a servicer raises is what its client reads, in unary calls and in streams."""
+    assert parts(an_error()) == parts(call(an_error(), stream=stream))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_unforeseen_error_says_nothing_but_a_request_id(stream: bool) -> None:
+    """An exception that nobody foresaw is INTERNAL, without its text and with a request id."""
+    error = call(ValueError("the password is hunter2"), stream=stream)
+
+    assert (Code.INTERNAL, "INTERNAL") == (error.code, error.reason)
+    assert "hunter2" not in error.message
+    assert error.metadata["request_id"]
+
+
+def test_a_server_that_is_not_there_is_unavailable() -> None:
+    """A call to an address where nobody listens is UNAVAILABLE, in code and reason."""
+    with connect("127.0.0.1:1") as channel:
+        stub = task_service_pb2_grpc.TaskServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as raised:
+            stub.GetTask(task_service_pb2.GetTaskRequest(), timeout=10)
+
+    assert (Code.UNAVAILABLE, "UNAVAILABLE") == (
+        from_rpc_error(raised.value).code,
+        from_rpc_error(raised.value).reason,
+    )
+
+
+def test_a_taken_port_is_an_error_that_names_the_address() -> None:
+    """A server cannot start where another one listens, and says where."""
+    first = Server("127.0.0.1:0")
+    address = first.start()
+    try:
+        with pytest.raises(OSError, match=address):
+            Server(address).start()
+    finally:
+        first.stop(0)
