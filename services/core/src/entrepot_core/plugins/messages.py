@@ -1,0 +1,110 @@
+"""Strict reading of protobuf messages.
+
+Unknown fields, unknown enum values and missing fields are errors, each with its path.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from google.api import field_behavior_pb2
+from google.protobuf.message import DecodeError
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from entrepot_core.domain.errors import FieldInvalidError, Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from google.protobuf.descriptor import FieldDescriptor
+    from google.protobuf.message import Message
+
+__all__ = ["check", "parse", "serialize", "type_name"]
+
+_MAX_VIOLATIONS = 20
+
+
+def type_name(type_url: str) -> str:
+    """The full message name at the end of the type URL of an Any."""
+    return type_url.rpartition("/")[2]
+
+
+def parse(message_class: type[Message], data: bytes, field: str) -> Message:
+    """The message these bytes are; FieldInvalidError at `field` if they are not one."""
+    message = message_class()
+    try:
+        message.ParseFromString(data)
+    except DecodeError as error:
+        name = message_class.DESCRIPTOR.full_name
+        raise FieldInvalidError.at(field, f"the bytes are not a {name}.") from error
+    return message
+
+
+def check(message: Message, prefix: str = "") -> None:
+    """Raises FieldInvalidError for all fields that are unknown, missing or not of their enum.
+
+    Paths are in google.rpc.BadRequest syntax, after `prefix`: "sources[2].url".
+    """
+    violations = []
+    for violation in _violations(message, prefix):
+        violations.append(violation)
+        if len(violations) == _MAX_VIOLATIONS:
+            break
+    if violations:
+        text = " ".join(f"{v.field}: {v.message}" if v.field else v.message for v in violations)
+        raise FieldInvalidError(text, violations=tuple(violations))
+
+
+def serialize(message: Message) -> bytes:
+    """The bytes of a message, equal for equal messages of one schema."""
+    return message.SerializeToString(deterministic=True)
+
+
+def _violations(message: Message, prefix: str) -> Iterator[Violation]:
+    where = prefix.rstrip(".")
+    for unknown in cast("Iterable[Any]", UnknownFieldSet(message)):
+        yield Violation(
+            where, f"{message.DESCRIPTOR.full_name} has no field number {unknown.field_number}."
+        )
+    for field in cast("Iterable[FieldDescriptor]", message.DESCRIPTOR.fields):
+        path = f"{prefix}{field.name}"
+        if _is_required(field) and not _is_set(message, field):
+            yield Violation(path, "is required.")
+        elif _is_set(message, field):
+            yield from _value_violations(field, getattr(message, field.name), path)
+
+
+def _value_violations(field: FieldDescriptor, value: Any, path: str) -> Iterator[Violation]:  # noqa: ANN401  any field
+    values: list[tuple[str, Any]]
+    if _is_map(field):
+        values = [(f'{path}["{key}"]', item) for key, item in value.items()]
+        field = cast("Any", field.message_type).fields_by_name["value"]
+    elif field.is_repeated:
+        values = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
+    else:
+        values = [(path, value)]
+    if field.enum_type is not None:
+        for where, item in values:
+            if item not in field.enum_type.values_by_number:
+                names = ", ".join(v.name for v in field.enum_type.values)
+                yield Violation(where, f"{item} is not one of {names}.")
+    elif field.message_type is not None:
+        for where, item in values:
+            yield from _violations(item, f"{where}.")
+
+
+def _is_required(field: FieldDescriptor) -> bool:
+    behaviors = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+    return field_behavior_pb2.REQUIRED in behaviors
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
+def _is_set(message: Message, field: FieldDescriptor) -> bool:
+    if field.is_repeated:
+        return len(getattr(message, field.name)) > 0
+    if field.has_presence:
+        return message.HasField(field.name)
+    return bool(getattr(message, field.name) != field.default_value)
