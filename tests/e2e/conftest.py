@@ -1,1 +1,51 @@
 """All processes as users start them, and real clients."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from typing import Protocol
+
+import pytest
+
+from rest import Api
+from stack import Stack
+from upstream import Upstream
+
+
+class StackFactory(Protocol):
+    """Starts a stack that belongs to one test."""
+
+    def __call__(self, environment: Mapping[str, str] | None = None) -> Stack: ...
+
+
+@pytest.fixture(scope="session")
+def shared_stack() -> Iterator[Stack]:
+    """One installation for all tests that leave it as it is; use `stack`."""
+    with Stack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def stack(shared_stack: Stack) -> Iterator[Stack]:
+    """The shared installation, which must be in order when the tests of a module are done."""
+    yield shared_stack
+    shared_stack.check()
+
+
+@pytest.fixture
+def api(stack: Stack) -> Api:
+    """The API of the shared installation."""
+    return stack.api
+
+
+@pytest.fixture
+def a_stack() -> Iterator[StackFactory]:
+    """Starts installations for tests that break them; each must be in order at the end."""
+    with ExitStack() as stacks:
+        yield lambda environment=None: stacks.enter_context(Stack(environment))
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    """An upstream of ten small files."""
+    with Upstream().fill(10) as upstream:
+        yield upstream
