@@ -177,10 +177,13 @@ class Api(Rest):
         patience: Json = {"max_retries": 1, "stall_timeout_seconds": 2}
         return dict(self.post(f"remotes/{plugin}/", body | patience | fields).expect(201))
 
-    def a_distribution(self, repository: Json, plugin: str = "file", **fields: object) -> Json:
-        """A new distribution of a repository's latest version."""
+    def a_distribution(
+        self, repository: Json | None = None, plugin: str = "file", **fields: object
+    ) -> Json:
+        """A new distribution, of a repository's latest version if one is given."""
         name = self.a_name("distribution")
-        body = {"name": name, "base_path": name, "repository": repository["name"]} | fields
+        serves = {"repository": repository["name"]} if repository else {}
+        body = {"name": name, "base_path": name} | serves | fields
         return dict(self.post(f"distributions/{plugin}/", body).expect(201))
 
     def a_synced_repository(self, upstream: Upstream, **fields: str) -> Json:
