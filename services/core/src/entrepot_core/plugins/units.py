@@ -1,6 +1,6 @@
 """Content units as plugins send them.
 
-Attributes are read with the plugin's own types; key digest, repository key, filter come from there.
+Attributes are read with the plugin's own types; key digest, repository key and filter follow.
 """
 
 from __future__ import annotations
