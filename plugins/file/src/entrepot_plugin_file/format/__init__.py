@@ -1,1 +1,1 @@
-"""The manifest format, pure: bytes in, values out."""
+"""The formats of plain files, as pure functions: no network, no protobuf, nothing of ours."""

@@ -1,0 +1,147 @@
+"""One attempt as the scripted core sees it: what it lends, how it fails, what it has heard."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from entrepot.plugin.v1.plugin_tasks_pb2 import ExecuteRequest, WorkspaceLimits
+from entrepot_sdk.testing.scenario import pack
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from entrepot.core.v1.workspace_service_pb2 import StageChangesRequest, StageFilesRequest
+    from entrepot.plugin.v1.plugin_tasks_pb2 import ExecuteResponse
+    from entrepot_rpc.errors import ServiceError
+    from entrepot_sdk.testing.scenario import Scenario
+
+__all__ = ["Attempt", "Faults", "Outcome"]
+
+
+@dataclass
+class Faults:
+    """How core misbehaves towards an attempt. Rpcs are named as in the protos: "StageChanges".
+
+    Attributes:
+        lose_answers: By rpc: how many times the work is done and the answer lost.
+        break_streams: By rpc: how many times the stream breaks after its first message.
+        supersede_at: From the first call of this rpc on, another attempt owns the task.
+        cancel_at: From the first answer of this rpc on, the user has asked to cancel.
+        hold: By rpc: the call waits until this is set.
+    """
+
+    lose_answers: Counter[str] = field(default_factory=Counter)
+    break_streams: Counter[str] = field(default_factory=Counter)
+    supersede_at: str = ""
+    cancel_at: str = ""
+    hold: dict[str, threading.Event] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of the plugin's, as it came."""
+
+    rpc: str
+    sequence: int
+    request: bytes
+
+
+class Attempt:
+    """What core lends to one Execute call, and what comes back.
+
+    Attributes:
+        calls: Every call, in the order in which they came.
+        changes: What was staged, by sequence.
+        files: What was published, by sequence.
+        violations: Where the plugin has broken the contract.
+    """
+
+    def __init__(self, scenario: Scenario, faults: Faults | None = None) -> None:
+        self.scenario = scenario
+        self.faults = faults or Faults()
+        self.token = secrets.token_urlsafe(32)
+        self.limits = WorkspaceLimits(
+            max_units_per_batch=1000, max_batch_bytes=2 << 20, max_digests_per_lookup=10_000
+        )
+        self.calls: list[Call] = []
+        self.changes: dict[int, StageChangesRequest] = {}
+        self.files: dict[int, StageFilesRequest] = {}
+        self.violations: list[str] = []
+        self.readable: set[str] = set()
+        self.is_superseded = False
+        self.cancel_requested = False
+        self._heard = threading.Condition()
+
+    def request(
+        self,
+        *,
+        task: str = "tasks/one",
+        attempt: int = 1,
+        heartbeat_seconds: float = 60,
+        dry_run: bool = False,
+        deadline: datetime | None = None,
+    ) -> ExecuteRequest:
+        """What core sends to start the attempt."""
+        request = ExecuteRequest(
+            task=task,
+            attempt=attempt,
+            attempt_token=self.token,
+            task_type=self.scenario.task_type,
+            parameters=pack(self.scenario.parameters),
+            resources=self.scenario.resources,
+            dry_run=dry_run,
+            limits=self.limits,
+        )
+        request.heartbeat_timeout.FromMilliseconds(int(heartbeat_seconds * 1000))
+        if deadline is not None:
+            request.deadline.FromDatetime(deadline)
+        return request
+
+    def record(self, call: Call) -> None:
+        """Keeps a call, and wakes whoever waits for it."""
+        with self._heard:
+            self.calls.append(call)
+            self._heard.notify_all()
+
+    def wait_for_call(self, rpc: str, seconds: float = 10) -> bool:
+        """Returns True as soon as the plugin has made such a call."""
+        with self._heard:
+            return self._heard.wait_for(lambda: any(c.rpc == rpc for c in self.calls), seconds)
+
+    def staged(self) -> set[bytes]:
+        """All that was staged, without regard to order and batches; comparable."""
+        staged = set()
+        for change in self.changes.values():
+            role = change.repository_role.encode()
+            for unit in change.adds:
+                staged.add(role + b" + " + unit.SerializeToString(deterministic=True))
+            for name in change.removes:
+                staged.add(role + b" - %d " % change.cascade + name.encode())
+        for batch in self.files.values():
+            role = batch.repository_role.encode()
+            for file in batch.files:
+                staged.add(role + b" @ " + file.SerializeToString(deterministic=True))
+        return staged
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an Execute call went: its events, when they came, and the error it ended with."""
+
+    events: list[ExecuteResponse]
+    times: list[float]
+    error: ServiceError | None
+
+    @property
+    def verdict(self) -> str:
+        """The last event, "completed" or "failed"; empty if it is neither."""
+        kind = self.events[-1].WhichOneof("event") if self.events else None
+        return kind if kind in {"completed", "failed"} else ""
+
+    def kinds(self) -> list[str]:
+        """The kind of each event."""
+        return [str(event.WhichOneof("event")) for event in self.events]
