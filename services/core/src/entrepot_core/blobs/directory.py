@@ -1,0 +1,185 @@
+"""Blobs as files in a folder: sha256/ab/cd/<64 hexadecimal digits>, which others may read too."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from entrepot_core.blobs.blob_store import StoredFile
+from entrepot_core.blobs.directory_batch import DirectoryBatch
+from entrepot_core.blobs.durability import storage_error
+from entrepot_core.blobs.scratch import Scratch
+from entrepot_core.domain.blob import CHUNK_BYTES
+from entrepot_core.domain.errors import BlobMissingError, StorageFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from entrepot_core.blobs.blob_store import BlobBatch
+
+__all__ = ["DirectoryBlobStore"]
+
+# Neither PostgreSQL nor a log should ever meet a full disk because of us.
+RESERVE_SHARE = 0.05
+RESERVE_BYTES = 2 * 1024**3
+
+_FOLDER_MODE = 0o750
+
+
+class DirectoryBlobStore:
+    """A store in one folder of one filesystem; any number of processes may share it.
+
+    Args:
+        root: The folder; it is made if it is not there.
+        reserve_bytes: How much of the disk stays free; by default 5 %, at most 2 GiB.
+    """
+
+    def __init__(self, root: Path, *, reserve_bytes: int | None = None) -> None:
+        self.root = root
+        self._blobs = root / "sha256"
+        self._aside = root / "aside"
+        self._reserve_bytes = reserve_bytes
+        try:
+            for folder in (root, self._blobs, self._aside):
+                folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_error(error) from error
+        self._scratch = Scratch(root / "tmp")
+
+    def begin(self) -> BlobBatch:
+        return DirectoryBatch(self, self._scratch)
+
+    def path(self, digest: bytes) -> Path:
+        """Where a blob is, or would be."""
+        name = digest.hex()
+        return self._blobs / name[:2] / name[2:4] / name
+
+    def read(self, digest: bytes, offset: int = 0, limit: int | None = None) -> Iterator[bytes]:
+        descriptor = self._open(digest)
+        return _chunks(descriptor, offset, limit)
+
+    def size(self, digest: bytes) -> int | None:
+        try:
+            status = self.path(digest).lstat()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise storage_error(error) from error
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def set_aside(self, digests: Iterable[bytes]) -> None:
+        for digest in digests:
+            with suppress(FileNotFoundError):
+                self.path(digest).rename(self._aside / digest.hex())
+
+    def restore(self, digests: Iterable[bytes]) -> None:
+        for digest in digests:
+            target = self.path(digest)
+            target.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                if target.exists():
+                    (self._aside / digest.hex()).unlink()
+                else:
+                    (self._aside / digest.hex()).rename(target)
+
+    def discard(self, digests: Iterable[bytes]) -> None:
+        for digest in digests:
+            (self._aside / digest.hex()).unlink(missing_ok=True)
+
+    def files(self) -> Iterator[StoredFile]:
+        now = time.time()
+        for first in _entries(self._blobs):
+            for second in _entries(first):
+                yield from _stored(second, now)
+
+    def set_aside_files(self) -> Iterator[StoredFile]:
+        return _stored(self._aside, time.time())
+
+    def sweep_temporary(self) -> int:
+        return self._scratch.sweep()
+
+    def temporary_files(self) -> int:
+        return self._scratch.residue()
+
+    def require_room(self, needed_bytes: int) -> None:
+        free, reserve = self.room()
+        if free - needed_bytes < reserve:
+            raise StorageFullError(
+                f"The disk of the blob store has {free} bytes free, of which {reserve} are "
+                f"reserved; {needed_bytes} more are needed. Free some, or collect orphans.",
+                metadata={"free_bytes": str(free), "needed_bytes": str(needed_bytes)},
+                retry_after_seconds=60,
+            )
+
+    def room(self) -> tuple[int, int]:
+        """Bytes that are free on the disk, and bytes that stay so."""
+        try:
+            status = os.statvfs(self.root)
+        except OSError as error:
+            raise storage_error(error) from error
+        reserve = self._reserve_bytes
+        if reserve is None:
+            share = int(status.f_blocks * status.f_frsize * RESERVE_SHARE)
+            reserve = min(share, RESERVE_BYTES)
+        return status.f_bavail * status.f_frsize, reserve
+
+    def close(self) -> None:
+        self._scratch.close()
+
+    def _open(self, digest: bytes) -> int:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        try:
+            descriptor = os.open(self.path(digest), flags)
+        except OSError as error:
+            # ELOOP: a link, which is never ours.
+            if isinstance(error, FileNotFoundError) or self.path(digest).is_symlink():
+                raise _missing(digest) from error
+            raise storage_error(error) from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise _missing(digest)
+        return descriptor
+
+
+def _chunks(descriptor: int, offset: int, limit: int | None) -> Iterator[bytes]:
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        left = limit
+        try:
+            while left is None or left > 0:
+                wanted = CHUNK_BYTES if left is None else min(left, CHUNK_BYTES)
+                chunk = os.pread(file.fileno(), wanted, offset)
+                if not chunk:
+                    return
+                offset += len(chunk)
+                left = None if left is None else left - len(chunk)
+                yield chunk
+        except OSError as error:
+            raise storage_error(error) from error
+
+
+def _missing(digest: bytes) -> BlobMissingError:
+    return BlobMissingError(
+        f"The blob sha256:{digest.hex()} is not stored.", metadata={"digest": digest.hex()}
+    )
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def _stored(folder: Path, now: float) -> Iterator[StoredFile]:
+    for path in _entries(folder):
+        try:
+            digest = bytes.fromhex(path.name)
+            status = path.lstat()
+        except (ValueError, FileNotFoundError):
+            continue
+        if stat.S_ISREG(status.st_mode):
+            yield StoredFile(digest, status.st_size, now - status.st_mtime)

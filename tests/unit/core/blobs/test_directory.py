@@ -1,0 +1,230 @@
+"""Blobs in a folder: the suite that every store passes, and what only a folder can suffer."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from blob_store_conformance import BlobStoreConformance, blob_of, get, put
+from entrepot_core.blobs import directory_batch
+from entrepot_core.blobs.directory import DirectoryBlobStore
+from entrepot_core.domain.errors import BlobMissingError, StorageFailedError, StorageFullError
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[DirectoryBlobStore]:
+    """A store in an empty folder."""
+    store = DirectoryBlobStore(tmp_path / "blobs", reserve_bytes=0)
+    yield store
+    store.close()
+
+
+class TestDirectory(BlobStoreConformance):
+    """The suite, on a folder."""
+
+
+def test_the_layout_is_the_one_that_others_read(store: DirectoryBlobStore) -> None:
+    """A blob is the file sha256/ab/cd/<its digest>, readable by owner and group only."""
+    (blob,) = put(store, b"hello")
+
+    path = store.root / "sha256" / blob.hex[:2] / blob.hex[2:4] / blob.hex
+
+    assert path.read_bytes() == b"hello"
+    assert path.stat().st_mode & 0o137 == 0
+
+
+def test_a_planted_link_is_not_followed(store: DirectoryBlobStore, tmp_path: Path) -> None:
+    """A symbolic link under a blob's name is as good as nothing, and is replaced on writing."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    blob = blob_of(b"mine")
+    path = store.path(blob.digest)
+    path.parent.mkdir(parents=True)
+    path.symlink_to(secret)
+
+    with pytest.raises(BlobMissingError):
+        store.read(blob.digest)
+    assert store.size(blob.digest) is None
+    put(store, b"mine")
+
+    assert get(store, blob) == b"mine"
+    assert secret.read_bytes() == b"secret"
+
+
+def test_a_planted_fifo_does_not_block(store: DirectoryBlobStore) -> None:
+    """A pipe under a blob's name is as good as nothing, and nobody waits for it."""
+    blob = blob_of(b"mine")
+    store.path(blob.digest).parent.mkdir(parents=True)
+    os.mkfifo(store.path(blob.digest))
+
+    with pytest.raises(BlobMissingError):
+        store.read(blob.digest)
+
+
+def test_a_file_of_another_size_is_replaced(store: DirectoryBlobStore) -> None:
+    """What a failing disk made of a blob does not stand in the way of the right bytes."""
+    (blob,) = put(store, b"whole")
+    store.path(blob.digest).write_bytes(b"who")
+
+    put(store, b"whole")
+
+    assert get(store, blob) == b"whole"
+
+
+def test_the_reserve_stays_free(tmp_path: Path) -> None:
+    """Before the disk is full, writing is refused, and the error says how much is free."""
+    store = DirectoryBlobStore(tmp_path, reserve_bytes=1 << 60)
+
+    with store.begin() as batch, pytest.raises(StorageFullError) as caught:
+        batch.create()
+
+    assert int(caught.value.metadata["free_bytes"]) > 0
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.ENOSPC, StorageFullError),
+        (errno.EDQUOT, StorageFullError),
+        (errno.EIO, StorageFailedError),
+        (errno.EROFS, StorageFailedError),
+    ],
+)
+def test_a_write_that_fails_leaves_nothing(
+    store: DirectoryBlobStore,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    expected: type[Exception],
+) -> None:
+    """An error of the disk is named, and neither a blob nor a temporary file stays."""
+
+    def fail(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with store.begin() as batch:
+        writer = batch.create()
+        writer.write(b"first")
+        monkeypatch.setattr(os, "write", fail)
+        with pytest.raises(expected):
+            writer.write(b"second")
+        writer.abort()
+    monkeypatch.undo()
+
+    assert list(store.files()) == []
+    assert [path for path in (store.root / "tmp").rglob("*") if path.is_file()] == [
+        *(store.root / "tmp").glob("*.lock")
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_a_sync_that_fails_is_not_asked_again(
+    store: DirectoryBlobStore, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """When syncing fails, the whole batch is thrown away, and nothing of it is ever named."""
+    asked = []
+
+    def fail(descriptor: int) -> None:
+        asked.append(descriptor)
+        raise OSError(errno.EIO, "no")
+
+    monkeypatch.setattr(directory_batch, "sync_file", fail)
+    monkeypatch.setattr(directory_batch, "sync_filesystem", fail)
+
+    with store.begin() as batch:
+        for number in range(count):
+            writer = batch.create()
+            writer.write(str(number).encode())
+            writer.close()
+        with pytest.raises(StorageFailedError):
+            batch.settle()
+        assert batch.settle() == []
+
+    assert len(asked) == 1
+    assert list(store.files()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """A store on a file instead of a folder fails with an error of ours."""
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StorageFailedError):
+        DirectoryBlobStore(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    "name", ["bytes.opened", "bytes.half_written", "bytes.complete", "bytes.renamed"]
+)
+def test_a_writer_that_is_killed_leaves_no_torn_blob(tmp_path: Path, name: str) -> None:
+    """After kill -9 at any instant a visible blob is whole, and the next process sweeps."""
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from entrepot_core.blobs.directory import DirectoryBlobStore\n"
+        "store = DirectoryBlobStore(Path(sys.argv[1]), reserve_bytes=0)\n"
+        "with store.begin() as batch:\n"
+        "    writer = batch.create()\n"
+        "    writer.write(b'first')\n"
+        "    writer.write(b'second')\n"
+        "    writer.close()\n"
+        "    batch.settle()\n"
+    )
+
+    killed = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        env={**os.environ, "ENTREPOT_FAILPOINTS": f"{name}=kill"},
+        check=False,
+    )
+    store = DirectoryBlobStore(tmp_path, reserve_bytes=0)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert store.temporary_files() == 1
+    assert store.sweep_temporary() == 1
+    assert store.temporary_files() == 0
+    assert [b"firstsecond"] * len(list(store.files())) == [
+        b"".join(store.read(file.digest)) for file in store.files()
+    ]
+    store.close()
+
+
+def test_files_of_a_living_process_are_not_swept(store: DirectoryBlobStore) -> None:
+    """Another process, or store, does not sweep what is being written."""
+    other = DirectoryBlobStore(store.root, reserve_bytes=0)
+
+    with store.begin() as batch:
+        writer = batch.create()
+        writer.write(b"going on")
+        assert other.sweep_temporary() == 0
+        blob = writer.close()
+        batch.settle()
+
+    assert get(store, blob) == b"going on"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_full_disk_is_survived(tmp_path: Path) -> None:
+    """On a disk that is really full, writing says so, and works again when there is room."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        store = DirectoryBlobStore(disk, reserve_bytes=0)
+        with store.begin() as batch:
+            writer = batch.create()
+            with pytest.raises(StorageFullError):
+                writer.write(bytes(2 << 20))
+            writer.abort()
+        (blob,) = put(store, b"small")
+        assert get(store, blob) == b"small"
+        store.close()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
