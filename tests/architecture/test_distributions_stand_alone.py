@@ -36,10 +36,11 @@ def test_a_distribution_installed_alone_imports_every_module(
     environment = tmp_path / "venv"
     lock = ROOT / "requirements/runtime.txt"
     folders = [str(found.folder) for found in with_ours(distribution)]
-    for command in (
+    commands: list[list[str | Path]] = [
         [UV, "venv", "--quiet", environment],
         [UV, "pip", "install", "--quiet", "--python", environment, "-c", lock, *folders],
         [environment / "bin/python", "-W", "error", "-c", IMPORT_ALL, distribution.package.name],
-    ):
+    ]
+    for command in commands:
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
