@@ -1,0 +1,618 @@
+"""What bad input gets: a clear error that names field, unit and URL, and nothing half-visible."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from liar import Liar, honest_description
+from polling import until
+from rest import Answer, Api, Json, Rest
+from stack import Stack
+from upstream import (
+    MANIFEST,
+    Behavior,
+    Upstream,
+    answers,
+    grows,
+    lies,
+    manifest_line,
+    resets,
+    stalls,
+    truncates,
+)
+
+ONE = "files/000004.bin"
+NOBODY = f"content/file/files/{'0' * 64}"
+
+
+def refused(api: Api, answer: Answer, status: int, reason: str, *words: str) -> Json:
+    """The problem, which must have this status and reason, say these words, and have its page."""
+    assert answer.status == status, answer.body
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    problem = answer.json
+    assert problem["status"] == status
+    explained(api, problem, reason, *words)
+    return dict(problem)
+
+
+def explained(api: Api, problem: Json, reason: str, *words: str) -> None:
+    """Check reason and words of a problem, and that its `type` is a page with cause and cure."""
+    assert problem["reason"] == reason, problem
+    said = problem["detail"] + "".join(item["detail"] for item in problem.get("errors", []))
+    for word in words:
+        assert word in said, (word, problem)
+    assert problem["type"].endswith(f"/problems/{reason}")
+    page = Rest(api.origin).request("GET", f"/problems/{reason}")
+    assert page.status == 200, f"there is no page /problems/{reason}"
+    assert reason in page.body.decode()
+
+
+def pointers(problem: Json) -> list[str]:
+    """What the errors of a problem point at."""
+    return [item["pointer"] for item in problem["errors"]]
+
+
+@pytest.fixture
+def names(api: Api, upstream: Upstream) -> Json:
+    """A new repository and a remote of the upstream, as parameters of a sync."""
+    repository, remote = api.a_repository(), api.a_remote(upstream, max_retries=0)
+    return {"repository": repository["name"], "remote": remote["name"]}
+
+
+def failed(api: Api, names: Json, task_type: str = "file/syncs", **more: object) -> Json:
+    """The problem of a task that must fail, and leave no trace in its repository."""
+    href = f"/api/v3/{names['repository']}/"
+    before = api.get(href)["latest_version"]
+
+    task = api.run(task_type, **names | more)
+
+    assert task["state"] == "failed", task
+    assert task["created_resource"] == ""
+    assert "result" not in task
+    assert before == api.get(href)["latest_version"]
+    assert api.versions({"href": href})[-1] == before
+    return dict(task["error"])
+
+
+# --- requests
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "pointer"),
+    [
+        ("repositories/file/", {"name": "x", "colour": "red"}, "#/colour"),
+        ("repositories/file/", {"name": "x", "retain_versions": "many"}, "#/retain_versions"),
+        ("repositories/file/", {"name": "x", "labels": ["a"]}, "#/labels"),
+        ("repositories/file/", {"name": "a/b/c/d"}, "#/name"),
+        ("remotes/file/", {"name": "x"}, "#/url"),
+        ("remotes/file/", {"name": "x", "url": "ftp://127.0.0.1/x"}, "#/url"),
+        ("remotes/file/", {"name": "x", "url": "http://me:secret@127.0.0.1/"}, "#/url"),
+        ("remotes/file/", {"name": "x", "url": "http://a/", "policy": "soon"}, "#/policy"),
+        ("remotes/file/", {"name": "x", "url": "http://a/", "max_retries": 0.5}, "#/max_retries"),
+        ("distributions/file/", {"name": "x", "base_path": "a/../b"}, "#/base_path"),
+        ("distributions/file/", {"name": "x", "base_path": "v2/x"}, "#/base_path"),
+        ("tasks/file/syncs/", {"remote": "x"}, "#/repository"),
+        ("tasks/file/syncs/", {"mirror": "maybe"}, "#/mirror"),
+        ("tasks/file/syncs/", {"mirrored": True}, "#/mirrored"),
+        ("tasks/file/adds/", {"content": "not a list"}, "#/content"),
+        ("uploads/", {"size_bytes": -1}, "#/size_bytes"),
+    ],
+)  # fmt: skip
+def test_a_field_that_is_wrong(api: Api, path: str, body: Json, pointer: str) -> None:
+    """An unknown, missing or mistyped field is refused, and pointed at."""
+    problem = refused(api, api.post(path, body), 400, "FIELD_INVALID")
+
+    assert pointer in pointers(problem)
+    assert pointer.removeprefix("#/") in problem["detail"]
+    assert "secret" not in str(problem)
+
+
+def test_a_body_that_is_not_json(api: Api) -> None:
+    """A body that cannot be parsed is refused, with the place where it goes wrong."""
+    headers = {"Content-Type": "application/json"}
+
+    answer = api.request("POST", "repositories/file/", b'{"name": "x",}', headers=headers)
+
+    refused(api, answer, 400, "FIELD_INVALID", "line 1")
+
+
+def test_a_parameter_that_is_unknown(api: Api) -> None:
+    """An unknown query parameter is refused, and named."""
+    answer = api.request("GET", "tasks/", query={"status": "waiting"})
+
+    problem = refused(api, answer, 400, "FIELD_INVALID", "status")
+    assert pointers(problem) == ["#/status"]
+
+
+def test_a_state_that_is_unknown(api: Api) -> None:
+    """A state that does not exist is refused, with those that do."""
+    answer = api.request("GET", "tasks/", query={"state": "sleeping"})
+
+    refused(api, answer, 400, "FIELD_INVALID", "waiting", "completed")
+
+
+def test_an_address_that_is_unknown(api: Api) -> None:
+    """A path the API does not have is a 404 with a reason."""
+    refused(
+        api, api.request("GET", "/api/v3/miracles/"), 404, "ROUTE_UNKNOWN", "/api/v3/miracles/"
+    )
+
+
+@pytest.mark.parametrize("field", ["repository", "remote"])
+def test_a_resource_that_is_unknown(api: Api, names: Json, field: str) -> None:
+    """A task that names a repository or a remote there is not is refused, and not stored."""
+    answer = api.post("tasks/file/syncs/", names | {field: "nobody"})
+
+    problem = refused(api, answer, 404, "RESOURCE_NOT_FOUND", f"{_plural(field)}/file/nobody")
+    assert pointers(problem) == [f"#/{field}"]
+    assert api.everything("tasks/", resource=names["repository"]) == []
+
+
+def test_a_reference_of_the_wrong_kind(api: Api, names: Json) -> None:
+    """The href of a remote where a repository belongs is refused, and pointed at."""
+    answer = api.post("tasks/file/syncs/", names | {"repository": f"/api/v3/{names['remote']}/"})
+
+    assert answer.status in (400, 404)
+    assert pointers(answer.json) == ["#/repository"]
+
+
+@pytest.mark.parametrize("kind", ["repositories", "remotes", "distributions"])
+def test_a_plugin_that_is_unknown(api: Api, kind: str) -> None:
+    """A resource of a plugin there is not is a 404 that says which there are."""
+    refused(
+        api, api.post(f"{kind}/docker/", {"name": "x"}), 404, "PLUGIN_UNKNOWN", "docker", "file"
+    )
+
+
+@pytest.mark.parametrize("kind", ["repositories", "remotes", "distributions"])
+def test_a_name_that_is_taken(api: Api, kind: str) -> None:
+    """A second resource with the name of the first is refused with 409, and named."""
+    name = api.a_name()
+    body: Json = {"name": name}
+    if kind == "remotes":
+        body["url"] = "http://127.0.0.1:1/PULP_MANIFEST"
+    if kind == "distributions":
+        body["base_path"] = name
+    api.post(f"{kind}/file/", body).expect(201)
+    if kind == "distributions":
+        body["base_path"] = f"{name}-too"
+
+    refused(api, api.post(f"{kind}/file/", body), 409, "NAME_TAKEN", f"{kind}/file/{name}")
+
+
+@pytest.mark.parametrize("nested", ["{}", "{}/inside", "{}/deep/inside", "above"])
+def test_base_paths_that_overlap(api: Api, nested: str) -> None:
+    """A base path equal to, inside or above another is refused, and both are named."""
+    taken = f"{api.a_name()}/middle"
+    api.a_distribution(base_path=taken)
+    asked = taken.removesuffix("/middle") if nested == "above" else nested.format(taken)
+
+    body = {"name": api.a_name(), "base_path": asked}
+    answer = api.post("distributions/file/", body)
+
+    refused(api, answer, 400, "BASE_PATH_OVERLAPS", asked, taken)
+    assert api.request("GET", f"distributions/file/{body['name']}/").status == 404
+
+
+def test_an_etag_that_is_old(api: Api) -> None:
+    """A change of what was changed meanwhile is refused with 409."""
+    repository = api.a_repository()
+    api.patch(repository["href"], {"description": "first"}).expect(200)
+
+    body = {"description": "second", "etag": repository["etag"]}
+    answer = api.patch(repository["href"], body)
+
+    refused(api, answer, 409, "ETAG_MISMATCH", repository["name"])
+    assert api.get(repository["href"])["description"] == "first"
+
+
+def test_a_repository_that_is_served(api: Api) -> None:
+    """A repository that a distribution serves cannot be deleted, and the answer names it."""
+    repository = api.a_repository()
+    distribution = api.a_distribution(repository)
+
+    answer = api.delete(repository["href"])
+
+    refused(api, answer, 400, "RESOURCE_IN_USE", distribution["name"])
+    assert api.get(repository["href"])["name"] == repository["name"]
+
+
+@pytest.mark.parametrize("path", ["repositories/", "tasks/", "plugins/", "uploads/", "status/"])
+@pytest.mark.parametrize("authorization", ["", "Bearer wrong", "Basic YTpi", "Bearer "])
+def test_a_token_that_is_missing_or_wrong(api: Api, path: str, authorization: str) -> None:
+    """Without the token nothing is answered but how to bring it."""
+    headers = {"Authorization": authorization} if authorization else {}
+    method = "POST" if path == "uploads/" else "GET"
+
+    answer = Rest(api.origin).request(method, path, headers=headers)
+
+    refused(api, answer, 401, "UNAUTHENTICATED")
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_filter_that_cannot_be_read(api: Api) -> None:
+    """A filter with a mistake is refused, with the place where it is."""
+    answer = api.request("GET", "content/file/files/", query={"filter": "size_bytes >"})
+
+    problem = refused(api, answer, 400, "QUERY_INVALID")
+    assert problem["metadata"]["position"]
+
+
+def test_a_page_token_that_cannot_be_read(api: Api) -> None:
+    """A page token that this list never gave is refused."""
+    answer = api.request("GET", "repositories/", query={"page_token": "nonsense"})
+
+    refused(api, answer, 400, "QUERY_INVALID")
+
+
+# --- units
+
+
+def test_removing_what_is_not_there(api: Api, upstream: Upstream) -> None:
+    """Removing a unit that the repository does not have is an error that names it."""
+    source, empty = api.a_synced_repository(upstream), api.a_repository()
+    unit = api.units(source)[0]["name"]
+
+    problem = failed(api, {"repository": empty["name"]}, "file/removes", content=[unit])
+
+    explained(api, problem, "UNIT_NOT_IN_REPOSITORY", unit)
+
+
+def test_adding_what_nobody_has(api: Api) -> None:
+    """Adding a unit that there is not is refused at once, and names it."""
+    body = {"repository": api.a_repository()["name"], "content": [NOBODY]}
+
+    answer = api.post("tasks/file/adds/", body)
+
+    problem = refused(api, answer, 404, "RESOURCE_NOT_FOUND", NOBODY)
+    assert pointers(problem) == ["#/content/0"]
+
+
+def test_copying_what_the_source_does_not_have(api: Api, upstream: Upstream) -> None:
+    """Copying a unit that is not in the source is an error that names it."""
+    unit = api.units(api.a_synced_repository(upstream))[0]["name"]
+    source, target = api.a_repository(), api.a_repository()
+    names = {"repository": target["name"]}
+
+    problem = failed(api, names, "file/copies", source=source["name"], content=[unit])
+
+    explained(api, problem, "UNIT_NOT_IN_REPOSITORY", unit)
+
+
+def test_a_file_where_a_folder_is(api: Api) -> None:
+    """A file cannot be added at a path that is a folder of another: both are named."""
+    with Upstream({"a/b": b"below"}) as one, Upstream({"a": b"above"}) as other:
+        repository, second = api.a_synced_repository(one), api.a_synced_repository(other)
+    unit = api.units(second)[0]["name"]
+
+    problem = failed(api, {"repository": repository["name"]}, "file/adds", content=[unit])
+
+    explained(api, problem, "PATH_OVERLAPS", "a/b")
+    assert list(api.files(repository)) == ["a/b"]
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../up", "a//b", "a/./b", "a\nb", "a/", ""])
+def test_an_upload_at_a_bad_path(api: Api, path: str) -> None:
+    """A path that may not be served is refused before the task is stored."""
+    repository = api.a_repository()
+    upload = api.post("uploads/", {"size_bytes": 1}).expect(201)
+    api.request("PUT", upload["href"], b"x").expect(200)
+    body = {"repository": repository["name"], "upload": upload["name"], "relative_path": path}
+
+    answer = api.post("tasks/file/uploads/", body)
+
+    assert answer.status == 400, answer.body
+    assert "relative_path" in answer.json["detail"]
+    assert "#/relative_path" in pointers(answer.json)
+    assert api.versions(repository) == [0]
+
+
+# --- manifests
+
+GOOD = manifest_line("good.txt")
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("this is not a line\n", "path,sha256,size"),
+        ("a.txt,abc,1\n", "digest"),
+        (manifest_line("a.txt").replace(",1\n", ",many\n"), "size"),
+        (manifest_line("/etc/passwd"), "absolute"),
+        (manifest_line("../up.txt"), ".."),
+        (manifest_line("a/../../b.txt"), ".."),
+        (manifest_line("a//b.txt"), "empty segment"),
+        (manifest_line("a/./b.txt"), '"."'),
+        (manifest_line("a\x07b.txt"), "control"),
+        (manifest_line("good.txt/below"), "line 1"),
+        (manifest_line("good.txt", b"other"), "line 1"),
+        (manifest_line("good.txt"), "line 1"),
+    ],
+)
+def test_a_line_of_a_manifest_that_is_wrong(
+    api: Api, names: Json, upstream: Upstream, line: str, word: str
+) -> None:
+    """A manifest with a bad line is refused as a whole; the error has its URL and the line."""
+    upstream.files = {"good.txt": b"x"}
+    upstream.manifest_text = GOOD + line
+
+    problem = failed(api, names)
+
+    explained(api, problem, "MANIFEST_INVALID", upstream.manifest_url, "line 2", word)
+    assert problem["metadata"]["line"] == "2"
+    assert upstream.count("good.txt") <= 1
+
+
+def test_a_folder_that_is_listed_after_its_file(api: Api, names: Json, upstream: Upstream) -> None:
+    """A file at the path of a folder listed before is refused, whatever the order."""
+    upstream.manifest_text = manifest_line("a/b/c") + manifest_line("a")
+
+    problem = failed(api, names)
+
+    explained(api, problem, "MANIFEST_INVALID", "line 2", "line 1")
+
+
+def test_an_html_page_for_a_manifest(api: Api, names: Json, upstream: Upstream) -> None:
+    """A sign-in page answered with 200 is not taken for an empty manifest."""
+    upstream.manifest_text = "<!DOCTYPE html>\n<html><body>Please sign in</body></html>\n"
+
+    problem = failed(api, names, mirror=True)
+
+    explained(api, problem, "MANIFEST_INVALID", upstream.manifest_url, "line 1")
+
+
+# --- upstreams
+
+
+@pytest.mark.parametrize("path", [MANIFEST, ONE])
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+def test_an_upstream_that_refuses(
+    api: Api, names: Json, upstream: Upstream, path: str, status: int
+) -> None:
+    """When upstream answers an error for a manifest or a file, the task says URL and status."""
+    upstream.behave(path, answers(status))
+
+    problem = failed(api, names)
+
+    explained(api, problem, "DOWNLOAD_FAILED", upstream.url + path, str(status))
+    assert problem["metadata"]["http_status"] == str(status)
+
+
+@pytest.mark.parametrize(
+    ("behavior", "reason"),
+    [
+        (truncates(), "DOWNLOAD_FAILED"),
+        (resets(), "DOWNLOAD_FAILED"),
+        (stalls(), "DOWNLOAD_FAILED"),
+        (lies(), "DIGEST_MISMATCH"),
+        (grows(), "SIZE_MISMATCH"),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Behavior) else "",
+)
+def test_a_file_that_does_not_arrive(
+    api: Api, names: Json, upstream: Upstream, behavior: Behavior, reason: str
+) -> None:
+    """A file that is cut, stalls, or has other bytes than listed fails the task, named by URL."""
+    upstream.behave(ONE, behavior)
+
+    problem = failed(api, names)
+
+    explained(api, problem, reason, upstream.url + ONE)
+    if reason != "DOWNLOAD_FAILED":
+        assert problem["metadata"]["expected"] != problem["metadata"]["actual"]
+    upstream.behaviors.clear()
+    assert api.completed("file/syncs", **names)["created_resource"]
+
+
+@pytest.mark.parametrize("behavior", [truncates(), resets(), stalls()], ids=lambda one: one.kind)
+def test_a_manifest_that_does_not_arrive(
+    api: Api, names: Json, upstream: Upstream, behavior: Behavior
+) -> None:
+    """Half a manifest is not a manifest: a mirror would remove the other half."""
+    api.completed("file/syncs", **names)
+    upstream.files["new.txt"] = b"new"
+    upstream.behave(MANIFEST, behavior)
+
+    problem = failed(api, names, mirror=True)
+
+    explained(api, problem, "DOWNLOAD_FAILED", upstream.manifest_url)
+
+
+def test_an_upstream_that_is_not_there(api: Api) -> None:
+    """A port that nobody listens on fails the task, with the URL."""
+    with Upstream() as gone:
+        url = gone.manifest_url
+    names = {"repository": api.a_repository()["name"], "remote": api.a_remote(url)["name"]}
+
+    problem = failed(api, names)
+
+    explained(api, problem, "DOWNLOAD_FAILED", url)
+
+
+def test_a_passing_failure_is_tried_again(api: Api, upstream: Upstream) -> None:
+    """An upstream that fails once is asked again, and the task completes."""
+    repository, remote = api.a_repository(), api.a_remote(upstream, max_retries=3)
+    upstream.behave(ONE, answers(503, times=1))
+    upstream.behave("files/000005.bin", truncates(times=1))
+
+    api.completed("file/syncs", repository=repository["name"], remote=remote["name"])
+
+    assert upstream.digests() == api.files(repository)
+    assert upstream.count(ONE) == 2
+
+
+# --- content
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../../etc/passwd",
+        "..%2f..%2fetc/passwd",
+        "%2e%2e/%2e%2e/etc/passwd",
+        "%2e%2e%2f%2e%2e%2fetc%2fpasswd",
+        "..%5c..%5cetc%5cpasswd",
+        "%252e%252e/%252e%252e/etc/passwd",
+        "files/../../../../etc/passwd",
+        "files//000004.bin",
+        "./files/000004.bin",
+        "files/%00",
+        "files/\xff",
+        "//etc/passwd",
+    ],
+)
+def test_a_path_that_leaves_the_distribution(
+    stack: Stack, api: Api, upstream: Upstream, path: str
+) -> None:
+    """A path with dots, empty segments or bytes that are no text is refused, encoded or not."""
+    distribution = api.a_distribution(api.a_synced_repository(upstream))
+    target = f"/{distribution['base_path']}/{path}".encode("latin-1").decode("latin-1")
+
+    answer = Rest(stack.content_url).request("GET", _escaped(target))
+
+    assert answer.status in (400, 404)
+    assert b"root:" not in answer.body
+
+
+# --- plugins
+
+
+@pytest.fixture
+def liar(stack: Stack, api: Api) -> Iterator[Liar]:
+    """A plugin that does not keep the contract, registered until the end of the test."""
+    with Liar(stack.grpc) as liar:
+        api.post("plugins/", {"target": liar.address}).expect(201)
+        until(lambda: api.request("GET", "tasks/liar/lies/").status == 200, "its routes")
+        yield liar
+        liar.release.set()
+        stack.settle()
+        api.delete("plugins/liar/").expect(200, 204)
+
+
+@pytest.fixture
+def lied(api: Api, liar: Liar) -> Json:
+    """A new repository of the lying plugin, as a parameter of its task."""
+    return {"repository": api.a_repository("liar")["name"]}
+
+
+@pytest.mark.parametrize("behavior", ["two_verdicts", "nonsense"])
+def test_a_plugin_that_breaks_the_contract(
+    api: Api, liar: Liar, lied: Json, behavior: str
+) -> None:
+    """Two verdicts, or a verdict that makes no sense, fail the task and blame the plugin."""
+    problem = failed(api, lied, "liar/lies", behavior=behavior)
+
+    explained(api, problem, "PLUGIN_CONTRACT_VIOLATION", "liar")
+
+
+def test_a_plugin_that_gives_no_verdict(api: Api, liar: Liar, lied: Json) -> None:
+    """A stream that ends without a verdict is an accident: repeated, and given up in the end."""
+    task = api.run("liar/lies", **lied, behavior="no_verdict")
+
+    assert task["state"] == "failed"
+    assert task["error"]["reason"] in ("PLUGIN_CONTRACT_VIOLATION", "ATTEMPT_LOST")
+    assert liar.attempts <= 3
+
+
+def test_a_plugin_that_stages_with_another_token(api: Api, liar: Liar, lied: Json) -> None:
+    """The token of an attempt that is over opens nothing."""
+    api.run("liar/lies", **lied, behavior="keep_token")
+    assert liar.token
+
+    problem = failed(api, lied, "liar/lies", behavior="foreign_token")
+
+    assert problem["reason"] in ("ATTEMPT_SUPERSEDED", "UNAUTHENTICATED", "PERMISSION_DENIED")
+
+
+def test_a_plugin_that_makes_up_a_token(api: Api, liar: Liar, lied: Json) -> None:
+    """A token that core never gave opens nothing."""
+    liar.token = "A" * 43
+
+    problem = failed(api, lied, "liar/lies", behavior="foreign_token")
+
+    assert problem["reason"] in ("ATTEMPT_SUPERSEDED", "UNAUTHENTICATED", "PERMISSION_DENIED")
+
+
+def test_a_plugin_that_stages_a_bad_path(api: Api, liar: Liar, lied: Json) -> None:
+    """A path that leads outside is refused by core, whatever the plugin says."""
+    problem = failed(api, lied, "liar/lies", behavior="traversal")
+
+    explained(api, problem, "PATH_INVALID", "a/../../etc/passwd")
+
+
+def test_a_plugin_that_is_down(stack: Stack, api: Api, liar: Liar, lied: Json) -> None:
+    """New tasks of a plugin that is down are refused; when it is back, they are taken."""
+    liar.stop()
+
+    answer = api.post("tasks/liar/lies/", lied | {"behavior": "complete"})
+
+    refused(api, answer, 503, "PLUGIN_UNAVAILABLE", "liar")
+    assert int(answer.headers["Retry-After"]) >= 1
+    liar.serve(liar.address)
+    task = until(lambda: _created(api, lied), "the plugin to be taken back")
+    assert api.finished(task)["state"] == "completed"
+
+
+def test_tasks_wait_for_a_plugin_that_went_down(api: Api, liar: Liar, lied: Json) -> None:
+    """A task that lost its plugin waits, says for what, and runs when the plugin is back."""
+    task = api.create("liar/lies", **lied, behavior="wait")
+    assert liar.started.wait(10)
+    liar.stop()
+
+    waiting = until(lambda: _waits_for_plugin(api, task), "the task to wait for its plugin", 60)
+
+    assert waiting["resource"].endswith("liar")
+    liar.release.set()
+    liar.serve(liar.address)
+    assert api.finished(task)["state"] == "completed"
+
+
+@pytest.mark.parametrize("lie", ["descriptors", "message", "name"])
+def test_a_plugin_that_describes_nonsense(stack: Stack, api: Api, lie: str) -> None:
+    """A plugin whose description makes no sense is not registered, and the answer says why."""
+    description: Any = honest_description()
+    if lie == "descriptors":
+        description.ClearField("descriptors")
+    elif lie == "message":
+        description.task_types[0].parameters_message = "no.such.Message"
+    else:
+        description.name = "../liar"
+    before = api.everything("plugins/")
+    with Liar(stack.grpc) as liar:
+        liar.description = description
+
+        answer = api.post("plugins/", {"target": liar.address})
+
+    assert answer.status >= 400
+    assert answer.json["reason"] in (
+        "PLUGIN_CONTRACT_VIOLATION", "PLUGIN_INCOMPATIBLE", "FIELD_INVALID",
+    )  # fmt: skip
+    explained(api, answer.json, answer.json["reason"])
+    after = api.everything("plugins/")
+    assert [item["name"] for item in before] == [item["name"] for item in after]
+
+
+def test_a_plugin_that_does_not_answer(api: Api) -> None:
+    """Registering an address at which nobody answers is refused."""
+    answer = api.post("plugins/", {"target": "127.0.0.1:1"})
+
+    refused(api, answer, 503, "PLUGIN_UNAVAILABLE", "127.0.0.1:1")
+
+
+def _created(api: Api, lied: Json) -> Json | None:
+    answer = api.post("tasks/liar/lies/", lied | {"behavior": "complete"})
+    return answer.json if answer.status == 201 else None
+
+
+def _waits_for_plugin(api: Api, task: Json) -> Json | None:
+    blockers = api.get(task["href"])["blocked_by"]
+    return next((item for item in blockers if item["cause"] == "plugin_down"), None)
+
+
+def _plural(field: str) -> str:
+    return {"repository": "repositories", "remote": "remotes"}[field]
+
+
+def _escaped(target: str) -> str:
+    return "".join(char if ord(char) < 128 else f"%{ord(char):02x}" for char in target)
