@@ -233,6 +233,8 @@ class DownloadFailedError(ServiceError):
     """A download failed. Its metadata names the URL, the unit and the HTTP status."""
 
     code, reason = Code.UNAVAILABLE, "DOWNLOAD_FAILED"
+    # Whether the failure may pass, so that the same download may succeed later.
+    retryable = False
 
 
 class DigestMismatchError(ServiceError):

@@ -1,0 +1,158 @@
+"""The downloader: one event loop in a thread of its own, asked by all other threads."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from importlib.metadata import version
+from typing import TYPE_CHECKING, TypeVar
+
+import aiohttp
+import structlog
+
+from entrepot_core.domain.errors import DownloadFailedError, FieldInvalidError
+from entrepot_core.downloads.address import guarded_socket
+from entrepot_core.downloads.exchange import exchange
+from entrepot_core.downloads.failure import Failure
+from entrepot_core.downloads.gate import Gates
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Coroutine
+    from concurrent.futures import Future
+    from typing import Any
+
+    from entrepot_core.domain.errors import ServiceError
+    from entrepot_core.downloads.request import Download, Fetched, Sink, Source
+
+__all__ = ["Downloader"]
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+_LONGEST_BACKOFF = 30.0
+_CONNECTIONS = 200
+
+
+class Downloader:
+    """Fetches from upstreams. Safe to use from any thread.
+
+    Args:
+        allow_loopback: Whether upstreams may be on this machine.
+        backoff_seconds: Before the second try, on average; doubles with each further one.
+    """
+
+    def __init__(self, *, allow_loopback: bool, backoff_seconds: float = 0.5) -> None:
+        self._allow_loopback = allow_loopback
+        self._backoff_seconds = backoff_seconds
+        self._loop = asyncio.new_event_loop()
+        self._session: aiohttp.ClientSession
+        self._gates: Gates
+        started = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(started,), name="downloader", daemon=True
+        )
+        self._thread.start()
+        started.wait()
+
+    def submit(self, download: Download, sink: Sink) -> Future[Fetched]:
+        """Begins a download; cancelling the future ends it.
+
+        The future fails with DownloadFailedError, SizeMismatchError, DigestMismatchError or
+        AddressForbiddenError of the first source, or with what the sink raises.
+        """
+        return self.run(self.fetch(download, sink))
+
+    def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Runs a coroutine in the downloader's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def fetch(self, download: Download, sink: Sink) -> Fetched:
+        """The same, inside the loop."""
+        if not download.sources:
+            raise FieldInvalidError.at("sources", "there is no source to fetch from.")
+        failures: list[Failure] = []
+        for source in download.sources:
+            try:
+                return await self._fetch_from(source, download, sink)
+            except Failure as failed:
+                failures.append(failed)
+                log.info("download.source_failed", error=failed.error.message)
+            finally:
+                sink.abort()
+        raise _verdict(failures)
+
+    def close(self) -> None:
+        """Ends all downloads, and the thread."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+
+    async def _fetch_from(self, source: Source, download: Download, sink: Sink) -> Fetched:
+        tries = 0
+        while True:
+            try:
+                async with self._gates.enter(source.remote):
+                    return await exchange(self._session, download, source, sink)
+            except Failure as failed:
+                tries += 1
+                if not failed.is_passing or tries > source.remote.max_retries:
+                    raise
+                if failed.wait_seconds is not None:
+                    # It is the whole remote that is asked too often, not this file.
+                    self._gates.close_for(source.remote, failed.wait_seconds)
+                else:
+                    await asyncio.sleep(self._backoff(tries))
+
+    def _backoff(self, tries: int) -> float:
+        longest = min(_LONGEST_BACKOFF, self._backoff_seconds * 2**tries)
+        return longest * random.random()  # noqa: S311  not a secret
+
+    def _run(self, started: threading.Event) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._open())
+        self._loop.call_soon(started.set)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.run_until_complete(self._shut())
+            self._loop.close()
+
+    async def _open(self) -> None:
+        self._gates = Gates()
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=_CONNECTIONS, socket_factory=self._socket, ttl_dns_cache=30
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": f"entrepot/{version('entrepot-core')}"},
+            auto_decompress=False,
+            trust_env=False,
+        )
+
+    async def _shut(self) -> None:
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._session.close()
+        await self._loop.shutdown_asyncgens()
+        await self._loop.shutdown_default_executor()
+
+    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
+        # Here it is the address that is connected to, whoever resolved what before.
+        family, kind, protocol, _, where = address
+        return guarded_socket(family, kind, protocol, where[0], loopback=self._allow_loopback)
+
+
+def _verdict(failures: list[Failure]) -> ServiceError:
+    """The error of the first source, and a word about the others."""
+    error = failures[0].error
+    if len(failures) > 1:
+        error.message += f" The other sources ({len(failures) - 1}) failed as well."
+        error.args = (error.message,)
+    if isinstance(error, DownloadFailedError):
+        error.retryable = any(failure.is_passing for failure in failures)
+    return error

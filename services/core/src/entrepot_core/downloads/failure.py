@@ -1,0 +1,149 @@
+"""What can go wrong with a try, in words, and whether trying again may help."""
+
+from __future__ import annotations
+
+import email.utils
+import errno
+import os
+import socket
+import time
+from http import HTTPStatus
+
+import aiohttp
+
+from entrepot_core.domain.errors import (
+    AddressForbiddenError,
+    DownloadFailedError,
+)
+from entrepot_core.downloads.address import ForbiddenAddress
+from entrepot_core.downloads.url import printable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from entrepot_core.domain.errors import (
+        ServiceError,
+    )
+
+__all__ = ["Failure", "of_exception", "of_status", "retry_after", "unusable"]
+
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+_LONGEST_REASON = 100
+# An upstream that wants to be left alone for longer is not waited for.
+_LONGEST_WAIT = 120.0
+
+
+class Failure(Exception):  # noqa: N818  internal: what is shown is its error
+    """A try that failed: the error to show, whether it may pass, and how long to wait before."""
+
+    def __init__(
+        self, error: ServiceError, *, is_passing: bool = False, wait_seconds: float | None = None
+    ) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.is_passing = is_passing
+        self.wait_seconds = wait_seconds
+
+
+def of_status(
+    url: str, unit: str, status: int, reason: str | None, wait_seconds: float | None
+) -> Failure:
+    """The source answered, but not with the file."""
+    words = printable(reason or "", _LONGEST_REASON).strip()
+    if not words:
+        words = _PHRASES.get(status, "")
+    is_passing = status in _PASSING
+    if wait_seconds is not None and wait_seconds > _LONGEST_WAIT:
+        is_passing = False
+    error = _error(url, unit, f"answered {status} {words}".rstrip())
+    error.metadata["http_status"] = str(status)
+    error.retry_after_seconds = wait_seconds
+    return Failure(error, is_passing=is_passing, wait_seconds=wait_seconds)
+
+
+def unusable(url: str, unit: str, why: str, redirect: str | None = None) -> Failure:
+    """The URL, or the one that it redirects to, is not asked."""
+    if redirect is None:
+        return Failure(_error(url, unit, f"cannot be asked: {why}", verb=""))
+    shown = printable(redirect, _LONGEST_REASON)
+    return Failure(_error(url, unit, f'redirects to "{shown}", which is not followed: {why}'))
+
+
+def of_exception(url: str, unit: str, error: Exception) -> Failure:
+    """The conversation broke off."""
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(
+        error.os_error, ForbiddenAddress
+    ):
+        return Failure(
+            AddressForbiddenError(
+                f"{printable(url)} leads to an address that is not allowed{_purpose(unit)}.",
+                metadata=_metadata(url, unit),
+            )
+        )
+    if isinstance(error, aiohttp.InvalidURL):
+        return unusable(url, unit, "it is malformed")
+    return Failure(_error(url, unit, _words(error)), is_passing=not _is_final(error))
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds that a Retry-After header asks for; None if it does not say."""
+    if not value:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        when = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, when.timestamp() - time.time())
+
+
+def _is_final(error: Exception) -> bool:
+    return isinstance(
+        error,
+        aiohttp.ClientConnectorCertificateError
+        | aiohttp.ClientSSLError
+        | aiohttp.ClientResponseError,
+    ) and not isinstance(error, aiohttp.ClientPayloadError)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, aiohttp.ServerTimeoutError | TimeoutError):
+        connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
+        return "cannot be connected to in time" if connecting else "stalled: no byte came in time"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "broke off before the end of the file"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
+        return f"failed in TLS: {printable(str(error), 200)}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot be connected to: {_os_words(error.os_error)}"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "closed the connection without an answer"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "answered something that is not HTTP"
+    if isinstance(error, OSError):
+        return f"broke off: {_os_words(error)}"
+    return "broke off"
+
+
+def _os_words(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return "its host name cannot be resolved"
+    if error.errno is not None and error.errno in errno.errorcode:
+        return os.strerror(error.errno)
+    return printable(str(error), 200)
+
+
+def _error(url: str, unit: str, what: str, verb: str = "GET ") -> DownloadFailedError:
+    return DownloadFailedError(
+        f"{verb}{printable(url)} {what}{_purpose(unit)}.", metadata=_metadata(url, unit)
+    )
+
+
+def _metadata(url: str, unit: str) -> dict[str, str]:
+    found = {"url": printable(url), "unit": printable(unit)}
+    return {key: value for key, value in found.items() if value}
+
+
+def _purpose(unit: str) -> str:
+    return f" (for the file {printable(unit)})" if unit else ""

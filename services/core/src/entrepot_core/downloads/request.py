@@ -1,0 +1,101 @@
+"""What is asked of the downloader, what it answers, and where the bytes go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from entrepot_core.domain.blob import NOTHING_EXPECTED
+
+if TYPE_CHECKING:
+    from entrepot_core.blobs.blob_store import BlobBatch, BlobWriter
+    from entrepot_core.domain.blob import Blob, Expected, Verifier
+
+__all__ = ["MAX_BYTES", "BatchSink", "Download", "Fetched", "RemoteLimits", "Sink", "Source"]
+
+# A file of which nobody said how long it is.
+MAX_BYTES = 64 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteLimits:
+    """How a remote wants to be asked."""
+
+    remote_id: int
+    max_concurrency: int = 10
+    max_retries: int = 3
+    stall_timeout_seconds: float = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A place where the bytes may be had, and what it said last time, to ask conditionally."""
+
+    url: str
+    remote: RemoteLimits
+    etag: str = ""
+    last_modified: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """One file to fetch: the sources are tried in order, every digest is verified."""
+
+    sources: tuple[Source, ...]
+    expected: Expected = NOTHING_EXPECTED
+    # What it is for, in messages: the path of a file.
+    unit: str = ""
+    max_bytes: int = MAX_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What came: a verified blob, or none because the source says that it has not changed."""
+
+    source: Source
+    blob: Blob | None
+    # After redirects.
+    final_url: str
+    etag: str = ""
+    last_modified: str = ""
+
+
+class Sink(Protocol):
+    """Takes the bytes of one download; begun again for every try."""
+
+    def begin(self, verifier: Verifier) -> None:
+        """Bytes will come; forgets those of an earlier try."""
+
+    async def write(self, chunk: bytes) -> None:
+        """The next ones."""
+
+    def finish(self) -> Blob:
+        """That was all; raises if they are wrong."""
+
+    def abort(self) -> None:
+        """No more will come. May be called at any time, and after the others."""
+
+
+@dataclass(slots=True)
+class BatchSink:
+    """Makes a blob of a batch."""
+
+    batch: BlobBatch
+    _writer: BlobWriter | None = field(default=None, init=False)
+
+    def begin(self, verifier: Verifier) -> None:
+        self.abort()
+        self._writer = self.batch.create(verifier)
+
+    async def write(self, chunk: bytes) -> None:
+        assert self._writer is not None  # noqa: S101  begin comes first
+        self._writer.write(chunk)
+
+    def finish(self) -> Blob:
+        assert self._writer is not None  # noqa: S101  begin comes first
+        return self._writer.close()
+
+    def abort(self) -> None:
+        if self._writer is not None:
+            self._writer.abort()
+            self._writer = None

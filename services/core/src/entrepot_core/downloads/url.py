@@ -1,0 +1,58 @@
+"""URLs of upstreams: which are usable, where a redirect leads, and how they are shown."""
+
+from __future__ import annotations
+
+import re
+
+from yarl import URL
+
+__all__ = ["UnusableUrlError", "follow", "parse_url", "printable"]
+
+_CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029]")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_PLAIN = re.compile(r"[\x21-\x7e]+")
+_SHOWN = 1_000
+
+
+class UnusableUrlError(ValueError):
+    """A URL that we do not ask; its text says why."""
+
+
+def parse_url(text: str) -> URL:
+    """The URL, exactly as it is spelled; UnusableUrlError if it is not one that we ask."""
+    if _CONTROL.search(text):
+        raise UnusableUrlError("it contains a space or a control character")
+    try:
+        url = URL(text, encoded=_PLAIN.fullmatch(text) is not None)
+        host, port = url.host, url.port
+    except ValueError as error:
+        raise UnusableUrlError("it is malformed") from error
+    if url.scheme not in ("http", "https"):
+        raise UnusableUrlError(f'its scheme is "{printable(url.scheme)}", not http or https')
+    if not host or port == 0:
+        raise UnusableUrlError("it names no host")
+    if url.user is not None or url.password is not None or "@" in url.raw_authority:
+        raise UnusableUrlError("it contains user information")
+    return url.with_fragment(None) if url.raw_fragment else url
+
+
+def follow(url: URL, location: str) -> URL:
+    """Where a redirect leads; UnusableUrlError if we do not go there."""
+    if not location:
+        raise UnusableUrlError("it does not say where to")
+    if _CONTROL.search(location):
+        raise UnusableUrlError("it contains a space or a control character")
+    try:
+        joined = url.join(URL(location, encoded=_PLAIN.fullmatch(location) is not None))
+    except ValueError as error:
+        raise UnusableUrlError("it is malformed") from error
+    target = parse_url(str(joined))
+    if url.scheme == "https" and target.scheme == "http":
+        raise UnusableUrlError("it leads from https to http")
+    return target
+
+
+def printable(text: str, longest: int = _SHOWN) -> str:
+    """Text from outside as it may stand in a message: no control characters, not too long."""
+    clean = _UNPRINTABLE.sub("�", text)
+    return clean if len(clean) <= longest else clean[:longest] + "…"
