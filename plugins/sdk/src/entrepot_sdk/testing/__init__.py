@@ -4,7 +4,8 @@ Only `contract` needs pytest. Nothing here looks into the plugin, which may be w
 language.
 """
 
-from entrepot_sdk.testing.attempt import Attempt, Faults, Outcome
+from entrepot_sdk.testing.attempt import Attempt, Faults
+from entrepot_sdk.testing.execution import Execution, Outcome
 from entrepot_sdk.testing.fake_core import FakeCore
 from entrepot_sdk.testing.process import PluginProcess
 from entrepot_sdk.testing.scenario import (
@@ -20,6 +21,7 @@ from entrepot_sdk.testing.upstream import Upstream
 
 __all__ = [
     "Attempt",
+    "Execution",
     "FakeCore",
     "Faults",
     "Outcome",

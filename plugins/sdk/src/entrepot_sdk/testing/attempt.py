@@ -15,11 +15,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from entrepot.core.v1.workspace_service_pb2 import StageChangesRequest, StageFilesRequest
-    from entrepot.plugin.v1.plugin_tasks_pb2 import ExecuteResponse
-    from entrepot_rpc.errors import ServiceError
     from entrepot_sdk.testing.scenario import Scenario
 
-__all__ = ["Attempt", "Faults", "Outcome"]
+__all__ = ["Attempt", "Call", "Faults"]
 
 
 @dataclass
@@ -58,6 +56,7 @@ class Attempt:
         changes: What was staged, by sequence.
         files: What was published, by sequence.
         violations: Where the plugin has broken the contract.
+        withdrawn: Set when the plugin gives up a call that is held.
     """
 
     def __init__(self, scenario: Scenario, faults: Faults | None = None) -> None:
@@ -71,6 +70,7 @@ class Attempt:
         self.changes: dict[int, StageChangesRequest] = {}
         self.files: dict[int, StageFilesRequest] = {}
         self.violations: list[str] = []
+        self.withdrawn = threading.Event()
         self.readable: set[str] = set()
         self.is_superseded = False
         self.cancel_requested = False
@@ -126,22 +126,3 @@ class Attempt:
             for file in batch.files:
                 staged.add(role + b" @ " + file.SerializeToString(deterministic=True))
         return staged
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How an Execute call went: its events, when they came, and the error it ended with."""
-
-    events: list[ExecuteResponse]
-    times: list[float]
-    error: ServiceError | None
-
-    @property
-    def verdict(self) -> str:
-        """The last event, "completed" or "failed"; empty if it is neither."""
-        kind = self.events[-1].WhichOneof("event") if self.events else None
-        return kind if kind in {"completed", "failed"} else ""
-
-    def kinds(self) -> list[str]:
-        """The kind of each event."""
-        return [str(event.WhichOneof("event")) for event in self.events]

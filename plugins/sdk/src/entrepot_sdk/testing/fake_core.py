@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +29,9 @@ from entrepot.plugin.v1.plugin_tasks_pb2_grpc import PluginTasksStub
 from entrepot.type.v1.digest_pb2 import Digest
 from entrepot_rpc.channel import connect
 from entrepot_rpc.errors import Code, ServiceError
-from entrepot_rpc.status import from_rpc_error, to_grpc_status, to_status
-from entrepot_sdk.testing.attempt import Attempt, Call, Outcome
+from entrepot_rpc.status import to_grpc_status, to_status
+from entrepot_sdk.testing.attempt import Attempt, Call
+from entrepot_sdk.testing.execution import Execution
 from entrepot_sdk.testing.scenario import pack
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from entrepot.plugin.v1.plugin_tasks_pb2 import ExecuteRequest, ValidateResponse
     from entrepot_sdk.testing.attempt import Faults
+    from entrepot_sdk.testing.execution import Outcome
     from entrepot_sdk.testing.scenario import Scenario
 
 __all__ = ["FakeCore"]
@@ -59,9 +60,12 @@ class FakeCore:
     Attributes:
         blobs: The bytes it has, by SHA-256.
         calls_without_attempt: Calls that carried no token it knows.
+
+    Args:
+        listen: Where; port 0 takes a free one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, listen: str = "127.0.0.1:0") -> None:
         self.blobs: dict[str, bytes] = {}
         self.calls_without_attempt: list[str] = []
         self._attempts: dict[str, Attempt] = {}
@@ -70,7 +74,7 @@ class FakeCore:
         self._server = grpc.server(futures.ThreadPoolExecutor(_THREADS))
         add_WorkspaceServiceServicer_to_server(_Workspace(self), self._server)
         add_BlobServiceServicer_to_server(_Blobs(self), self._server)
-        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self.address = f"{listen.rpartition(':')[0]}:{self._server.add_insecure_port(listen)}"
 
     def __enter__(self) -> Self:
         self._server.start()
@@ -105,30 +109,13 @@ class FakeCore:
         with connect(plugin) as channel:
             return PluginTasksStub(channel).Validate(request, timeout=seconds)
 
-    def execute(
-        self,
-        plugin: str,
-        request: ExecuteRequest,
-        *,
-        seconds: float = 30,
-        cancel: threading.Event | None = None,
-    ) -> Outcome:
-        """Runs an attempt to the end of its stream, or until told to cancel it."""
-        events, times = [], []
-        error = None
-        with connect(plugin) as channel:
-            stream = PluginTasksStub(channel).Execute(request, timeout=seconds)
-            if cancel is not None:
-                threading.Thread(
-                    target=lambda: cancel.wait(seconds) and stream.cancel(), daemon=True
-                ).start()
-            try:
-                for event in stream:
-                    events.append(event)
-                    times.append(time.monotonic())
-            except grpc.RpcError as failure:
-                error = from_rpc_error(failure)
-        return Outcome(events, times, error)
+    def start(self, plugin: str, request: ExecuteRequest, *, seconds: float = 60) -> Execution:
+        """Starts an attempt, to be watched."""
+        return Execution(plugin, request, seconds)
+
+    def execute(self, plugin: str, request: ExecuteRequest, *, seconds: float = 60) -> Outcome:
+        """Runs an attempt to the end of its stream."""
+        return self.start(plugin, request, seconds=seconds).outcome(seconds)
 
     def keep(self, data: bytes) -> str:
         """Has these bytes from now on; returns their SHA-256."""
@@ -160,8 +147,8 @@ class FakeCore:
         if not attempt.calls or attempt.calls[0].rpc != "OpenWorkspace":
             attempt.violations.append(f"{rpc} came before OpenWorkspace")
         hold = attempt.faults.hold.get(rpc)
-        if hold is not None:
-            hold.wait(_HOLD_SECONDS)
+        if hold is not None and not hold.is_set():
+            _hold(hold, attempt, context)
         attempt.is_superseded |= attempt.faults.supersede_at == rpc
         attempt.cancel_requested |= attempt.faults.cancel_at == rpc
         if attempt.is_superseded:
@@ -381,6 +368,20 @@ def _check_batch(
             "SEQUENCE_REUSED",
             "The sequence was used for another batch of this attempt.",
         )
+
+
+def _hold(hold: threading.Event, attempt: Attempt, context: grpc.ServicerContext) -> None:
+    """Waits until the call may go on, or the plugin gives it up."""
+
+    def on_end() -> None:
+        if not hold.is_set():
+            attempt.withdrawn.set()
+            hold.set()
+
+    # False: it has ended already.
+    if not context.add_callback(on_end):
+        on_end()
+    hold.wait(_HOLD_SECONDS)
 
 
 def _abort(context: grpc.ServicerContext, code: Code, reason: str, message: str) -> NoReturn:

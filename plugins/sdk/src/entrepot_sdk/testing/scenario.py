@@ -60,6 +60,11 @@ class Scenario:
     refusals: Sequence[Refusal] = ()
     is_repeatable: bool = True
 
+    @property
+    def stages_the_same(self) -> bool:
+        """Whether every run stages the same; one that fails stops anywhere."""
+        return self.is_repeatable and self.verdict == "completed"
+
 
 def pack(message: Message) -> Any:
     """The message in an Any; one that is in an Any already stays as it is."""
