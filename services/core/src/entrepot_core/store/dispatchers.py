@@ -1,0 +1,114 @@
+"""Dispatchers: who runs attempts, and who of them is dead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from entrepot_core.store.database import Cursor
+
+__all__ = ["DispatcherRow", "alive", "beat", "dead", "evict", "register", "resume", "unregister"]
+
+_LIVENESS = 1  # first half of the advisory lock that a dispatcher holds while it lives
+
+_LOCK_IS_HELD = """
+  EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = 1
+     AND l.objid = d.dispatcher_id::oid AND l.objsubid = 2 AND l.granted
+     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherRow:
+    """A process that runs attempts."""
+
+    dispatcher_id: int
+    name: str
+    beat_at: datetime
+    running: int
+
+
+def register(cursor: Cursor, name: str, slots: int) -> int:
+    """The number of a new dispatcher; its lock is held as long as the connection lasts."""
+    cursor.execute(
+        "INSERT INTO dispatcher (name, slots) VALUES (%s, %s) RETURNING dispatcher_id",
+        (name, slots),
+    )
+    dispatcher_id = int((cursor.fetchone() or (0,))[0])
+    cursor.execute("SELECT pg_advisory_lock(%s, %s)", (_LIVENESS, dispatcher_id))
+    return dispatcher_id
+
+
+def resume(cursor: Cursor, dispatcher_id: int) -> bool:
+    """Takes the lock again after the connection broke; False if it was given up meanwhile."""
+    cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", (_LIVENESS, dispatcher_id))
+    if not (cursor.fetchone() or (False,))[0]:
+        return False
+    cursor.execute(
+        "UPDATE dispatcher SET beat_at = clock_timestamp(), backend_pid = pg_backend_pid()"
+        " WHERE dispatcher_id = %s",
+        (dispatcher_id,),
+    )
+    return cursor.rowcount == 1
+
+
+def beat(cursor: Cursor, dispatcher_id: int) -> bool:
+    """Says that a dispatcher lives; False if it was given up."""
+    cursor.execute(
+        "UPDATE dispatcher SET beat_at = clock_timestamp() WHERE dispatcher_id = %s",
+        (dispatcher_id,),
+    )
+    return cursor.rowcount == 1
+
+
+def unregister(cursor: Cursor, dispatcher_id: int) -> None:
+    """Forgets a dispatcher that has nothing left to run."""
+    cursor.execute(
+        "DELETE FROM dispatcher d WHERE dispatcher_id = %s AND NOT EXISTS"
+        " (SELECT FROM workspace w WHERE w.dispatcher_id = d.dispatcher_id)",
+        (dispatcher_id,),
+    )
+
+
+def alive(cursor: Cursor) -> list[DispatcherRow]:
+    """The dispatchers that are not given up, with how many attempts each runs."""
+    cursor.execute(
+        "SELECT dispatcher_id, name, beat_at, (SELECT count(*) FROM workspace w"
+        " WHERE w.dispatcher_id = d.dispatcher_id) FROM dispatcher d ORDER BY dispatcher_id"
+    )
+    return [DispatcherRow(*row) for row in cursor.fetchall()]
+
+
+def dead(cursor: Cursor, silent_seconds: float, hung_seconds: float) -> list[int]:
+    """Dispatchers to take over from, by the database's clock.
+
+    Dead: the lock is free, the last beat is old, and the server is up for longer than that, as a
+    restart frees every lock while the owners live. Hung: no beat for much longer.
+    """
+    cursor.execute(
+        "SELECT dispatcher_id FROM dispatcher d WHERE"  # noqa: S608  our text
+        " clock_timestamp() - pg_postmaster_start_time() > make_interval(secs => %(silent)s) AND ("
+        "  (beat_at < clock_timestamp() - make_interval(secs => %(silent)s)"
+        f"    AND NOT {_LOCK_IS_HELD})"
+        "  OR beat_at < clock_timestamp() - make_interval(secs => %(hung)s)) ORDER BY 1",
+        {"silent": silent_seconds, "hung": hung_seconds},
+    )
+    return [row[0] for row in cursor.fetchall()]
+
+
+def evict(cursor: Cursor, dispatcher_id: int) -> None:
+    """Forgets a dead dispatcher whose attempts were taken over; ends its session if it hangs."""
+    cursor.execute(
+        "SELECT pg_terminate_backend(l.pid) FROM pg_locks l WHERE l.locktype = 'advisory'"
+        " AND l.classid = %s AND l.objid = %s::oid AND l.objsubid = 2 AND l.granted"
+        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        (_LIVENESS, dispatcher_id),
+    )
+    cursor.execute(
+        "DELETE FROM dispatcher d WHERE dispatcher_id = %s AND NOT EXISTS"
+        " (SELECT FROM workspace w WHERE w.dispatcher_id = d.dispatcher_id)",
+        (dispatcher_id,),
+    )

@@ -1,0 +1,82 @@
+"""The log of events: numbering what is committed, reading it, and waking those who wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from entrepot_core.store.database import Cursor
+
+__all__ = [
+    "EVENTS",
+    "WORK",
+    "EventRow",
+    "first_number",
+    "last_number",
+    "notify",
+    "number",
+    "read",
+    "read_of_task",
+]
+
+# Channels: something is in the inbox or ready; the log has grown.
+WORK = "entrepot_work"
+EVENTS = "entrepot_events"
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """Something that happened to a task."""
+
+    number: int
+    task_id: str
+    kind: str
+    happened_at: datetime
+
+
+def number(cursor: Cursor, most: int = 2000) -> tuple[int, int]:
+    """Moves committed events to the log; returns how many, and the last number."""
+    cursor.execute("SELECT numbered, last_event FROM number_events(%s)", (most,))
+    count, last = cursor.fetchone() or (0, 0)
+    return count, last or 0
+
+
+def notify(cursor: Cursor, channel: str, payload: str = "") -> None:
+    """Wakes listeners, in a transaction that has nothing else in it and need not be durable."""
+    cursor.execute("SET LOCAL synchronous_commit = off")
+    cursor.execute("SELECT pg_notify(%s, %s)", (channel, payload))
+
+
+def last_number(cursor: Cursor) -> int:
+    """The number of the newest event; zero if there is none."""
+    cursor.execute("SELECT coalesce(max(event_id), 0) FROM event")
+    return int((cursor.fetchone() or (0,))[0])
+
+
+def first_number(cursor: Cursor) -> int:
+    """The number of the oldest event that is kept; zero if there is none."""
+    cursor.execute("SELECT coalesce(min(event_id), 0) FROM event")
+    return int((cursor.fetchone() or (0,))[0])
+
+
+def read(cursor: Cursor, after: int, most: int = 1000) -> list[EventRow]:
+    """The next events after a number, in order."""
+    cursor.execute(
+        "SELECT event_id, task_id::text, kind, happened_at FROM event WHERE event_id > %s"
+        " ORDER BY event_id LIMIT %s",
+        (after, most),
+    )
+    return [EventRow(*row) for row in cursor.fetchall()]
+
+
+def read_of_task(cursor: Cursor, task_id: str, after: int) -> list[EventRow]:
+    """The events of one task after a number, in order."""
+    cursor.execute(
+        "SELECT event_id, task_id::text, kind, happened_at FROM event"
+        " WHERE task_id = %s::uuid AND event_id > %s ORDER BY event_id",
+        (task_id, after),
+    )
+    return [EventRow(*row) for row in cursor.fetchall()]

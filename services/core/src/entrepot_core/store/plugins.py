@@ -1,0 +1,207 @@
+"""Plugins as every process sees them: who is registered, what each declared, and how it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from entrepot_core.store.database import Cursor
+
+__all__ = [
+    "CORE",
+    "DeclarationRow",
+    "PluginRow",
+    "declarations",
+    "find",
+    "mark_down",
+    "page",
+    "put",
+    "put_declaration",
+    "record",
+    "remove",
+    "revision",
+    "waiting_tasks",
+]
+
+# The plugin that core is itself.
+CORE = "core"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginRow:
+    """A plugin: what the operator set, and what core found out."""
+
+    plugin_id: int
+    name: str
+    target: str
+    weight: int
+    max_running: int
+    health: str
+    message: str
+    is_removed: bool
+    declaration_id: int | None
+    version: str
+    instance_id: str
+    seen_at: datetime | None
+    created_at: datetime
+    running: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeclarationRow:
+    """What a plugin once said of itself, serialised."""
+
+    declaration_id: int
+    plugin: str
+    body: bytes
+    is_removed: bool
+
+
+_COLUMNS = [
+    "plugin_id",
+    "name",
+    "target",
+    "weight",
+    "max_running",
+    "health",
+    "message",
+    "is_removed",
+    "declaration_id",
+    "version",
+    "instance_id",
+    "seen_at",
+    "created_at",
+]
+_SELECT = (
+    f"SELECT {', '.join(_COLUMNS)}, "  # noqa: S608  our text
+    "(SELECT count(*) FROM workspace w WHERE w.plugin_id = p.plugin_id) AS running FROM plugin p "
+)
+
+
+def revision(cursor: Cursor) -> int:
+    """A number that grows with every change to plugins."""
+    cursor.execute("SELECT last_value FROM plugin_revision_seq")
+    return int((cursor.fetchone() or (0,))[0])
+
+
+def find(cursor: Cursor, name: str) -> PluginRow | None:
+    """The registered plugin of a name, or None."""
+    cursor.execute(f"{_SELECT} WHERE name = %s AND NOT is_removed AND name <> %s", (name, CORE))
+    rows = _rows(cursor)
+    return rows[0] if rows else None
+
+
+def page(cursor: Cursor, size: int, after: str = "") -> list[PluginRow]:
+    """Registered plugins by name, without core."""
+    cursor.execute(
+        f"{_SELECT} WHERE name > %s AND NOT is_removed AND name <> %s ORDER BY name LIMIT %s",
+        (after, CORE, size),
+    )
+    return _rows(cursor)
+
+
+def declarations(cursor: Cursor) -> list[DeclarationRow]:
+    """The current declaration of every plugin that ever had one, removed ones included."""
+    cursor.execute(
+        "SELECT declaration_id, p.name, d.body, p.is_removed FROM plugin p"
+        " JOIN declaration d USING (declaration_id) ORDER BY p.name"
+    )
+    return [
+        DeclarationRow(i, name, bytes(body), gone) for i, name, body, gone in cursor.fetchall()
+    ]
+
+
+def put(cursor: Cursor, name: str, target: str, weight: int) -> None:
+    """Registers a plugin, or changes its address and share."""
+    cursor.execute(
+        "INSERT INTO plugin (name, target, weight) VALUES (%s, %s, %s)"
+        " ON CONFLICT (name) DO UPDATE SET target = EXCLUDED.target, weight = EXCLUDED.weight,"
+        " is_removed = false, created_at = CASE WHEN plugin.is_removed THEN now()"
+        " ELSE plugin.created_at END",
+        (name, target, weight),
+    )
+
+
+def put_declaration(cursor: Cursor, plugin: str, digest: bytes, body: bytes) -> int:
+    """Keeps a declaration and returns its number."""
+    cursor.execute(
+        "INSERT INTO declaration (plugin, digest, body) VALUES (%s, %s, %s)"
+        " ON CONFLICT DO NOTHING",
+        (plugin, digest, body),
+    )
+    cursor.execute(
+        "SELECT declaration_id FROM declaration WHERE plugin = %s AND digest = %s",
+        (plugin, digest),
+    )
+    return int((cursor.fetchone() or (0,))[0])
+
+
+def record(
+    cursor: Cursor,
+    name: str,
+    *,
+    health: str,
+    message: str,
+    version: str,
+    instance_id: str,
+    max_running: int | None = None,
+    declaration_id: int | None = None,
+) -> None:
+    """Notes that a plugin answered, and what; None keeps what was."""
+    cursor.execute(
+        "UPDATE plugin SET seen_at = clock_timestamp(), instance_id = %s WHERE name = %s",
+        (instance_id, name),
+    )
+    # Only what is different, so that nobody re-reads what has not changed.
+    cursor.execute(
+        "UPDATE plugin SET health = %(health)s, message = %(message)s, version = %(version)s,"
+        " max_running = coalesce(%(max_running)s, max_running),"
+        " declaration_id = coalesce(%(declaration)s, declaration_id) WHERE name = %(name)s",
+        {
+            "health": health,
+            "message": message,
+            "version": version,
+            "max_running": max_running,
+            "declaration": declaration_id,
+            "name": name,
+        },
+    )
+
+
+def mark_down(cursor: Cursor, name: str, message: str) -> bool:
+    """Notes that a plugin does not answer; False if that was known."""
+    cursor.execute(
+        "UPDATE plugin SET health = 'down', message = %s WHERE name = %s AND name <> %s"
+        " AND NOT is_removed AND (health <> 'down' OR message <> %s)",
+        (message, name, CORE, message),
+    )
+    return cursor.rowcount > 0
+
+
+def remove(cursor: Cursor, name: str) -> bool:
+    """Unregisters a plugin; False if there is none. Its declaration stays."""
+    cursor.execute(
+        "UPDATE plugin SET is_removed = true, health = 'down' WHERE name = %s AND name <> %s"
+        " AND NOT is_removed",
+        (name, CORE),
+    )
+    return cursor.rowcount > 0
+
+
+def waiting_tasks(cursor: Cursor, plugin: str, most: int = 1000) -> Sequence[str]:
+    """Ids of tasks of a plugin's types that wait."""
+    cursor.execute(
+        "SELECT task_id::text FROM task WHERE split_part(task_type, '/', 1) = %s"
+        " AND state = 'waiting' ORDER BY task_id LIMIT %s",
+        (plugin, most),
+    )
+    return [row[0] for row in cursor.fetchall()]
+
+
+def _rows(cursor: Cursor) -> list[PluginRow]:
+    names = (*_COLUMNS, "running")
+    return [PluginRow(**dict(zip(names, row, strict=True))) for row in cursor.fetchall()]

@@ -1,0 +1,200 @@
+"""The queue: claiming ready tasks, ending attempts, canceling.
+
+The statements behind it are functions of 0001_engine.sql.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from entrepot_core.domain.errors import AttemptSupersededError
+from entrepot_core.domain.task import State, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from entrepot_core.domain.errors import ServiceError
+    from entrepot_core.domain.task import Loss
+    from entrepot_core.store.database import Cursor
+
+__all__ = [
+    "Claimed",
+    "Outcome",
+    "cancel",
+    "claim",
+    "end_unowned",
+    "finish",
+    "is_cancel_requested",
+    "lock_workspace",
+    "lose",
+    "owned_workspaces",
+    "write_progress",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An attempt that may start."""
+
+    workspace_id: int
+    task_id: str
+    attempt: int
+    token_digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a task ends; messages are serialised."""
+
+    state: State
+    error: bytes | None = None
+    result_type: str = ""
+    result: bytes = b""
+    differences: Sequence[bytes] = field(default_factory=tuple)
+    created_resource: str = ""
+    changed: bool | None = None
+
+
+def claim(cursor: Cursor, dispatcher_id: int, token_digests: Sequence[bytes]) -> list[Claimed]:
+    """Makes an attempt of as many ready tasks as there are tokens, in the order of the queue."""
+    cursor.execute(
+        "SELECT workspace_id, task_id::text, attempt, token_digest"
+        " FROM claim_tasks(%s, %s, %s::bytea[])",
+        (dispatcher_id, len(token_digests), list(token_digests)),
+    )
+    return [Claimed(w, t, a, bytes(digest)) for w, t, a, digest in cursor.fetchall()]
+
+
+def lock_workspace(cursor: Cursor, workspace_id: int) -> None:
+    """Holds off take-over and staging until the end; AttemptSupersededError if it is gone."""
+    cursor.execute("SELECT FROM workspace WHERE workspace_id = %s FOR UPDATE", (workspace_id,))
+    if cursor.fetchone() is None:
+        raise AttemptSupersededError("Another attempt owns the task now.")
+
+
+def finish(cursor: Cursor, workspace_id: int, task_id: str, outcome: Outcome) -> None:
+    """Ends the task of an attempt, gives up its locks, and deletes the workspace.
+
+    Raises AttemptSupersededError if the attempt is not the current one: roll back.
+    """
+    cursor.execute(
+        "SELECT finish_task(%s, %s::uuid, %s, %s, %s, %s, %s, %s, %s::bytea[])",
+        (
+            workspace_id,
+            task_id,
+            outcome.state.value,
+            outcome.created_resource,
+            outcome.changed,
+            outcome.result_type,
+            outcome.result,
+            outcome.error,
+            list(outcome.differences),
+        ),
+    )
+    row = cursor.fetchone()
+    if row is None or not row[0]:
+        raise AttemptSupersededError("Another attempt owns the task now.")
+
+
+def lose(
+    cursor: Cursor,
+    task_id: str,
+    loss: Loss,
+    encode: Callable[[ServiceError], bytes],
+    *,
+    canceled: ServiceError,
+    workspace_id: int | None,
+) -> State:
+    """Ends an attempt that did not end its task: it is repeated, or ends. Returns its state.
+
+    `workspace_id` None: a crash of the database took the workspace. A task that was asked to stop
+    ends with `canceled`. Raises AttemptSupersededError if the attempt is not the current one.
+    """
+    if workspace_id is not None:
+        lock_workspace(cursor, workspace_id)
+    cursor.execute(
+        "SELECT is_repeatable, (SELECT count(*) FROM lost_attempt l WHERE l.task_id = t.task_id"
+        " AND l.is_counted) FROM task t WHERE task_id = %s::uuid",
+        (task_id,),
+    )
+    is_repeatable, counted = cursor.fetchone() or (True, 0)
+    verdict = judge(loss, is_repeatable=is_repeatable, counted_before=counted)
+    if verdict.error is None:
+        if workspace_id is not None:
+            cursor.execute("DELETE FROM workspace WHERE workspace_id = %s", (workspace_id,))
+        cursor.execute(
+            "SELECT repeat_task(%s::uuid, %s, %s, make_interval(secs => %s))",
+            (task_id, loss.reason, loss.is_counted, verdict.delay_seconds),
+        )
+        if (cursor.fetchone() or (False,))[0]:
+            return State.WAITING
+        # Somebody has asked for it to stop: nothing is to be repeated.
+    error = verdict.error
+    state = State.FAILED
+    cursor.execute("SELECT cancel_requested FROM task WHERE task_id = %s::uuid", (task_id,))
+    if (cursor.fetchone() or (False,))[0]:
+        state, error = State.CANCELED, canceled
+    if workspace_id is not None:
+        cursor.execute("DELETE FROM workspace WHERE workspace_id = %s", (workspace_id,))
+    end_unowned(cursor, task_id, state, encode(error or canceled))
+    cursor.execute(
+        "INSERT INTO lost_attempt (task_id, number, reason, is_counted, started_at)"
+        " SELECT task_id, attempt, %s, %s, started_at FROM task WHERE task_id = %s::uuid"
+        " ON CONFLICT DO NOTHING",
+        (loss.reason, loss.is_counted, task_id),
+    )
+    return state
+
+
+def end_unowned(cursor: Cursor, task_id: str, state: State, error: bytes | None) -> str | None:
+    """Ends a task that no attempt owns; returns the state it had, if it exists."""
+    cursor.execute("SELECT end_unowned_task(%s::uuid, %s, %s)", (task_id, state.value, error))
+    return _first(cursor)
+
+
+def cancel(cursor: Cursor, task_id: str, error: bytes) -> str | None:
+    """Ends a waiting task, asks a running one to stop; returns the state it had, if it exists."""
+    cursor.execute("SELECT cancel_task(%s::uuid, %s)", (task_id, error))
+    return _first(cursor)
+
+
+def is_cancel_requested(cursor: Cursor, task_ids: Sequence[str]) -> set[str]:
+    """Those of these tasks that a user has asked to stop."""
+    cursor.execute(
+        "SELECT task_id::text FROM task WHERE task_id = ANY(%s::uuid[]) AND cancel_requested",
+        (list(task_ids),),
+    )
+    return {row[0] for row in cursor.fetchall()}
+
+
+def owned_workspaces(cursor: Cursor, dispatcher_id: int) -> list[tuple[int, str]]:
+    """Number and task of every workspace that a dispatcher runs."""
+    cursor.execute(
+        "SELECT workspace_id, task_id::text FROM workspace WHERE dispatcher_id = %s"
+        " ORDER BY workspace_id",
+        (dispatcher_id,),
+    )
+    return list(cursor.fetchall())
+
+
+def write_progress(
+    cursor: Cursor, task_id: str, counters: Sequence[bytes], warnings: Sequence[bytes]
+) -> None:
+    """Replaces the counters of a running task and appends warnings; a crash may lose it."""
+    cursor.execute("SET LOCAL synchronous_commit = off")
+    cursor.execute(
+        "INSERT INTO progress (task_id, counters, warnings)"
+        " VALUES (%(task)s::uuid, %(counters)s::bytea[], %(warnings)s::bytea[])"
+        " ON CONFLICT (task_id) DO UPDATE SET counters = EXCLUDED.counters,"
+        " warnings = progress.warnings || EXCLUDED.warnings",
+        {"task": task_id, "counters": list(counters), "warnings": list(warnings)},
+    )
+    cursor.execute(
+        "INSERT INTO event_inbox (task_id, kind) VALUES (%s::uuid, 'progressed')", (task_id,)
+    )
+
+
+def _first(cursor: Cursor) -> str | None:
+    row = cursor.fetchone()
+    return None if row is None or row[0] is None else str(row[0])

@@ -1,0 +1,371 @@
+"""Tasks: creating and reading them. What runs them is in `queue`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from entrepot_core.domain.errors import RequestIdReusedError, ResourceNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from entrepot_core.store.database import Cursor
+
+__all__ = [
+    "Blocker",
+    "LostAttempt",
+    "NewTask",
+    "TaskFilter",
+    "TaskRow",
+    "blockers",
+    "claim_request",
+    "count_open",
+    "create",
+    "find",
+    "get",
+    "page",
+    "resource_numbers",
+]
+
+INTERACTIVE, NORMAL, BACKGROUND = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTask:
+    """A task to be stored; `locks` says of each resource number whether it is exclusive."""
+
+    task_id: str
+    task_type: str
+    executor: str
+    principal: str
+    parameters_type: str
+    parameters: bytes
+    locks: dict[int, bool]
+    is_repeatable: bool
+    is_dry_run: bool
+    declaration_id: int | None = None
+    request_id: str = ""
+    cloned_from: str | None = None
+    priority: int = NORMAL
+    warnings: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LostAttempt:
+    """An attempt that did not end its task."""
+
+    number: int
+    reason: str
+    is_counted: bool
+    started_at: datetime | None
+    ended_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRow:
+    """A task as it is."""
+
+    task_id: str
+    task_type: str
+    executor: str
+    state: str
+    waits_for: int
+    parked: bool
+    attempt: int
+    cancel_requested: bool
+    is_repeatable: bool
+    is_dry_run: bool
+    changed: bool | None
+    created_resource: str
+    cloned_from: str | None
+    created_at: datetime
+    not_before: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    principal: str
+    request_id: str
+    parameters_type: str
+    parameters: bytes
+    result_type: str
+    result: bytes
+    error: bytes | None
+    differences: list[bytes]
+    counters: list[bytes]
+    warnings: list[bytes]
+    resources: list[str] = field(default_factory=list)
+    lost_attempts: list[LostAttempt] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return f"tasks/{self.task_id}"
+
+    @property
+    def is_over(self) -> bool:
+        return self.ended_at is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFilter:
+    """Which tasks a list has; what is empty does not restrict."""
+
+    state: str = ""
+    task_type: str = ""
+    plugin: str = ""
+    resource: str = ""
+    cloned_from: str = ""
+    created_resource: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """A task that holds a resource, or is next before another in its queue."""
+
+    resource: str
+    task: str
+    is_holder: bool
+
+
+_COLUMNS = """
+  t.task_id::text, t.task_type, p.name, t.state, t.waits_for, t.parked, t.attempt,
+  t.cancel_requested, t.is_repeatable, t.is_dry_run, t.changed, t.created_resource,
+  t.cloned_from::text, t.created_at, t.not_before, t.started_at, t.ended_at, d.principal,
+  d.request_id, d.parameters_type, d.parameters, d.result_type, d.result, d.error, d.differences,
+  coalesce(g.counters, '{}'), coalesce(g.warnings, '{}')
+"""
+_NAMES = [
+    "task_id",
+    "task_type",
+    "executor",
+    "state",
+    "waits_for",
+    "parked",
+    "attempt",
+    "cancel_requested",
+    "is_repeatable",
+    "is_dry_run",
+    "changed",
+    "created_resource",
+    "cloned_from",
+    "created_at",
+    "not_before",
+    "started_at",
+    "ended_at",
+    "principal",
+    "request_id",
+    "parameters_type",
+    "parameters",
+    "result_type",
+    "result",
+    "error",
+    "differences",
+    "counters",
+    "warnings",
+]
+_FROM = """
+  FROM task t JOIN task_detail d USING (task_id) JOIN plugin p USING (plugin_id)
+  LEFT JOIN progress g USING (task_id)
+"""
+
+
+def claim_request(
+    cursor: Cursor, principal: str, request_id: str, digest: bytes, task_id: str
+) -> str | None:
+    """Binds a request id to a new task; returns the id of the task that it is bound to already.
+
+    A request under way with the same id is waited for. Raises RequestIdReusedError if it was
+    another request.
+    """
+    cursor.execute(
+        "INSERT INTO creation_request (principal, request_id, digest, task_id)"
+        " VALUES (%s, %s, %s, %s::uuid) ON CONFLICT DO NOTHING",
+        (principal, request_id, digest, task_id),
+    )
+    if cursor.rowcount:
+        return None
+    cursor.execute(
+        "SELECT digest, task_id::text FROM creation_request"
+        " WHERE principal = %s AND request_id = %s",
+        (principal, request_id),
+    )
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    if bytes(row[0]) != digest:
+        raise RequestIdReusedError(
+            f"The request id {request_id} was used for another request, which made "
+            f"tasks/{row[1]}. Use a new one.",
+            metadata={"request_id": request_id},
+        )
+    return str(row[1])
+
+
+def resource_numbers(cursor: Cursor, names: Iterable[str]) -> dict[str, int]:
+    """The numbers of resources, made where there are none; in a transaction of its own."""
+    wanted = sorted(set(names))
+    if not wanted:
+        return {}
+    cursor.execute(
+        "SELECT name, resource_id FROM resource WHERE name = ANY(%s::text[])", (wanted,)
+    )
+    numbers: dict[str, int] = dict(cursor.fetchall())
+    missing = [name for name in wanted if name not in numbers]
+    if missing:
+        cursor.execute(
+            "INSERT INTO resource (name) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING",
+            (missing,),
+        )
+        cursor.execute(
+            "SELECT name, resource_id FROM resource WHERE name = ANY(%s::text[])", (missing,)
+        )
+        numbers.update(cursor.fetchall())
+    return numbers
+
+
+def create(cursor: Cursor, task: NewTask) -> None:
+    """Stores a task in its queues; its resources stay locked until the transaction ends."""
+    cursor.execute(
+        "SELECT create_task(%s::uuid, (SELECT plugin_id FROM plugin WHERE name = %s), %s, %s, %s,"
+        " %s, %s::uuid, %s::bigint[], %s::boolean[])",
+        (
+            task.task_id,
+            task.executor,
+            task.task_type,
+            task.priority,
+            task.is_repeatable,
+            task.is_dry_run,
+            task.cloned_from,
+            list(task.locks),
+            list(task.locks.values()),
+        ),
+    )
+    cursor.execute(
+        "INSERT INTO task_detail (task_id, principal, request_id, declaration_id, parameters_type,"
+        " parameters) VALUES (%s::uuid, %s, %s, %s, %s, %s)",
+        (
+            task.task_id,
+            task.principal,
+            task.request_id,
+            task.declaration_id,
+            task.parameters_type,
+            task.parameters,
+        ),
+    )
+    if task.warnings:
+        cursor.execute(
+            "INSERT INTO progress (task_id, warnings) VALUES (%s::uuid, %s::bytea[])",
+            (task.task_id, list(task.warnings)),
+        )
+
+
+def find(cursor: Cursor, task_id: str) -> TaskRow | None:
+    """The task of an id, or None."""
+    cursor.execute(f"SELECT {_COLUMNS} {_FROM} WHERE t.task_id = %s::uuid", (task_id,))
+    rows = [_row(row) for row in cursor.fetchall()]
+    _complete(cursor, rows)
+    return rows[0] if rows else None
+
+
+def get(cursor: Cursor, task_id: str) -> TaskRow:
+    """As `find`; raises ResourceNotFoundError."""
+    row = find(cursor, task_id)
+    if row is None:
+        raise ResourceNotFoundError.of_name(f"tasks/{task_id}")
+    return row
+
+
+def page(cursor: Cursor, wanted: TaskFilter, size: int, before: str | None) -> list[TaskRow]:
+    """At most `size` tasks, newest first, older than the task `before`."""
+    conditions, parameters = _conditions(wanted)
+    if before is not None:
+        conditions.append("t.task_id < %s::uuid")
+        parameters.append(before)
+    where = " AND ".join(conditions) or "true"
+    cursor.execute(
+        f"SELECT {_COLUMNS} {_FROM} WHERE {where} ORDER BY t.task_id DESC LIMIT %s",
+        (*parameters, size),
+    )
+    rows = [_row(row) for row in cursor.fetchall()]
+    _complete(cursor, rows)
+    return rows
+
+
+def blockers(cursor: Cursor, task_id: str) -> list[Blocker]:
+    """Who holds what a waiting task needs, at most 10 each, and who is next before it."""
+    cursor.execute(
+        "SELECT r.name, b.task_id::text, b.holds FROM lock_entry w JOIN resource r USING"
+        " (resource_id), LATERAL ("
+        "(SELECT task_id, true AS holds FROM lock_entry h WHERE h.resource_id = w.resource_id"
+        "   AND h.granted ORDER BY seq LIMIT 10)"
+        " UNION ALL "
+        "(SELECT task_id, false FROM lock_entry h WHERE h.resource_id = w.resource_id"
+        "   AND NOT h.granted AND h.seq < w.seq ORDER BY seq DESC LIMIT 1)"
+        ") AS b WHERE w.task_id = %s::uuid AND NOT w.granted ORDER BY r.name, b.holds DESC",
+        (task_id,),
+    )
+    return [Blocker(*row) for row in cursor.fetchall()]
+
+
+def count_open(cursor: Cursor) -> tuple[int, int]:
+    """Numbers of waiting and of running tasks."""
+    cursor.execute(
+        "SELECT (SELECT count(*) FROM task WHERE state = 'waiting'),"
+        " (SELECT count(*) FROM task WHERE state = 'running')"
+    )
+    waiting, running = cursor.fetchone() or (0, 0)
+    return waiting, running
+
+
+def _conditions(wanted: TaskFilter) -> tuple[list[str], list[Any]]:
+    conditions: list[str] = []
+    parameters: list[Any] = []
+    for condition, value in (
+        ("t.state = %s", wanted.state),
+        ("t.task_type = %s", wanted.task_type),
+        ("split_part(t.task_type, '/', 1) = %s", wanted.plugin),
+        ("t.cloned_from = %s::uuid", wanted.cloned_from),
+        ("t.created_resource = %s AND t.created_resource <> ''", wanted.created_resource),
+        (
+            (
+                "t.task_id IN (SELECT task_id FROM task_resource"
+                " JOIN resource USING (resource_id) WHERE name = %s)"
+            ),
+            wanted.resource,
+        ),
+    ):
+        if value:
+            conditions.append(condition)
+            parameters.append(value)
+    return conditions, parameters
+
+
+def _row(values: tuple[Any, ...]) -> TaskRow:
+    named = dict(zip(_NAMES, values, strict=True))
+    for key in ("parameters", "result"):
+        named[key] = bytes(named[key])
+    named["error"] = None if named["error"] is None else bytes(named["error"])
+    for key in ("differences", "counters", "warnings"):
+        named[key] = [bytes(item) for item in named[key]]
+    return TaskRow(**named)
+
+
+def _complete(cursor: Cursor, rows: list[TaskRow]) -> None:
+    # What a task has several of, for all of the page at once.
+    if not rows:
+        return
+    by_id = {row.task_id: row for row in rows}
+    cursor.execute(
+        "SELECT task_id::text, name FROM task_resource JOIN resource USING (resource_id)"
+        " WHERE task_id = ANY(%s::uuid[]) ORDER BY task_id, name",
+        (list(by_id),),
+    )
+    for task_id, name in cursor.fetchall():
+        by_id[task_id].resources.append(name)
+    cursor.execute(
+        "SELECT task_id::text, number, reason, is_counted, started_at, ended_at FROM lost_attempt"
+        " WHERE task_id = ANY(%s::uuid[]) ORDER BY task_id, number",
+        (list(by_id),),
+    )
+    for task_id, *values in cursor.fetchall():
+        by_id[task_id].lost_attempts.append(LostAttempt(*values))
