@@ -1,20 +1,13 @@
 """All processes as users start them, and real clients."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Protocol
 
 import pytest
 
 from rest import Api
-from stack import Stack
+from stack import Stack, StackFactory
 from upstream import Upstream
-
-
-class StackFactory(Protocol):
-    """Starts a stack that belongs to one test."""
-
-    def __call__(self, environment: Mapping[str, str] | None = None) -> Stack: ...
 
 
 @pytest.fixture(scope="session")

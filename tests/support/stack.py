@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from polling import until
 from process import Process, processes_of
@@ -281,6 +281,12 @@ class Stack:
         """Let `entrepot check` look for anything that must not be."""
         self.settle()
         self.cli("check")
+
+
+class StackFactory(Protocol):
+    """Starts a stack that belongs to one test."""
+
+    def __call__(self, environment: Mapping[str, str] | None = None) -> Stack: ...
 
 
 def free_addresses(count: int) -> list[str]:

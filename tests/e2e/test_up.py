@@ -1,0 +1,172 @@
+"""`entrepot up`: it starts everything, says when, keeps it running, and leaves nothing behind."""
+
+import signal
+import socket
+import stat
+import subprocess
+
+import pytest
+
+from polling import until
+from rest import Rest
+from stack import ENTREPOT, Stack, StackFactory
+from upstream import Upstream
+
+# One copy of each program, as `up` starts them.
+EVERY_ROLE = ("postgres", "api", "dispatch", "gateway", "content", "plugin")
+
+
+def test_ready_means_served(a_stack: StackFactory) -> None:
+    """When the ready line is printed, both origins answer and the plugin is there."""
+    stack = a_stack()
+
+    assert stack.api.get("status/")["problems"] == []
+    assert [plugin["name"] for plugin in stack.api.everything("plugins/")] == ["plugins/file"]
+    assert stack.content.request("GET", "/").status == 200
+    assert any(f"ready http://{stack.http}" in line for line in stack.lines)
+
+
+def test_the_token_is_for_its_owner_only(a_stack: StackFactory) -> None:
+    """The token is made on the first start, in a file that nobody else can read."""
+    stack = a_stack()
+    path = stack.home / "token"
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(stack.token) >= 32
+    assert stack.token not in stack.log
+
+
+def test_data_and_token_stay(a_stack: StackFactory, upstream: Upstream) -> None:
+    """After a stop and a start everything is as it was, the token included."""
+    stack = a_stack()
+    repository = stack.api.a_synced_repository(upstream)
+    files, token = stack.api.files(repository), stack.token
+
+    assert stack.stop() == 0
+    stack.start()
+
+    assert token == stack.token
+    assert files == stack.api.files(repository)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_clean_stop_leaves_no_child(a_stack: StackFactory, number: signal.Signals) -> None:
+    """SIGINT and SIGTERM end `up` with 0, and all it has started with it."""
+    stack = a_stack()
+    assert {role: bool(stack.process(role)) for role in EVERY_ROLE}
+
+    code = stack.stop(number)
+
+    assert code == 0
+    assert stack.processes() == []
+
+
+def test_a_stop_while_a_sync_runs(a_stack: StackFactory, upstream: Upstream) -> None:
+    """A stop does not wait for a sync; after the next start the sync ends as one version."""
+    stack = a_stack()
+    api = stack.api
+    repository, remote = api.a_repository(), api.a_remote(upstream)
+    gate = upstream.hold("files/000005.bin")
+    task = api.create("file/syncs", repository=repository["name"], remote=remote["name"])
+    gate.wait_entered()
+
+    assert stack.stop() == 0
+    gate.open()
+    stack.start()
+
+    assert stack.api.finished(task)["state"] == "completed"
+    assert stack.api.versions(repository) == [0, 1]
+
+
+def test_kill_9_leaves_no_child(a_stack: StackFactory) -> None:
+    """When `up` itself is killed, its children end by themselves, and it can start again."""
+    stack = a_stack()
+
+    stack.kill()
+
+    until(lambda: not stack.processes(), "the children to end", 30)
+    stack.start()
+    assert stack.api.get("status/")["problems"] == []
+
+
+@pytest.mark.parametrize("role", ["api", "dispatch", "gateway", "content", "plugin", "postgres"])
+def test_a_child_that_crashes_is_started_again(
+    a_stack: StackFactory, upstream: Upstream, role: str
+) -> None:
+    """Whichever program is killed: it is started again, and a sync and a download work."""
+    stack = a_stack()
+    crashed = stack.process(role)
+
+    crashed.kill()
+
+    until(lambda: stack.process(role).pid != crashed.pid, f"another {role}")
+    until(lambda: _works(stack), "the API to work", 60)
+    repository = stack.api.a_synced_repository(upstream)
+    base = stack.api.a_distribution(repository)["base_path"]
+    until(lambda: _serves(stack, f"/{base}/files/000001.bin"), "content to be served")
+
+
+@pytest.mark.parametrize("variable", ["ENTREPOT_HTTP", "ENTREPOT_CONTENT", "ENTREPOT_GRPC"])
+def test_a_port_that_is_taken(variable: str) -> None:
+    """`up` on a taken port ends at once, and says which setting names another."""
+    stack = Stack()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+
+        done = _up(stack, {variable: address})
+
+    assert done.returncode != 0
+    assert address in done.stderr
+    assert variable in done.stderr
+    assert "Traceback" not in done.stderr
+    assert stack.processes() == []
+
+
+def test_a_second_up_on_one_home(a_stack: StackFactory) -> None:
+    """A second `up` on the same home refuses, and the first one is not disturbed."""
+    first = a_stack()
+    second = Stack(home=first.home)
+
+    done = _up(second, {})
+
+    assert done.returncode != 0
+    assert str(first.home) in done.stderr
+    assert first.api.get("status/")["problems"] == []
+
+
+def test_a_given_token_is_used(a_stack: StackFactory) -> None:
+    """With ENTREPOT_TOKEN no other token opens the API."""
+    stack = a_stack({"ENTREPOT_TOKEN": "a-token-from-the-environment"})
+
+    with_it = Rest(stack.api_url, "a-token-from-the-environment").request("GET", "repositories/")
+    without = Rest(stack.api_url, "another").request("GET", "repositories/")
+
+    assert (with_it.status, without.status) == (200, 401)
+
+
+def _up(stack: Stack, extra: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [ENTREPOT, "up"],
+        env=stack.environment | extra,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def _works(stack: Stack) -> bool:
+    try:
+        status = stack.api.request("GET", "status/", timeout=5)
+    except OSError:
+        return False
+    return status.status == 200 and status.json["problems"] == []
+
+
+def _serves(stack: Stack, path: str) -> bool:
+    try:
+        return stack.content.request("GET", path, timeout=5).status == 200
+    except OSError:
+        return False
