@@ -1,4 +1,4 @@
-"""An upstream that sends exactly the bytes it is told to, for answers no server library would give."""
+"""An upstream that sends the bytes it is told to: answers that no server library would give."""
 
 import socketserver
 import threading

@@ -253,7 +253,7 @@ def test_a_short_body_without_a_length_may_be_a_broken_connection(
 
 
 def test_compression_that_nobody_asked_for_is_not_undone(client: Client, raw: RawUpstream) -> None:
-    """The bytes are stored as they are on the wire: identity is asked for, and nothing inflated."""
+    """The bytes are stored as they came: identity is asked for, and nothing is inflated."""
     bomb = gzip.compress(bytes(1 << 20))
     raw.answers["/x"] = response("200 OK", bomb, "Content-Encoding: gzip")
 
@@ -342,7 +342,7 @@ def test_link_local_addresses_are_refused(client: Client, raw: RawUpstream, host
     assert isinstance(direct, AddressForbiddenError)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "[::1]"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "[::1]"])  # noqa: S104
 def test_loopback_is_refused_unless_allowed(tmp_path: Path, host: str) -> None:
     """This machine is asked only if the configuration says so, by name or by address."""
     client = Client(tmp_path, allow_loopback=False)
@@ -406,7 +406,7 @@ def test_an_unchanged_file_is_not_sent_again(client: Client, upstream: Upstream)
 
 
 def test_a_304_that_nobody_asked_for_is_a_failure(client: Client, raw: RawUpstream) -> None:
-    """ "Not modified" in answer to an unconditional request is no file."""
+    """An answer "not modified" to an unconditional request is no file."""
     raw.answers["/x"] = response("304 Not Modified")
 
     assert "answered 304" in client.fail(raw.url("/x")).message

@@ -66,6 +66,8 @@ class BlobBatch(Protocol):
     def settle(self) -> list[Blob]:
         """Makes all closed blobs durable and visible, and returns those since the last call.
 
+        Those of the last call must have their rows by now: they are not ensured any more.
+
         StorageFailedError if the disk refuses; then all of them are gone.
         """
 

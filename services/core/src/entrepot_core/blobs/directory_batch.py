@@ -76,8 +76,10 @@ class DirectoryBatch:
         return writer
 
     def settle(self) -> list[Blob]:
+        for recorded in self._settled:
+            recorded.drop()
         with self._guard:
-            closed, self._closed = self._closed, []
+            closed, self._closed, self._settled = self._closed, [], []
         if not closed:
             return []
         many = len(closed) > SMALL_BATCH
@@ -94,7 +96,7 @@ class DirectoryBatch:
         failpoint("bytes.synced")
         for writer in closed:
             writer.release()
-        self._settled += closed
+        self._settled = closed
         return [writer.blob for writer in closed]
 
     def ensure(self) -> None:

@@ -107,7 +107,7 @@ class Downloader:
                     await asyncio.sleep(self._backoff(tries))
 
     def _backoff(self, tries: int) -> float:
-        longest = min(_LONGEST_BACKOFF, self._backoff_seconds * 2**tries)
+        longest = min(_LONGEST_BACKOFF, self._backoff_seconds * float(2**tries))
         return longest * random.random()  # noqa: S311  not a secret
 
     def _run(self, started: threading.Event) -> None:

@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import aiohttp
 
@@ -17,7 +18,6 @@ from entrepot_core.domain.errors import (
 )
 from entrepot_core.downloads.address import ForbiddenAddress
 from entrepot_core.downloads.url import printable
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from entrepot_core.domain.errors import (

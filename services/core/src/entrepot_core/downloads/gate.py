@@ -33,7 +33,8 @@ class Gates:
         gate = self._gate(remote)
         async with gate.free:
             loop = asyncio.get_running_loop()
-            while (wait := gate.closed_until - loop.time()) > 0:
+            wait = gate.closed_until - loop.time()
+            if wait > 0:
                 await asyncio.sleep(wait)
             yield
 
