@@ -1,0 +1,69 @@
+"""The command `entrepot-gateway api|content`: the only place that wires things together."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from entrepot_gateway.app import Api
+from entrepot_gateway.config import Config
+from entrepot_gateway.content.app import Content
+from entrepot_gateway.core import Core
+from entrepot_gateway.server import serve, serve_many
+from entrepot_rpc import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from entrepot_gateway.server import Application
+
+log = structlog.get_logger()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve one role until told to stop."""
+    parser = argparse.ArgumentParser(prog="entrepot-gateway", description=__doc__)
+    parser.add_argument("role", choices=("api", "content"))
+    parser.add_argument("--workers", type=int, default=1, help="worker processes (default: 1)")
+    options = parser.parse_args(arguments)
+    logs.configure(f"gateway-{options.role}")
+    try:
+        config = Config.from_environment(options.role, options.workers)
+    except ValueError as error:
+        parser.error(str(error))
+    log.info("gateway.starting", **config.redacted())
+    try:
+        if config.workers > 1:
+            serve_many(partial(make, config), config, partial(say_ready, config))
+        else:
+            asyncio.run(run(config))
+    except OSError as error:
+        log.error("gateway.cannot_listen", host=config.host, port=config.port, error=str(error))  # noqa: TRY400
+        return 1
+    log.info("gateway.stopped")
+    return 0
+
+
+async def run(config: Config) -> None:
+    """Serve with one worker."""
+    await serve(make(config), config, partial(say_ready, config))
+
+
+def make(config: Config) -> Application:
+    """The application of a role."""
+    core = Core(config.core, config.token)
+    if config.role == "content":
+        return Content(core, config.blobs, config.stale_seconds)
+    return Api(core)
+
+
+def say_ready(config: Config) -> None:
+    """Tell whoever started this that requests are served."""
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    sys.stdout.write(f"ready http://{host}:{config.port}\n")
+    sys.stdout.flush()

@@ -1,0 +1,90 @@
+"""What the environment says about this process. Reads nothing else but the token file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LOCAL = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Settings of one gateway process, in either role."""
+
+    role: str
+    host: str
+    port: int
+    core: str
+    # None: blobs are not in a folder of this machine.
+    blobs: Path | None
+    # What this process itself may ask of core; users bring their own.
+    token: str = field(repr=False)
+    # How long a pointer is believed while core cannot be asked, in seconds.
+    stale_seconds: float = 60.0
+    workers: int = 1
+
+    @classmethod
+    def from_environment(
+        cls, role: str, workers: int = 1, env: Mapping[str, str] | None = None
+    ) -> Config:
+        """The settings of a role, `api` or `content`."""
+        env = os.environ if env is None else env
+        home = Path(env.get("ENTREPOT_HOME") or Path.home() / ".local/share/entrepot")
+        if role == "api":
+            listen = env.get("ENTREPOT_HTTP") or f"{LOCAL}:8080"
+            token = env.get("ENTREPOT_TOKEN") or read_token(home / "token")
+        else:
+            listen = env.get("ENTREPOT_CONTENT") or f"{LOCAL}:8081"
+            token = env.get("ENTREPOT_CONTENT_TOKEN") or read_token(home / "content-token")
+        host, port = parse_address(listen)
+        return cls(
+            role=role,
+            host=host,
+            port=port,
+            core=env.get("ENTREPOT_GRPC") or f"{LOCAL}:50051",
+            blobs=blob_folder(env.get("ENTREPOT_BLOBS_URL") or str(home / "blobs")),
+            token=token,
+            stale_seconds=float(env.get("ENTREPOT_CONTENT_STALE_SECONDS") or 60),
+            workers=workers,
+        )
+
+    def redacted(self) -> dict[str, str]:
+        """What may be printed."""
+        return {
+            item.name: str(getattr(self, item.name))
+            if item.repr
+            else ("set" if getattr(self, item.name) else "not set")
+            for item in fields(self)
+        }
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Host and port of "127.0.0.1:8080", "[::1]:8080" or ":8080", which is every address."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal():
+        message = f"{text!r} is not an address: write host:port, such as 127.0.0.1:8080"
+        raise ValueError(message)
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  asked for by the empty host
+
+
+def blob_folder(url: str) -> Path | None:
+    """The folder of a blob store that is one: a path, or a file URL."""
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    return Path(url) if "://" not in url else None
+
+
+def read_token(path: Path) -> str:
+    """The token in a file; empty if there is none."""
+    try:
+        return path.read_text("ascii").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,168 @@
+"""An HTTP request to an rpc of core and back, for any binding: knows the rules, no service."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse, Response
+
+from entrepot_gateway.binding import href, resource_types
+from entrepot_gateway.problem import refuse
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from entrepot_gateway.binding import Binding
+    from entrepot_gateway.call import Call
+    from entrepot_gateway.core import Core
+    from entrepot_gateway.decoder import Decoder
+
+_ETAG = re.compile(r"[\x21\x23-\x7e]{1,200}")
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+class Transcoder:
+    """Answers what core's own annotations describe."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def answer(self, binding: Binding, values: dict[str, str], call: Call) -> Response:
+        """The response to a request that a binding matches."""
+        request = await self.request(binding, values, call)
+        response = await self._core.call(binding.rpc, request, call.credentials)
+        return self.response(binding, response, call)
+
+    async def request(self, binding: Binding, values: dict[str, str], call: Call) -> Message:
+        """The rpc's request: path, body, query and header fields together."""
+        request = binding.new_request()
+        document = await call.document() if binding.body else None
+        reader = call.decoder()
+        if binding.body == "*":
+            reader.message(document or {}, request, given=binding.bound, partial=True)
+        elif binding.body:
+            self._read_resource(binding, values, call, reader, document or {}, request)
+        query = call.decoder("query")
+        given = {name.partition(".")[0] for name in binding.bound} | {binding.body}
+        if binding.body == "*":
+            self._refuse_query(call)
+        else:
+            _forbid(query, call.query, given)
+            query.message(call.query, request, given=given, partial=True)
+        reader.errors += query.errors
+        reader.finish()
+        for path, value in values.items():
+            _bind(request, path, value)
+        self._read_headers(request, binding, call)
+        check_page(request)
+        return request
+
+    def response(self, binding: Binding, response: Message, call: Call) -> Response:
+        """The HTTP response for the rpc's."""
+        if binding.http_method == "DELETE":
+            return Response(status_code=204)
+        message = getattr(response, binding.response_body) if binding.response_body else response
+        created = binding.http_method == "POST"
+        headers: dict[str, str] = {}
+        if message.DESCRIPTOR.full_name in resource_types():
+            if created and message.name:
+                headers["Location"] = href(message.name)
+            headers |= _etag(message)
+            if binding.http_method == "GET" and headers.get("ETag") in _tags(
+                call.request.headers.get("if-none-match", "")
+            ):
+                return Response(status_code=304, headers=headers)
+        content = call.encoder.answer(message)
+        return JSONResponse(content, 201 if created else 200, headers)
+
+    def _read_resource(
+        self,
+        binding: Binding,
+        values: dict[str, str],
+        call: Call,
+        reader: Decoder,
+        document: dict[str, Any],
+        request: Message,
+    ) -> None:
+        target = getattr(request, binding.body)
+        target.SetInParent()
+        collection, plugin = self._owner(values)
+        spec_class = call.catalog.spec(collection, plugin)
+        is_update = binding.http_method == "PATCH"
+        if not is_update and call.catalog.has_fields_of(collection):
+            call.catalog.require(plugin)
+        named = reader.message(
+            document, target, spec=spec_class() if spec_class else None, partial=is_update
+        )
+        if is_update:
+            name = values[f"{binding.body}.name"]
+            given = getattr(target, "name", "")
+            if given not in ("", name, name.rpartition("/")[2]):
+                raise refuse("#/name", f"A name cannot be changed: this is {name}.")
+            if "update_mask" in request.DESCRIPTOR.fields_by_name:
+                request.update_mask.paths.extend(  # type: ignore[attr-defined]
+                    path for path in named if path not in ("name", "etag")
+                )
+
+    @staticmethod
+    def _owner(values: dict[str, str]) -> tuple[str, str]:
+        """Collection and plugin of the resource that the path names."""
+        collection, _, rest = next(iter(values.values()), "").partition("/")
+        return collection, rest.partition("/")[0]
+
+    @staticmethod
+    def _refuse_query(call: Call) -> None:
+        for name in call.query:
+            raise refuse(f"#/{name}", f"{name} belongs into the body.", "FIELD_UNKNOWN", "query")
+
+    @staticmethod
+    def _read_headers(request: Message, binding: Binding, call: Call) -> None:
+        headers = call.request.headers
+        fields = request.DESCRIPTOR.fields_by_name
+        key = headers.get("idempotency-key")
+        if key is not None and "request_id" in fields:
+            request.request_id = request_id(key)  # type: ignore[attr-defined]
+        tags = _tags(headers.get("if-match", ""))
+        target = getattr(request, binding.body) if binding.body not in ("", "*") else request
+        if tags and tags != ["*"] and "etag" in target.DESCRIPTOR.fields_by_name:
+            if len(tags) > 1:
+                raise refuse("#/If-Match", "Give one entity tag.", where="header")
+            target.etag = tags[0].removeprefix("W/").strip('"')
+
+
+def request_id(key: str) -> str:
+    """The request id in an Idempotency-Key, which some clients put into quotes."""
+    key = key.strip().strip('"')
+    if not _REQUEST_ID.fullmatch(key):
+        raise refuse(
+            "#/Idempotency-Key", "The key is 1 to 128 printable characters.", where="header"
+        )
+    return key
+
+
+def _forbid(query: Decoder, document: dict[str, Any], given: set[str]) -> None:
+    for name in given & document.keys():
+        query.wrong(f"#/{name}", "FIELD_UNKNOWN", f"{name} is not a parameter here.")
+
+
+def _bind(request: Message, path: str, value: str) -> None:
+    *parents, last = path.split(".")
+    for name in parents:
+        request = getattr(request, name)
+    setattr(request, last, value)
+
+
+def check_page(request: Message) -> None:
+    """Refuse a page of a size that is none."""
+    if getattr(request, "page_size", 0) < 0:
+        raise refuse("#/page_size", "A page has 1 to 1,000 entries.", where="query")
+
+
+def _etag(message: Message) -> dict[str, str]:
+    etag = getattr(message, "etag", "")
+    return {"ETag": f'"{etag}"'} if _ETAG.fullmatch(etag) else {}
+
+
+def _tags(header: str) -> list[str]:
+    return [tag for item in header.split(",") if (tag := item.strip())]

@@ -1,0 +1,103 @@
+"""The bytes of an upload, from the client's body to core as they come: never all in memory."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import grpc
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+
+from entrepot.core.v1 import upload_service_pb2, upload_service_pb2_grpc
+from entrepot_gateway.core import service_error
+from entrepot_gateway.problem import refuse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from entrepot_gateway.call import Call
+    from entrepot_gateway.core import Core
+
+CHUNK_BYTES = 512 * 1024
+# Core gives up an upload that nothing comes for; this is for one that goes on and on.
+LONGEST_SECONDS = 6 * 3600.0
+
+_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+WriteUploadRequest = upload_service_pb2.WriteUploadRequest
+
+
+class Uploads:
+    """Answers PUT /api/v3/uploads/<id>/."""
+
+    def __init__(self, core: Core) -> None:
+        self._stub = upload_service_pb2_grpc.UploadServiceStub(core.channel)
+
+    async def write(self, call: Call, name: str) -> Response:
+        """Append the body; with Content-Range a part of the file, without it all of it."""
+        for parameter in call.query:
+            raise refuse(f"#/{parameter}", "There are no parameters here.", where="query")
+        opening, length = parse_range(call.request.headers.get("content-range"))
+        opening.name = name
+        stream = self._stub.WriteUpload(metadata=call.credentials, timeout=LONGEST_SECONDS)
+        try:
+            await stream.write(WriteUploadRequest(open=opening))
+            received = 0
+            async for chunk in _chunks(call.request.stream()):
+                received += len(chunk)
+                if length is not None and received > length:
+                    break
+                await stream.write(WriteUploadRequest(chunk=chunk))
+            if length is not None and received != length:
+                raise refuse(
+                    "#/Content-Range",
+                    f"The body is not the {length} bytes that Content-Range says.",
+                    where="header",
+                )
+            await stream.done_writing()
+            response = await stream
+        except grpc.RpcError as error:
+            raise service_error(error) from None
+        except grpc.aio.UsageError:
+            # Core has ended the call already; the answer says why.
+            response = await _verdict(stream)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        finally:
+            # A body that ended early must not look like one that ended.
+            stream.cancel()
+        return JSONResponse(call.encoder.message(response.upload))
+
+
+def parse_range(header: str | None) -> tuple[WriteUploadRequest.Open, int | None]:
+    """Where the bytes go, and how many there must be; None if that is open."""
+    if header is None:
+        return WriteUploadRequest.Open(offset=0, last=True), None
+    match = _RANGE.fullmatch(header.strip())
+    if match is None:
+        raise refuse("#/Content-Range", "Write bytes first-last/total.", where="header")
+    first, last = int(match.group(1)), int(match.group(2))
+    total = None if match.group(3) == "*" else int(match.group(3))
+    if last < first or (total is not None and last >= total):
+        raise refuse("#/Content-Range", "The last byte must lie in the file.", where="header")
+    is_last = total is not None and last + 1 == total
+    return WriteUploadRequest.Open(offset=first, last=is_last), last - first + 1
+
+
+async def _verdict(stream: object) -> upload_service_pb2.WriteUploadResponse:
+    try:
+        return await stream  # type: ignore[misc, no-any-return]
+    except grpc.RpcError as error:
+        raise service_error(error) from None
+
+
+async def _chunks(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The body in pieces that a message can carry: small ones together, large ones apart."""
+    held = bytearray()
+    async for part in body:
+        held += part
+        while len(held) >= CHUNK_BYTES:
+            yield bytes(held[:CHUNK_BYTES])
+            del held[:CHUNK_BYTES]
+    if held:
+        yield bytes(held)
