@@ -10,6 +10,11 @@ from stack import Stack, StackFactory
 from upstream import Upstream
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marks of this folder known."""
+    config.addinivalue_line("markers", "slow: takes many seconds; -m 'not slow' leaves it out")
+
+
 @pytest.fixture(scope="session")
 def shared_stack() -> Iterator[Stack]:
     """One installation for all tests that leave it as it is; use `stack`."""

@@ -404,19 +404,21 @@ def files_in(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def main(arguments: list[str], write: Callable[[str], object] = sys.stdout.write) -> None:
-    """Serve until standard input ends; a line read from it gives 1 % of the files other bytes."""
+    """Serve until standard input ends; `change N` on it gives so many files other bytes."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--files", type=int, default=0)
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--listed", type=int, default=0)
+    parser.add_argument("--salt", type=int, default=0)
     options = parser.parse_args(arguments)
     upstream = Upstream().fill(options.files, options.size).list_only(options.listed)
+    upstream.change(options.files, options.salt)
     with upstream:
         write(f"{upstream.port}\n")
         sys.stdout.flush()
         for line in sys.stdin:
-            upstream.change(max(1, len(upstream.files) // 100), salt=time.monotonic_ns())
-            write(f"changed {line}")
+            changed = upstream.change(int(line.split()[1]), salt=time.monotonic_ns())
+            write(f"changed {len(changed)}\n")
             sys.stdout.flush()
 
 
