@@ -7,6 +7,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
+from entrepot_core.store import temporary
 from entrepot_core.store.database import Database
 from entrepot_core.store.migrate import migrate
 
@@ -38,5 +39,6 @@ def core_dsn(postgres_server: str, core_template: str) -> Iterator[str]:
 def database(core_dsn: str) -> Iterator[Database]:
     """Connections to a database of this test alone."""
     database = Database(core_dsn, size=20)
+    database.on_connect(temporary.prepare)
     yield database
     database.close()

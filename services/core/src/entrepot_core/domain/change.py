@@ -63,7 +63,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class CommitResult:
-    """What the commit did: a difference per repository, and the last resource it made, "" if none."""
+    """What the commit did, and the name of the last resource it made ("" if none)."""
 
     differences: tuple[Difference, ...]
     created_resource: str

@@ -42,7 +42,10 @@ def check_base_path(path: str, field: str = "base_path") -> str:
     if not fault and len(stripped) > MAX_BASE_PATH_BYTES:
         fault = f"it is longer than {MAX_BASE_PATH_BYTES} bytes."
     if not fault and not _BASE_PATH.fullmatch(stripped):
-        fault = 'it may have letters and digits of ASCII, "/" and any of . _ ~ ! $ & \' ( ) * + , ; = : @ -'
+        fault = (
+            "it may have letters and digits of ASCII, "
+            '"/" and any of . _ ~ ! $ & \' ( ) * + , ; = : @ -'
+        )
     if not fault and stripped.split("/", 1)[0].lower() in _RESERVED:
         fault = f"the first segments {', '.join(_RESERVED)} are reserved."
     if fault:

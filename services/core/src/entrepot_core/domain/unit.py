@@ -108,7 +108,7 @@ class Unit:
 
 
 def content_name(content_type: ContentType, key_digest: bytes) -> str:
-    """ "content/file/files/<key digest in hexadecimal>" """  # noqa: D210, D402, D403, D415  it is an example
+    """The name of a unit: "content/file/files/<key digest in hexadecimal>"."""
     return f"content/{content_type.plugin}/{content_type.collection}/{key_digest.hex()}"
 
 

@@ -50,7 +50,8 @@ def lend_repository(cursor: Cursor, workspace_id: int, lent: LentRepository) -> 
             f"Version {lent.base_version} of the repository given as {lent.role} was deleted."
         )
     cursor.execute(
-        "INSERT INTO lent_repository (workspace_id, role, repository_id, base_version, is_writable)"
+        "INSERT INTO lent_repository"
+        " (workspace_id, role, repository_id, base_version, is_writable)"
         " VALUES (%s, %s, %s, %s, %s)",
         (workspace_id, lent.role, lent.repository_id, lent.base_version, lent.is_writable),
     )
@@ -92,11 +93,15 @@ def lent_remotes(cursor: Cursor, workspace_id: int) -> dict[str, int]:
 
 
 def take_back(cursor: Cursor, limit: int) -> int:
-    """Forgets what gone workspaces were lent, at most `limit` rows of each kind; returns how many."""
+    """Forgets what gone workspaces were lent, at most `limit` rows of each kind.
+
+    Returns how many rows that were.
+    """
     gone = 0
     for table in ("lent_repository", "lent_remote", "lent_content"):
         cursor.execute(
-            f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT l.ctid FROM {table} l WHERE NOT EXISTS"  # noqa: S608  our names
+            f"DELETE FROM {table} WHERE ctid = ANY(ARRAY("
+            f"SELECT l.ctid FROM {table} l WHERE NOT EXISTS"
             " (SELECT FROM workspace w WHERE w.workspace_id = l.workspace_id) LIMIT %s))",
             (limit,),
         )

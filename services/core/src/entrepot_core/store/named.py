@@ -43,7 +43,6 @@ COMMON_COLUMNS = (
     "name",
     "description",
     "labels",
-    "spec_type",
     "spec",
     "revision",
     "created_at",
@@ -59,7 +58,6 @@ class Named:
     name: str
     description: str
     labels: dict[str, str]
-    spec_type: str
     spec: bytes
     revision: int
     created_at: datetime
@@ -68,7 +66,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Part of a list: of one plugin or all, after (plugin, name), with a label "key" or "key=value"."""
+    """Part of a list: after (plugin, name), with a label "key" or "key=value"."""
 
     size: int
     plugin: str = ""

@@ -24,6 +24,25 @@ _COLUMNS = (
     "stall_timeout_seconds",
 )
 
+# A file that some version has, that is not stored, and that no other remote has.
+_ONLY_HERE = """
+SELECT s.relative_path
+  FROM artifact_source s
+  JOIN artifact a USING (content_id, relative_path)
+ WHERE s.remote_id = %(remote)s
+   AND NOT EXISTS (SELECT FROM blob b WHERE b.digest = a.digest AND b.state = 'live')
+   AND NOT EXISTS (
+     SELECT FROM artifact_source o JOIN remote USING (remote_id)
+      WHERE o.content_id = s.content_id AND o.relative_path = s.relative_path
+        AND o.remote_id <> s.remote_id)
+   AND EXISTS (
+     SELECT FROM member m
+       JOIN version v ON v.repository_id = m.repository_id
+        AND v.number >= m.added_in AND v.number < m.removed_in
+      WHERE m.content_id = s.content_id)
+ LIMIT 1
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteRow(named.Named):
@@ -91,16 +110,7 @@ def delete(cursor: Cursor, full_name: str, etag: str = "") -> None:
     named.refuse_while_locked(cursor, full_name)
     row = _locked(cursor, full_name)
     named.check_etag(_TABLE, row, etag)
-    cursor.execute(
-        "SELECT s.relative_path FROM artifact_source s JOIN artifact a USING (content_id, relative_path)"
-        " WHERE s.remote_id = %(remote)s"
-        " AND NOT EXISTS (SELECT FROM blob b WHERE b.digest = a.digest AND b.state = 'live')"
-        " AND NOT EXISTS (SELECT FROM artifact_source o JOIN remote USING (remote_id)"
-        "  WHERE o.content_id = s.content_id AND o.relative_path = s.relative_path AND o.remote_id <> s.remote_id)"
-        " AND EXISTS (SELECT FROM member m JOIN version v ON v.repository_id = m.repository_id"
-        "  AND v.number >= m.added_in AND v.number < m.removed_in WHERE m.content_id = s.content_id) LIMIT 1",
-        {"remote": row["remote_id"]},
-    )
+    cursor.execute(_ONLY_HERE, {"remote": row["remote_id"]})
     needed = cursor.fetchone()
     if needed is not None:
         raise ResourceInUseError(

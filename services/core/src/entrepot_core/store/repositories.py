@@ -112,7 +112,8 @@ def delete(cursor: Cursor, full_name: str, etag: str = "") -> int:
     row = _locked(cursor, full_name)
     named.check_etag(_TABLE, row, etag)
     cursor.execute(
-        "SELECT d.plugin, d.name FROM distribution d LEFT JOIN publication p USING (publication_id)"
+        "SELECT d.plugin, d.name FROM distribution d"
+        " LEFT JOIN publication p USING (publication_id)"
         " WHERE %s IN (d.repository_id, p.repository_id) ORDER BY d.plugin, d.name LIMIT 1",
         (row["repository_id"],),
     )
@@ -150,7 +151,8 @@ def _locked(cursor: Cursor, full_name: str) -> dict[str, Any]:
 def _with_counts(cursor: Cursor, rows: list[dict[str, Any]]) -> list[RepositoryRow]:
     cursor.execute(
         "SELECT v.repository_id, v.unit_count FROM version v JOIN repository r"
-        " ON r.repository_id = v.repository_id AND r.latest = v.number WHERE r.repository_id = ANY(%s::bigint[])",
+        " ON r.repository_id = v.repository_id AND r.latest = v.number"
+        " WHERE r.repository_id = ANY(%s::bigint[])",
         ([row["repository_id"] for row in rows],),
     )
     counts: dict[int, int] = dict(cursor.fetchall())

@@ -79,6 +79,7 @@ CREATE TABLE unresolved_edge (
   CONSTRAINT unresolved_edge_pkey PRIMARY KEY (source, kind, type_id, key_digest),
   CONSTRAINT unresolved_edge_kind_check CHECK (kind BETWEEN 1 AND 3)
 );
+CREATE INDEX unresolved_edge_target_idx ON unresolved_edge (type_id, key_digest);
 COMMENT ON TABLE unresolved_edge IS 'A global relation to a unit that core does not have yet, by its type and key.';
 
 -- --- who has it ---------------------------------------------------------------------------------
@@ -90,7 +91,6 @@ CREATE TABLE repository (
   description text NOT NULL DEFAULT '',
   labels jsonb NOT NULL DEFAULT '{}',
   retain_versions integer NOT NULL DEFAULT 0,
-  spec_type text NOT NULL DEFAULT '',
   spec bytea NOT NULL DEFAULT '',
   latest integer NOT NULL DEFAULT 0,
   next_number integer NOT NULL DEFAULT 1,
@@ -215,7 +215,6 @@ CREATE TABLE remote (
   stall_timeout_seconds integer NOT NULL DEFAULT 60,
   description text NOT NULL DEFAULT '',
   labels jsonb NOT NULL DEFAULT '{}',
-  spec_type text NOT NULL DEFAULT '',
   spec bytea NOT NULL DEFAULT '',
   revision integer NOT NULL DEFAULT 1,
   created_at timestamptz NOT NULL DEFAULT now(),
@@ -272,7 +271,6 @@ CREATE TABLE distribution (
   publication_id uuid,
   description text NOT NULL DEFAULT '',
   labels jsonb NOT NULL DEFAULT '{}',
-  spec_type text NOT NULL DEFAULT '',
   spec bytea NOT NULL DEFAULT '',
   revision integer NOT NULL DEFAULT 1,
   created_at timestamptz NOT NULL DEFAULT now(),

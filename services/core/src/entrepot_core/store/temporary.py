@@ -1,0 +1,55 @@
+"""Temporary tables, made once for each connection and empty at the start of every transaction.
+
+Making and dropping them in each transaction is three times slower and bloats the catalogue
+(experiments-content 10); so connections that stage or commit must not go through a pooler that
+shares them between transactions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from entrepot_core.store.database import Cursor
+
+__all__ = ["prepare"]
+
+_TABLES = """
+CREATE TEMPORARY TABLE IF NOT EXISTS stage_unit (
+  type_id integer NOT NULL, key_digest bytea NOT NULL, unit_digest bytea NOT NULL,
+  repo_key text, attributes bytea NOT NULL, filter jsonb
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS stage_source (
+  content_id bigint NOT NULL, relative_path text NOT NULL, remote_id bigint NOT NULL,
+  position smallint NOT NULL, url text NOT NULL
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS stage_edge (
+  source bigint NOT NULL, kind smallint NOT NULL, type_id integer NOT NULL,
+  key_digest bytea NOT NULL
+) ON COMMIT DELETE ROWS;
+
+-- Of the commit, for one repository at a time.
+CREATE TEMPORARY TABLE IF NOT EXISTS added_unit (
+  content_id bigint PRIMARY KEY, explicit boolean NOT NULL, type_id integer NOT NULL,
+  repo_key text COLLATE "C", path text COLLATE "C"
+) ON COMMIT DELETE ROWS;
+CREATE INDEX IF NOT EXISTS added_unit_key_idx ON added_unit (type_id, repo_key);
+CREATE TEMPORARY TABLE IF NOT EXISTS added_path (
+  content_id bigint NOT NULL, path text COLLATE "C" NOT NULL
+) ON COMMIT DELETE ROWS;
+CREATE INDEX IF NOT EXISTS added_path_idx ON added_path (path);
+CREATE TEMPORARY TABLE IF NOT EXISTS removed_unit (
+  content_id bigint PRIMARY KEY, is_replaced boolean NOT NULL
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS candidate (
+  content_id bigint PRIMARY KEY, is_alive boolean NOT NULL
+) ON COMMIT DELETE ROWS;
+"""
+
+
+def prepare(cursor: Cursor) -> None:
+    """Makes the temporary tables of a new connection; for `Database.on_connect`."""
+    # Two concurrent CREATEs in different temporary schemas do not meet.
+    cursor.execute("SET client_min_messages = warning")
+    cursor.execute(_TABLES)
+    cursor.execute("RESET client_min_messages")
