@@ -77,7 +77,7 @@ _COLUMNS = [
     "created_at",
 ]
 _SELECT = (
-    f"SELECT {', '.join(_COLUMNS)}, "  # noqa: S608  our text
+    f"SELECT {', '.join(_COLUMNS)}, "
     "(SELECT count(*) FROM workspace w WHERE w.plugin_id = p.plugin_id) AS running FROM plugin p "
 )
 
@@ -160,7 +160,10 @@ def record(
     cursor.execute(
         "UPDATE plugin SET health = %(health)s, message = %(message)s, version = %(version)s,"
         " max_running = coalesce(%(max_running)s, max_running),"
-        " declaration_id = coalesce(%(declaration)s, declaration_id) WHERE name = %(name)s",
+        " declaration_id = coalesce(%(declaration)s, declaration_id) WHERE name = %(name)s"
+        " AND (health, message, version, max_running, declaration_id) IS DISTINCT FROM"
+        " (%(health)s, %(message)s, %(version)s, coalesce(%(max_running)s, max_running),"
+        " coalesce(%(declaration)s, declaration_id))",
         {
             "health": health,
             "message": message,

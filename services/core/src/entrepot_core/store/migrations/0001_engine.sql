@@ -51,7 +51,7 @@ BEGIN
   RETURN NULL;
 END $$;
 CREATE TRIGGER plugin_changed_trigger AFTER INSERT OR UPDATE OF name, target, weight, max_running, health, message, is_removed,
-  declaration_id, version ON plugin FOR EACH STATEMENT EXECUTE FUNCTION plugin_changed();
+  declaration_id, version ON plugin FOR EACH ROW EXECUTE FUNCTION plugin_changed();
 
 -- Core itself runs its ready-made tasks, so a plugin that is down does not block them.
 INSERT INTO plugin (name, target, max_running, health) VALUES ('core', '', 8, 'serving');

@@ -1,0 +1,185 @@
+"""Whether a declaration holds together, and whether it may replace the one before it. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from google.protobuf.descriptor import FieldDescriptor
+
+from entrepot.plugin.v1 import describe_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from google.protobuf.descriptor import Descriptor
+
+    from entrepot_core.plugins.descriptors import ContentTypeView, Declaration, TaskTypeView
+
+__all__ = ["faults", "incompatibilities"]
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_COLLECTION = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_TYPE = describe_pb2.TaskType
+
+# Fields that core's ready-made work reads: name, whether it is repeated, whether it must be there.
+_READY_MADE: dict[int, tuple[tuple[str, bool, bool], ...]] = {
+    _TYPE.IMPLEMENTATION_CORE_ADD: (("repository", False, True), ("content", True, True)),
+    _TYPE.IMPLEMENTATION_CORE_REMOVE: (
+        ("repository", False, True),
+        ("content", True, False),
+        ("filter", False, False),
+        ("all", False, False),
+        ("cascade", False, False),
+    ),
+    _TYPE.IMPLEMENTATION_CORE_COPY: (
+        ("source", False, True),
+        ("repository", False, True),
+        ("content", True, False),
+        ("filter", False, False),
+        ("all", False, False),
+    ),
+}
+_REFERENCE_FIELDS = {"repository", "source", "content"}
+_BOOLEANS = {"all", "cascade"}
+
+
+def faults(declaration: Declaration) -> list[str]:
+    """What is wrong with a declaration by itself, each in a sentence; empty: nothing."""
+    return list(_faults(declaration))
+
+
+def incompatibilities(old: Declaration, new: Declaration) -> list[str]:
+    """Why a declaration cannot replace another, each in a sentence; empty: it can."""
+    return list(_incompatibilities(old, new))
+
+
+def _faults(declaration: Declaration) -> Iterator[str]:
+    if not _NAME.fullmatch(declaration.name) or declaration.name == "core":
+        yield f'"{declaration.name}" is not a usable name for a plugin.'
+    if declaration.response.max_concurrent_attempts < 1:
+        yield "max_concurrent_attempts must be at least 1."
+    seen: set[str] = set()
+    for view in declaration.task_types:
+        if view.parameters_message in seen:
+            yield f"{view.parameters_message} is the parameters of two task types."
+        seen.add(view.parameters_message)
+        yield from _task_faults(declaration, view)
+    for content_type in declaration.content_types:
+        yield from _content_faults(declaration, content_type)
+    for resource_type in declaration.response.resource_types:
+        if (
+            resource_type.spec_message
+            and declaration.descriptor(resource_type.spec_message) is None
+        ):
+            yield f"The message {resource_type.spec_message} is not in its proto files."
+
+
+def _task_faults(declaration: Declaration, view: TaskTypeView) -> Iterator[str]:
+    if not _COLLECTION.fullmatch(view.declared.collection):
+        yield f'"{view.declared.collection}" is not a usable name for a task type.'
+    result = view.declared.result_message
+    if result and declaration.descriptor(result) is None:
+        yield f"The result message {result} of {view.name} is not in its proto files."
+    descriptor = declaration.descriptor(view.parameters_message)
+    if descriptor is None:
+        return
+    for reference in view.references:
+        field = descriptor.fields_by_name[reference.role]
+        if field.cpp_type != FieldDescriptor.CPPTYPE_STRING:
+            yield f"The reference {reference.role} of {view.name} is not a string field."
+        if reference.kind == describe_pb2.RESOURCE_KIND_UNSPECIFIED:
+            yield f"The reference {reference.role} of {view.name} does not say what it names."
+    yield from _ready_made_faults(view, descriptor)
+
+
+def _ready_made_faults(view: TaskTypeView, descriptor: Descriptor) -> Iterator[str]:
+    roles = {reference.role for reference in view.references}
+    for name, is_repeated, is_needed in _READY_MADE.get(view.declared.implementation, ()):
+        field = descriptor.fields_by_name.get(name)
+        if field is None:
+            if is_needed:
+                yield f"{view.name} is core's work and has no field {name} in its parameters."
+            continue
+        if field.is_repeated != is_repeated:
+            yield f"The field {name} of {view.name} is {'not ' if is_repeated else ''}repeated."
+        expected = (
+            FieldDescriptor.CPPTYPE_BOOL if name in _BOOLEANS else FieldDescriptor.CPPTYPE_STRING
+        )
+        if field.cpp_type != expected:
+            yield f"The field {name} of {view.name} has the wrong type for core's work."
+        if name in _REFERENCE_FIELDS and name not in roles:
+            yield f"The field {name} of {view.name} is core's work and not marked as a reference."
+
+
+def _content_faults(declaration: Declaration, view: ContentTypeView) -> Iterator[str]:
+    if view.name.partition(".")[0] != declaration.name or not view.name.partition(".")[2]:
+        yield f'The content type "{view.name}" must be named "{declaration.name}.<name>".'
+    if not _COLLECTION.fullmatch(view.collection):
+        yield f'"{view.collection}" is not a usable name for the units of {view.name}.'
+    descriptor = declaration.descriptor(view.attributes_message)
+    if descriptor is None:
+        yield f"The attributes message {view.attributes_message} is not in its proto files."
+        return
+    if not view.declared.key_fields:
+        yield f"The content type {view.name} has no key fields."
+    for name in (
+        *view.declared.key_fields,
+        *view.declared.repository_key_fields,
+        *view.declared.filterable_fields,
+    ):
+        field = descriptor.fields_by_name.get(name)
+        if field is None:
+            yield f"{view.attributes_message} has no field {name}."
+        elif field.is_repeated or field.message_type is not None:
+            yield f"The field {name} of {view.attributes_message} must be a single scalar."
+
+
+def _incompatibilities(old: Declaration, new: Declaration) -> Iterator[str]:
+    new_tasks = {view.name: view for view in new.task_types}
+    for task in old.task_types:
+        if task.name not in new_tasks:
+            yield f"The task type {task.name} was removed."
+        elif new_tasks[task.name].parameters_message != task.parameters_message:
+            yield f"The parameters of {task.name} were {task.parameters_message}."
+    new_content = {view.name: view for view in new.content_types}
+    for content in old.content_types:
+        replacement = new_content.get(content.name)
+        if replacement is None:
+            yield f"The content type {content.name} was removed."
+            continue
+        if replacement.collection != content.collection:
+            yield f"The units of {content.name} were named {content.collection}."
+        if replacement.attributes_message != content.attributes_message:
+            yield f"The attributes of {content.name} were {content.attributes_message}."
+        for what, before, after in (
+            ("key", content.declared.key_fields, replacement.declared.key_fields),
+            (
+                "repository key",
+                content.declared.repository_key_fields,
+                replacement.declared.repository_key_fields,
+            ),
+        ):
+            if list(before) != list(after):
+                yield f"The {what} of {content.name} was {', '.join(before) or 'none'}."
+    old_messages = {
+        *(view.parameters_message for view in old.task_types),
+        *(view.attributes_message for view in old.content_types),
+        *(one.spec_message for one in old.response.resource_types if one.spec_message),
+    }
+    for name in sorted(old_messages):
+        yield from _field_changes(old.descriptor(name), new.descriptor(name))
+
+
+def _field_changes(old: Descriptor | None, new: Descriptor | None) -> Iterator[str]:
+    # What is stored must mean the same when it is read with the new types.
+    if old is None or new is None:
+        return
+    for field in old.fields:
+        other = new.fields_by_number.get(field.number)
+        if other is None:
+            yield f"The field {field.name} of {old.full_name} was removed."
+        elif other.name != field.name:
+            yield f"The field {field.name} of {old.full_name} was renamed to {other.name}."
+        elif other.type != field.type or other.is_repeated != field.is_repeated:
+            yield f"The field {field.name} of {old.full_name} changed its type."

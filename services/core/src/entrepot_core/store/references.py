@@ -1,0 +1,80 @@
+"""Looking up what the parameters of a task name: whether it exists, and facts about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from entrepot_core.store.database import Cursor
+
+__all__ = [
+    "UploadFacts",
+    "content",
+    "distribution_exists",
+    "publication_exists",
+    "unit_count",
+    "upload",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadFacts:
+    """An upload; `digest` is None until it is complete."""
+
+    digest: bytes | None
+    size_bytes: int
+    filename: str
+
+
+def content(cursor: Cursor, keys: Collection[tuple[str, bytes]]) -> dict[tuple[str, bytes], int]:
+    """Numbers of the units that exist, by content type and key digest."""
+    if not keys:
+        return {}
+    cursor.execute(
+        "SELECT t.name, c.key_digest, c.content_id"
+        " FROM unnest(%s::text[], %s::bytea[]) AS k(name, digest)"
+        " JOIN content_type t ON t.name = k.name"
+        " JOIN content c ON c.type_id = t.type_id AND c.key_digest = k.digest",
+        ([name for name, _ in keys], [digest for _, digest in keys]),
+    )
+    return {(name, bytes(digest)): content_id for name, digest, content_id in cursor.fetchall()}
+
+
+def unit_count(cursor: Cursor, repository_id: int, number: int) -> int | None:
+    """How many units a version has; None if there is no such version."""
+    cursor.execute(
+        "SELECT unit_count FROM version WHERE repository_id = %s AND number = %s",
+        (repository_id, number),
+    )
+    row = cursor.fetchone()
+    return None if row is None else int(row[0])
+
+
+def publication_exists(cursor: Cursor, plugin: str, publication_id: str) -> bool:
+    """Whether a plugin's publication exists."""
+    cursor.execute(
+        "SELECT FROM publication WHERE publication_id = %s::uuid AND plugin = %s",
+        (publication_id, plugin),
+    )
+    return cursor.fetchone() is not None
+
+
+def distribution_exists(cursor: Cursor, plugin: str, name: str) -> bool:
+    """Whether a plugin's distribution exists."""
+    cursor.execute("SELECT FROM distribution WHERE plugin = %s AND name = %s", (plugin, name))
+    return cursor.fetchone() is not None
+
+
+def upload(cursor: Cursor, upload_id: str) -> UploadFacts | None:
+    """The upload of an id, or None."""
+    cursor.execute(
+        "SELECT digest, received_bytes, filename FROM upload WHERE upload_id = %s::uuid",
+        (upload_id,),
+    )
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    return UploadFacts(None if row[0] is None else bytes(row[0]), row[1], row[2])
