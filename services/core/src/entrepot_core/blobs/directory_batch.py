@@ -15,6 +15,7 @@ from entrepot_core.blobs.durability import (
     sync_filesystem,
 )
 from entrepot_core.domain.blob import Verifier
+from entrepot_core.domain.errors import StorageFailedError
 from entrepot_rpc.failpoints import failpoint
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class DirectoryBatch:
         self._open: set[DirectoryWriter] = set()
         self._closed: list[DirectoryWriter] = []
         self._settled: list[DirectoryWriter] = []
+        self._has_ended = False
         # Opened before anything is written, so that it hears of every write that is lost.
         try:
             self._root = os.open(store.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -61,18 +63,25 @@ class DirectoryBatch:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for writer in [*self._open, *self._closed, *self._settled]:
+        with self._guard:
+            self._has_ended = True
+            writers = [*self._open, *self._closed, *self._settled]
+            self._open.clear()
+            self._closed, self._settled = [], []
+        for writer in writers:
             writer.drop()
-        self._open.clear()
-        self._closed, self._settled = [], []
         os.close(self._root)
 
     def create(self, verifier: Verifier | None = None) -> DirectoryWriter:
-        writer = DirectoryWriter(
-            self, self._store, self._scratch.new_path(), verifier or Verifier()
-        )
+        verifier = verifier or Verifier()
+        writer = DirectoryWriter(self, self._store, self._scratch.new_path(), verifier)
         with self._guard:
-            self._open.add(writer)
+            has_ended = self._has_ended
+            if not has_ended:
+                self._open.add(writer)
+        if has_ended:
+            writer.drop()
+            raise _ended()
         return writer
 
     def settle(self) -> list[Blob]:
@@ -111,7 +120,9 @@ class DirectoryBatch:
         """Takes a writer that is done."""
         with self._guard:
             self._open.discard(writer)
-            if complete:
+            if self._has_ended:
+                writer.drop()
+            elif complete:
                 self._closed.append(writer)
                 # Too many to sync one by one, so their descriptors are of no more use.
                 if len(self._closed) > SMALL_BATCH:
@@ -150,7 +161,10 @@ class DirectoryBatch:
 
 
 class DirectoryWriter:
-    """A temporary file that is verified while it is written."""
+    """A temporary file that is verified while it is written.
+
+    The batch may end, in its thread, while another thread writes: then writing fails.
+    """
 
     def __init__(
         self, batch: DirectoryBatch, store: DirectoryBlobStore, path: Path, verifier: Verifier
@@ -164,6 +178,8 @@ class DirectoryWriter:
         self._verifier = verifier
         self._room_checked = 0
         self._is_done = False
+        # Or the number of a closed descriptor, which may be another file's by then, is written to.
+        self._guard = threading.Lock()
         try:
             self.descriptor = os.open(path, _CREATE, 0o640)
         except OSError as error:
@@ -176,11 +192,14 @@ class DirectoryWriter:
             self._store.require_room(len(chunk))
             self._room_checked = self._verifier.size_bytes
         view = memoryview(chunk)
-        try:
-            while view:
-                view = view[os.write(self.descriptor, view) :]
-        except OSError as error:
-            raise storage_error(error, self._store.room()[0], len(chunk)) from error
+        with self._guard:
+            if self._is_done:
+                raise _ended()
+            try:
+                while view:
+                    view = view[os.write(self.descriptor, view) :]
+            except OSError as error:
+                raise storage_error(error, self._store.room()[0], len(chunk)) from error
         failpoint("bytes.half_written")
 
     def close(self) -> Blob:
@@ -189,24 +208,33 @@ class DirectoryWriter:
         except BaseException:
             self.abort()
             raise
-        self._is_done = True
+        with self._guard:
+            if self._is_done:
+                raise _ended()
+            self._is_done = True
         self._batch.hand_over(self, complete=True)
         return self.blob
 
     def abort(self) -> None:
         if not self._is_done:
-            self._is_done = True
             self._batch.hand_over(self, complete=False)
             self.drop()
 
     def release(self) -> None:
         """Closes the file."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+        with self._guard:
+            if self.descriptor >= 0:
+                os.close(self.descriptor)
+                self.descriptor = -1
 
     def drop(self) -> None:
         """Closes the file and removes its temporary name."""
+        with self._guard:
+            self._is_done = True
         self.release()
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
+
+
+def _ended() -> StorageFailedError:
+    return StorageFailedError("The batch that the bytes belong to has ended.")

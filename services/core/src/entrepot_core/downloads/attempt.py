@@ -1,0 +1,217 @@
+"""The downloads of an attempt: what its plugin stages is fetched while it still stages."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from entrepot_core.domain.blob import Expected
+from entrepot_core.domain.errors import CanceledError, ServiceError
+from entrepot_core.downloads.group import DownloadGroup
+from entrepot_core.downloads.request import Download, RemoteLimits, Source
+from entrepot_core.store import wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from entrepot_core.downloads.downloader import Downloader
+    from entrepot_core.downloads.group import Finished
+    from entrepot_core.downloads.keeper import Keeper
+    from entrepot_core.store.database import Cursor
+    from entrepot_core.store.wanted import RemoteSource, WantedFile
+
+__all__ = ["AttemptDownloads", "DownloadProgress", "download_of"]
+
+# Staged units that are looked at in one step, and downloads under way: both bound the memory.
+PAGE = 1_000
+UNDER_WAY = 200
+# How long a finished download waits for others to share a sync with.
+LINGER_SECONDS = 0.05
+LOOK_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadProgress:
+    """How far it is: files that are stored of those that are known to be wanted, and bytes."""
+
+    files: int
+    wanted_files: int
+    bytes: int
+
+
+class AttemptDownloads:
+    """Fetches what a workspace stages. Verified bytes stay, whatever becomes of the task.
+
+    Args:
+        keeper: Where the bytes go.
+        downloader: Who fetches them.
+        workspace_id: Whose staged units.
+        report: Told of the progress, from a thread of its own.
+    """
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        downloader: Downloader,
+        workspace_id: int,
+        report: Callable[[DownloadProgress], None] = lambda _: None,
+    ) -> None:
+        self._keeper = keeper
+        self._downloader = downloader
+        self._workspace_id = workspace_id
+        self._report = report
+        self._is_last_look = threading.Event()
+        self._is_canceled = threading.Event()
+        self._error: BaseException | None = None
+        self._files = self._wanted_files = self._bytes = 0
+        # What is under way, by digest or else by unit and path: the same bytes are fetched once.
+        self._pending: set[bytes | tuple[int, str]] = set()
+        self._group: DownloadGroup[WantedFile] = DownloadGroup(keeper, downloader, workspace_id)
+        self._thread = threading.Thread(target=self._run, name="attempt-downloads", daemon=True)
+
+    def start(self) -> None:
+        """Begins."""
+        self._thread.start()
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why it cannot succeed any more; None while it can."""
+        return self._error
+
+    def finish(self) -> None:
+        """Returns when all that is staged is stored; nothing may be staged any more.
+
+        Raises the first ServiceError; of a DownloadFailedError, `retryable` says whether it may
+        pass.
+        """
+        self._is_last_look.set()
+        self._group.wake()
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def cancel(self) -> None:
+        """Ends what is under way, and returns when it has ended."""
+        self._is_canceled.set()
+        self._group.wake()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            with self._group:
+                try:
+                    self._fetch_all()
+                finally:
+                    # What is verified is kept, so that the next attempt has less to do.
+                    with suppress(ServiceError):
+                        self._group.collect(0, also=_identify)
+        except BaseException as error:  # noqa: BLE001  raised by finish, in the thread that asks
+            self._error = error
+
+    def _fetch_all(self) -> None:
+        calls = -1
+        while True:
+            is_last = self._is_last_look.is_set()
+            began = time.monotonic()
+            with self._keeper.database.transaction() as cursor:
+                # Before looking: what is staged meanwhile is then looked for once more.
+                seen, calls = calls, wanted.count_calls(cursor, self._workspace_id)
+            if is_last or calls != seen:
+                self._look()
+            if is_last:
+                while self._group:
+                    self._collect(None)
+                return
+            self._wait(2 * (time.monotonic() - began))
+
+    def _look(self) -> None:
+        """Begins to fetch all that is staged now and is not here."""
+        last = (-1, -1)
+        while True:
+            with self._keeper.database.transaction() as cursor:
+                page = wanted.staged_after(cursor, self._workspace_id, last, PAGE)
+                if not page:
+                    return
+                units = [content_id for _, content_id in page]
+                files = wanted.find_wanted(cursor, self._workspace_id, units)
+            last = page[-1]
+            for file in files:
+                self._begin(file)
+
+    def _begin(self, file: WantedFile) -> None:
+        key = _key(file)
+        if key in self._pending:
+            return
+        while len(self._group) >= UNDER_WAY:
+            self._collect(None)
+        self._pending.add(key)
+        self._wanted_files += 1
+        self._group.submit(file, download_of(file))
+
+    def _wait(self, at_least: float) -> None:
+        """Takes what finishes, until it is time to look again."""
+        deadline = time.monotonic() + max(at_least, LOOK_SECONDS)
+        while not self._is_last_look.is_set():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            self._collect(left)
+
+    def _collect(self, timeout: float | None) -> None:
+        finished = self._group.collect(timeout, linger=LINGER_SECONDS, also=_identify)
+        if self._is_canceled.is_set():
+            raise CanceledError("The downloads were canceled.")
+        for one in finished:
+            if one.error is not None:
+                raise one.error
+            self._pending.discard(_key(one.key))
+            self._files += 1
+            if one.fetched is not None and one.fetched.blob is not None:
+                self._bytes += one.fetched.blob.size_bytes
+        if finished:
+            self._report(DownloadProgress(self._files, self._wanted_files, self._bytes))
+
+
+def download_of(file: WantedFile) -> Download:
+    """How a file is fetched."""
+    digests = [(name, bytes.fromhex(text)) for name, text in sorted(file.other_digests.items())]
+    if file.sha256 is not None:
+        digests.insert(0, ("sha256", file.sha256))
+    return Download(
+        tuple(source_of(source) for source in file.sources),
+        Expected(tuple(digests), file.size_bytes),
+        unit=file.relative_path,
+    )
+
+
+def source_of(source: RemoteSource) -> Source:
+    """A source with the limits of its remote."""
+    return Source(
+        source.url,
+        RemoteLimits(
+            source.remote_id,
+            source.max_concurrency,
+            source.max_retries,
+            source.stall_timeout_seconds,
+        ),
+    )
+
+
+def _key(file: WantedFile) -> bytes | tuple[int, str]:
+    return file.sha256 or (file.content_id, file.relative_path)
+
+
+def _identify(cursor: Cursor, finished: list[Finished[WantedFile]]) -> None:
+    found = [
+        (one.key.content_id, one.key.relative_path, one.fetched.blob)
+        for one in finished
+        if one.fetched is not None
+        and one.fetched.blob is not None
+        and (one.key.sha256 is None or one.key.size_bytes is None)
+    ]
+    if found:
+        wanted.identify(cursor, found)
