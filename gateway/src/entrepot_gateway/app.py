@@ -15,12 +15,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from entrepot.core.v1 import plugin_service_pb2
-from entrepot_gateway import openapi, pages, problem
+from entrepot_gateway import pages, problem
 from entrepot_gateway.binding import core_bindings
 from entrepot_gateway.call import Call
 from entrepot_gateway.catalog import EMPTY
 from entrepot_gateway.contents import Contents
 from entrepot_gateway.events import EventHub
+from entrepot_gateway.openapi import OpenApi
 from entrepot_gateway.plugins import Plugins
 from entrepot_gateway.problem import ProblemError, not_found
 from entrepot_gateway.sse import EventStreams
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+_FAULT = "Something went wrong. The log has more, under the request id."
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Ids of tasks begin with a digit, names of plugins with a letter.
 _PLUGIN = re.compile(r"[a-z][a-z0-9_]*")
@@ -75,6 +77,7 @@ class Api:
         self._contents = Contents(core)
         self._uploads = Uploads(core)
         self._events = EventStreams(core, self.hub, self._tasks)
+        self._openapi = OpenApi()
         self._running: list[asyncio.Task[None]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,8 +98,7 @@ class Api:
             return
         except Exception:
             log.exception("request.failed", request_id=request_id, path=scope["path"])
-            error = ServiceError("Something went wrong. The log has more, under the request id.")
-            response = _problem(error, request, request_id)
+            response = _problem(ServiceError(_FAULT), request, request_id)
         await _finish(response, request, request_id)(scope, receive, send)
         log.debug(
             "request.answered",
@@ -180,7 +182,7 @@ class Api:
             case ():
                 handlers["GET"] = lambda: self._collections(call)
             case ("openapi.json",):
-                handlers["GET"] = _at_once(openapi.answer, call)
+                handlers["GET"] = _at_once(self._openapi.answer, call)
             case ("docs",) | ("docs", _) if pages.has_docs("".join(rest[1:])):
                 handlers["GET"] = _at_once(pages.docs, call, "".join(rest[1:]))
             case ("events",):

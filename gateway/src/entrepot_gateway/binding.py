@@ -23,6 +23,7 @@ from entrepot.core.v1 import (
     task_service_pb2,
     upload_service_pb2,
 )
+from entrepot_gateway.field import message_of
 from entrepot_gateway.template import Template
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Binding:
     def answer_type(self) -> Descriptor:
         """Message that is answered."""
         if self.response_body:
-            return self.rpc.output_type.fields_by_name[self.response_body].message_type
+            return message_of(self.rpc.output_type.fields_by_name[self.response_body])
         return self.rpc.output_type
 
 
@@ -124,8 +125,8 @@ def _of_file(file: FileDescriptor) -> Iterator[Binding]:
     for service in file.services_by_name.values():
         for rpc in service.methods:
             options = rpc.GetOptions()
-            if options.HasExtension(annotations_pb2.http):  # type: ignore[attr-defined]
-                rule = options.Extensions[annotations_pb2.http]  # type: ignore[attr-defined]
+            if options.HasExtension(annotations_pb2.http):
+                rule = options.Extensions[annotations_pb2.http]
                 for one in (rule, *rule.additional_bindings):
                     yield _of_rule(rpc, one)
 

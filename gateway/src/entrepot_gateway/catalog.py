@@ -70,6 +70,8 @@ class Plugin:
     digest: str
     tasks: Mapping[str, TaskType]
     contents: Mapping[str, ContentType]
+    # Which collections of resources it has, with their kind.
+    kinds: Mapping[str, int]
     # The plugin's own fields by kind of resource.
     specs: Mapping[int, type[Message]]
     comments: Mapping[str, str] = field(repr=False)
@@ -86,7 +88,7 @@ class Plugin:
         pool = descriptor_pool.DescriptorPool()
         protos = declaration.descriptors.file or core_files().file
         for proto in _imports_first(protos):
-            pool.Add(proto)  # type: ignore[no-untyped-call]
+            pool.Add(proto)
 
         def message(name: str) -> type[Message]:
             descriptor: Descriptor = pool.FindMessageTypeByName(name)
@@ -116,6 +118,11 @@ class Plugin:
                     tuple(item.filterable_fields),
                 )
                 for item in declaration.content_types
+            },
+            kinds={
+                collection: kind
+                for collection, kind in _KINDS.items()
+                if any(item.kind == kind for item in declaration.resource_types)
             },
             specs={
                 item.kind: message(item.spec_message)

@@ -27,7 +27,7 @@ def core_files() -> descriptor_pb2.FileDescriptorSet:
 
 
 def read_comments(protos: Iterable[descriptor_pb2.FileDescriptorProto]) -> dict[str, str]:
-    """Leading comments as paragraphs, by full name of message, field, enum, value, service, rpc."""
+    """Leading comments as paragraphs, by the full name of what they stand at."""
     return {name: text for proto in protos for name, text in _of_file(proto) if text}
 
 

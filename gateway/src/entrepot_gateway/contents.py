@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse
 
 from entrepot.core.v1 import content_service_pb2
 from entrepot_gateway.body import Words
+from entrepot_gateway.field import descriptor_of
 from entrepot_gateway.transcode import check_page
 
 if TYPE_CHECKING:
@@ -76,10 +77,10 @@ def quote(text: str) -> str:
 
 def _filterable(types: Iterable[ContentType]) -> dict[str, FieldDescriptor]:
     return {
-        name: item.attributes.DESCRIPTOR.fields_by_name[name]
+        name: descriptor_of(item.attributes).fields_by_name[name]
         for item in types
         for name in item.filterable
-        if name in item.attributes.DESCRIPTOR.fields_by_name
+        if name in descriptor_of(item.attributes).fields_by_name
     }
 
 

@@ -1,4 +1,4 @@
-"""Core as the gateway calls it: any rpc by its descriptor, errors as ours, credentials passed on."""
+"""Core as the gateway calls it: any rpc by its descriptor, with the credentials of the caller."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def credentials(authorization: str | None) -> Credentials:
 
 def service_error(error: grpc.RpcError) -> ServiceError:
     """The error of a failed call; a transport's own words are replaced by ours."""
-    if rpc_status.from_call(error) is not None:
+    if rpc_status.from_call(cast("grpc.Call", error)) is not None:
         return status.from_rpc_error(error)
     known = status.from_rpc_error(error)
     reason, message = _TRANSPORT.get(

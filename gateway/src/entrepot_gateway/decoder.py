@@ -5,6 +5,8 @@ with the nearest known one. Aliases of fields are understood, and whatever the s
 (`href`, output-only fields) is accepted and ignored, so that what was read can be sent back.
 """
 
+# ruff: noqa: ANN401  values of JSON and fields of messages are of any type
+
 from __future__ import annotations
 
 import base64
@@ -25,18 +27,21 @@ from entrepot_gateway.field import (
     DURATION,
     FIELD_MASK,
     TIMESTAMP,
+    descriptor_of,
     enum_numbers,
+    enum_of,
     enum_words,
     is_map,
     is_output_only,
     is_reference,
     is_required,
     is_unspecified,
+    message_of,
     names,
     spec_field,
     type_name,
 )
-from entrepot_gateway.problem import InputError, InputRefused, escape
+from entrepot_gateway.problem import InputError, InputRefusedError, escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -56,6 +61,8 @@ _FLOATS = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
 _NUMBERS = frozenset({*_INTEGERS, *_FLOATS, FieldDescriptor.CPPTYPE_BOOL})
 _WHOLE = re.compile(r"[+-]?\d{1,20}")
 _EXACT = 2**53
+# How much of a wrong value is shown.
+SHOWN = 60
 # Fields of core's own messages that name a resource.
 _CORE_REFERENCES = frozenset(
     {"name", "parent", "repository", "version", "publication", "resource", "cloned_from"}
@@ -78,7 +85,7 @@ class Decoder:
     def finish(self) -> None:
         """Refuse the request if anything was wrong."""
         if self.errors:
-            raise InputRefused(self.errors)
+            raise InputRefusedError(self.errors)
 
     def message(
         self,
@@ -101,7 +108,7 @@ class Decoder:
             partial: an update, in which nothing is required.
 
         """
-        descriptor = target.DESCRIPTOR
+        descriptor = descriptor_of(target)
         known = names(descriptor)
         seen: dict[str, str] = {}
         flat = Members()
@@ -113,7 +120,7 @@ class Decoder:
             here = f"{pointer}/{escape(key)}"
             found = known.get(key)
             if found is None or found is hidden:
-                self._unknown(key, value, here, descriptor, spec, flat)
+                self._unknown(key, value, here, descriptor, spec, flat, given)
             elif is_output_only(found) or found.name in given:
                 continue
             elif found.name in seen:
@@ -140,8 +147,9 @@ class Decoder:
         descriptor: Descriptor,
         spec: Message | None,
         flat: dict[str, Any],
+        given: frozenset[str],
     ) -> None:
-        inner = names(spec.DESCRIPTOR) if spec is not None else {}
+        inner = names(descriptor_of(spec)) if spec is not None else {}
         if key in inner:
             flat[key] = value
         elif key == "href" and "name" in descriptor.fields_by_name:
@@ -150,14 +158,16 @@ class Decoder:
             hidden = spec_field(descriptor)
             candidates = [*names(descriptor), *inner]
             near = get_close_matches(key, [name for name in candidates if name != "spec"], n=1)
-            hint = f" Did you mean {near[0]}?" if near else _offer(descriptor, inner, hidden)
+            hint = (
+                f" Did you mean {near[0]}?" if near else _offer(descriptor, inner, hidden, given)
+            )
             self.wrong(here, "FIELD_UNKNOWN", f"There is no field {key}.{hint}")
 
     def _require(
         self, target: Message, pointer: str, given: frozenset[str], seen: dict[str, str]
     ) -> None:
         wrong = {error.pointer for error in self.errors}
-        for item in target.DESCRIPTOR.fields:
+        for item in descriptor_of(target).fields:
             if not is_required(item) or item.name in given:
                 continue
             here = f"{pointer}/{seen.get(item.name, item.name)}"
@@ -202,7 +212,7 @@ class Decoder:
             return
         for key in value.repeated if isinstance(value, Members) else ():
             self.wrong(f"{here}/{escape(key)}", "FIELD_REPEATED", f"{key} is given twice.")
-        key_field, value_field = (item.message_type.fields_by_name[n] for n in ("key", "value"))
+        key_field, value_field = (message_of(item).fields_by_name[n] for n in ("key", "value"))
         for name, one in value.items():
             there = f"{here}/{escape(name)}"
             key = self._scalar(key_field, Words([name]), there)
@@ -266,7 +276,8 @@ class Decoder:
 
     def _well_known(self, value: Any, target: Message, here: str) -> None:
         try:
-            json_format.ParseDict(value[-1] if isinstance(value, Words) else value, target)
+            plain: Any = value[-1] if isinstance(value, Words) else value
+            json_format.ParseDict(plain, target)
         except json_format.ParseError as error:
             self.wrong(here, "FIELD_INVALID", str(error))
 
@@ -274,20 +285,20 @@ class Decoder:
         """The value of a scalar; None if it is wrong, which is noted."""
         if isinstance(value, Words):
             if len(value) != 1:
-                return self.wrong(here, "FIELD_REPEATED", f"{item.name} is given twice.")
+                return self._refuse(here, "FIELD_REPEATED", f"{item.name} is given twice.")
             return self._from_word(item, value[0], here)
         if item.enum_type is not None:
             return self._enum(item, value, here)
         if item.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
             if isinstance(value, bool):
                 return value
-            return self.wrong(here, "FIELD_TYPE", f"Expected true or false, not {_kind(value)}.")
+            return self._refuse(here, "FIELD_TYPE", f"Expected true or false, not {_kind(value)}.")
         if item.cpp_type in _INTEGERS:
             return self._integer(item, value, here)
         if item.cpp_type in _FLOATS:
             return self._float(value, here)
         if not isinstance(value, str):
-            return self.wrong(here, "FIELD_TYPE", f"Expected text, not {_kind(value)}.")
+            return self._refuse(here, "FIELD_TYPE", f"Expected text, not {_kind(value)}.")
         if item.type == FieldDescriptor.TYPE_BYTES:
             return self._bytes(value, here)
         return self._text(item, value, here)
@@ -296,25 +307,27 @@ class Decoder:
         if item.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
             meaning = {"true": True, "1": True, "false": False, "0": False}.get(word.lower())
             if meaning is None:
-                return self.wrong(here, "FIELD_TYPE", f"Expected true or false, not {word!r}.")
+                return self._refuse(here, "FIELD_TYPE", f"Expected true or false, not {word!r}.")
             return meaning
         return self._scalar(item, word, here)
 
-    def _enum(self, item: FieldDescriptor, value: Any, here: str) -> int | None:
+    def _enum(self, item: FieldDescriptor, value: Any, here: str) -> Any:
         if isinstance(value, str):
-            number = enum_numbers(item.enum_type).get(value.strip().lower())
+            number = enum_numbers(enum_of(item)).get(value.strip().lower())
             if number is not None:
                 return number
         words = [
             word
-            for number, word in enum_words(item.enum_type).items()
-            if not is_unspecified(item.enum_type, number)
+            for number, word in enum_words(enum_of(item)).items()
+            if not is_unspecified(enum_of(item), number)
         ]
         near = get_close_matches(str(value).lower(), words, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"It is one of: {', '.join(words)}."
-        return self.wrong(here, "FIELD_INVALID", f"{item.name} cannot be {_short(value)}. {hint}")
+        return self._refuse(
+            here, "FIELD_INVALID", f"{item.name} cannot be {_short(value)}. {hint}"
+        )
 
-    def _integer(self, item: FieldDescriptor, value: Any, here: str) -> int | None:
+    def _integer(self, item: FieldDescriptor, value: Any, here: str) -> Any:
         number: int | None = None
         if isinstance(value, int) and not isinstance(value, bool):
             number = value
@@ -324,32 +337,32 @@ class Decoder:
             number = int(value)
         if number is None:
             kind = _short(value) if isinstance(value, str | float) else _kind(value)
-            return self.wrong(here, "FIELD_TYPE", f"Expected a whole number, not {kind}.")
+            return self._refuse(here, "FIELD_TYPE", f"Expected a whole number, not {kind}.")
         lowest, highest = _INTEGERS[item.cpp_type]
         if not lowest <= number <= highest:
-            return self.wrong(
+            return self._refuse(
                 here, "FIELD_INVALID", f"The number must be between {lowest} and {highest}."
             )
         return number
 
-    def _float(self, value: Any, here: str) -> float | None:
+    def _float(self, value: Any, here: str) -> Any:
         try:
             if not isinstance(value, bool):
                 return float(value)
         except (TypeError, ValueError, OverflowError):
             pass
-        return self.wrong(here, "FIELD_TYPE", f"Expected a number, not {_kind(value)}.")
+        return self._refuse(here, "FIELD_TYPE", f"Expected a number, not {_kind(value)}.")
 
-    def _bytes(self, value: str, here: str) -> bytes | None:
+    def _bytes(self, value: str, here: str) -> Any:
         try:
             return base64.b64decode(value, validate=True)
         except (binascii.Error, ValueError):
-            return self.wrong(here, "FIELD_TYPE", "Expected base64.")
+            return self._refuse(here, "FIELD_TYPE", "Expected base64.")
 
-    def _text(self, item: FieldDescriptor, value: str, here: str) -> str | None:
+    def _text(self, item: FieldDescriptor, value: str, here: str) -> Any:
         if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
-            return self.wrong(here, "FIELD_INVALID", "The text has a character that is none.")
-        is_core = item.file.package == "entrepot.core.v1"
+            return self._refuse(here, "FIELD_INVALID", "The text has a character that is none.")
+        is_core = item.full_name.startswith("entrepot.core.v1.")
         if is_reference(item) or (is_core and item.name in _CORE_REFERENCES):
             return self.resource_name(value)
         return value
@@ -364,6 +377,10 @@ class Decoder:
             if start and value.startswith(start):
                 return value[len(start) :].strip("/")
         return value
+
+    def _refuse(self, pointer: str, reason: str, detail: str) -> Any:
+        """Note what is wrong; there is no value."""
+        self.wrong(pointer, reason, detail)
 
     def wrong(self, pointer: str, reason: str, detail: str) -> None:
         """Note what is wrong."""
@@ -380,9 +397,12 @@ def _offer(
     descriptor: Descriptor,
     inner: dict[str, FieldDescriptor],
     hidden: FieldDescriptor | None,
+    given: frozenset[str],
 ) -> str:
     settable = [
-        item.name for item in descriptor.fields if item is not hidden and not is_output_only(item)
+        item.name
+        for item in descriptor.fields
+        if item is not hidden and item.name not in given and not is_output_only(item)
     ]
     every = [*settable, *(item.name for item in inner.values() if item.name not in settable)]
     return f" There are: {', '.join(dict.fromkeys(every))}." if every else ""
@@ -407,4 +427,4 @@ def _kind(value: object) -> str:
 
 def _short(value: object) -> str:
     text = repr(value) if isinstance(value, str | int | float) else _kind(value)
-    return text if len(text) <= 60 else text[:57] + "…"
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

@@ -12,6 +12,8 @@
   {"results": […], "next_page_token": "…"}.
 """
 
+# ruff: noqa: ANN401  values of JSON and fields of messages are of any type
+
 from __future__ import annotations
 
 import base64
@@ -30,9 +32,11 @@ from entrepot_gateway.field import (
     FIELD_MASK,
     STATUS,
     TIMESTAMP,
+    descriptor_of,
     enum_words,
     is_map,
     is_unspecified,
+    message_of,
     spec_field,
 )
 from entrepot_rpc import status
@@ -57,7 +61,7 @@ class Encoder:
 
     def answer(self, message: Message) -> Json:
         """The body for a response: a list in its own shape, anything else as it is."""
-        field = list_field(message.DESCRIPTOR)
+        field = list_field(descriptor_of(message))
         if field is None:
             return self.message(message)
         return {
@@ -67,7 +71,7 @@ class Encoder:
 
     def message(self, message: Message, instance: str = "") -> Json:
         """An object with the fields of a message."""
-        descriptor = message.DESCRIPTOR
+        descriptor = descriptor_of(message)
         has_address = descriptor.full_name in resource_types()
         if has_address:
             instance = href(message.name)  # type: ignore[attr-defined]
@@ -96,7 +100,7 @@ class Encoder:
 
     def _value(self, field: FieldDescriptor, value: Any, instance: str) -> Any:
         if is_map(field):
-            item = field.message_type.fields_by_name["value"]
+            item = message_of(field).fields_by_name["value"]
             return {
                 _key(key): self._single(item, one, instance) for key, one in sorted(value.items())
             }

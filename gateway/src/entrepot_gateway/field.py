@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from google.api import field_behavior_pb2
 
@@ -16,6 +16,7 @@ from entrepot.plugin.v1 import describe_pb2
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+    from google.protobuf.message import Message
 
 ANY = "google.protobuf.Any"
 STATUS = "google.rpc.Status"
@@ -24,6 +25,21 @@ DURATION = "google.protobuf.Duration"
 FIELD_MASK = "google.protobuf.FieldMask"
 
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def descriptor_of(message: Message | type[Message]) -> Descriptor:
+    """What a message consists of. The type stubs know two kinds of descriptor; there is one."""
+    return cast("Descriptor", message.DESCRIPTOR)
+
+
+def message_of(field: FieldDescriptor) -> Descriptor:
+    """The message that a field holds, which it must."""
+    return cast("Descriptor", field.message_type)
+
+
+def enum_of(field: FieldDescriptor) -> EnumDescriptor:
+    """The enum that a field holds, which it must."""
+    return cast("EnumDescriptor", field.enum_type)
 
 
 @cache
@@ -52,20 +68,20 @@ def names(message: Descriptor) -> dict[str, FieldDescriptor]:
     found = {
         alias: field
         for field in message.fields
-        for alias in field.GetOptions().Extensions[describe_pb2.aliases]  # type: ignore[attr-defined]
+        for alias in field.GetOptions().Extensions[describe_pb2.aliases]
     }
     return found | dict(message.fields_by_name.items())
 
 
 def aliases(field: FieldDescriptor) -> list[str]:
     """Other names of a field."""
-    return list(field.GetOptions().Extensions[describe_pb2.aliases])  # type: ignore[attr-defined]
+    return list(field.GetOptions().Extensions[describe_pb2.aliases])
 
 
 @cache
 def is_reference(field: FieldDescriptor) -> bool:
     """Say whether a field of a task's parameters names a resource."""
-    return bool(field.GetOptions().HasExtension(describe_pb2.reference))  # type: ignore[attr-defined]
+    return bool(field.GetOptions().HasExtension(describe_pb2.reference))
 
 
 @cache
@@ -105,6 +121,4 @@ def type_name(field: FieldDescriptor) -> str:
 
 
 def _behavior(field: FieldDescriptor) -> tuple[int, ...]:
-    return tuple(
-        field.GetOptions().Extensions[field_behavior_pb2.field_behavior]  # type: ignore[attr-defined]
-    )
+    return tuple(field.GetOptions().Extensions[field_behavior_pb2.field_behavior])

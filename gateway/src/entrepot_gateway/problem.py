@@ -56,7 +56,7 @@ class InputError:
         return document | ({"in": self.where} if self.where else {})
 
 
-class InputRefused(ServiceError):
+class InputRefusedError(ServiceError):
     """The request cannot be read as what it should be."""
 
     code = Code.INVALID_ARGUMENT
@@ -90,9 +90,9 @@ class ProblemError(ServiceError):
 
 def refuse(
     pointer: str, detail: str, reason: str = "FIELD_INVALID", where: str = ""
-) -> InputRefused:
+) -> InputRefusedError:
     """A refusal for one reason."""
-    return InputRefused([InputError(pointer, reason, detail, where)])
+    return InputRefusedError([InputError(pointer, reason, detail, where)])
 
 
 def not_found(reason: str, message: str, **metadata: str) -> ServiceError:
@@ -192,7 +192,7 @@ def escape(token: str) -> str:
 
 
 def _errors(error: ServiceError) -> tuple[InputError, ...]:
-    if isinstance(error, InputRefused):
+    if isinstance(error, InputRefusedError):
         return error.errors
     return tuple(
         InputError(pointer_of(item.field), item.reason or error.reason, item.message)

@@ -51,7 +51,7 @@ async def serve(application: Application, config: Config, ready: Callable[[], No
 
     def stop() -> None:
         application.end_streams()
-        server.stop()
+        server.stop()  # type: ignore[no-untyped-call]
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from entrepot_gateway.transcode import Transcoder
 
 Task = task_service_pb2.Task
+CreateTaskRequest = task_service_pb2.CreateTaskRequest
+CloneTaskRequest = task_service_pb2.CloneTaskRequest
 
 LONGEST_WAIT_SECONDS = 600.0
 # Waiting does not rest on events alone.
@@ -54,7 +56,7 @@ class Tasks:
     async def create(self, call: Call, plugin: str, collection: str) -> Response:
         """POST to a collection: the body is the parameters, flat."""
         task_type = call.catalog.task_type(plugin, collection)
-        request = task_service_pb2.CreateTaskRequest()
+        request = CreateTaskRequest()
         wait = self._read_options(call, request)
         _refuse_query(call)
         parameters = task_type.parameters()
@@ -67,7 +69,7 @@ class Tasks:
 
     async def create_any(self, call: Call) -> Response:
         """POST to /tasks/: the parameters say with "@type" what they are."""
-        request = task_service_pb2.CreateTaskRequest()
+        request = CreateTaskRequest()
         wait = self._read_options(call, request)
         _refuse_query(call)
         reader = call.decoder()
@@ -111,7 +113,7 @@ class Tasks:
 
     async def clone(self, values: dict[str, str], call: Call) -> Response:
         """POST to a task's clones: the body replaces fields of its parameters, flat."""
-        request = task_service_pb2.CloneTaskRequest(name=values["name"])
+        request = CloneTaskRequest(name=values["name"])
         wait = self._read_options(call, request)
         _refuse_query(call)
         document = await call.document()
@@ -156,9 +158,7 @@ class Tasks:
                     return task
                 await listener.wait(min(left, pause))
 
-    async def _create(
-        self, call: Call, request: task_service_pb2.CreateTaskRequest, wait: float
-    ) -> Response:
+    async def _create(self, call: Call, request: CreateTaskRequest, wait: float) -> Response:
         response = cast(
             "task_service_pb2.CreateTaskResponse",
             await self._core.call(_RPCS["CreateTask"], request, call.credentials),
@@ -174,7 +174,7 @@ class Tasks:
         return JSONResponse(call.encoder.message(task), 201, headers)
 
     @staticmethod
-    def _read_options(call: Call, request: Any) -> float:
+    def _read_options(call: Call, request: CreateTaskRequest | CloneTaskRequest) -> float:
         """Fill in what the query and the header fields say; the time to wait comes back."""
         wait = _wait_seconds(call.take("wait"), 0.0)
         options = {name: call.query.pop(name) for name in _OPTIONS & call.query.keys()}
@@ -190,7 +190,7 @@ class Tasks:
 _OPTIONS = frozenset({"dry_run", "validate_only", "request_id"})
 
 
-def _wait_seconds(text: Any, default: float) -> float:
+def _wait_seconds(text: object, default: float) -> float:
     if text is None:
         return default
     try:

@@ -62,7 +62,9 @@ class Transcoder:
         """The HTTP response for the rpc's."""
         if binding.http_method == "DELETE":
             return Response(status_code=204)
-        message = getattr(response, binding.response_body) if binding.response_body else response
+        message: Any = response
+        if binding.response_body:
+            message = getattr(response, binding.response_body)
         created = binding.http_method == "POST"
         headers: dict[str, str] = {}
         if message.DESCRIPTOR.full_name in resource_types():
@@ -124,7 +126,9 @@ class Transcoder:
         if key is not None and "request_id" in fields:
             request.request_id = request_id(key)  # type: ignore[attr-defined]
         tags = _tags(headers.get("if-match", ""))
-        target = getattr(request, binding.body) if binding.body not in ("", "*") else request
+        target: Any = request
+        if binding.body not in ("", "*"):
+            target = getattr(request, binding.body)
         if tags and tags != ["*"] and "etag" in target.DESCRIPTOR.fields_by_name:
             if len(tags) > 1:
                 raise refuse("#/If-Match", "Give one entity tag.", where="header")

@@ -1,1 +1,1 @@
-"""The content origin: what package clients download. It serves bytes and lists, and runs nothing."""
+"""The content origin: what package clients download. It serves bytes and lists, no more."""

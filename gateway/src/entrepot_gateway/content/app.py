@@ -1,10 +1,10 @@
-"""The content origin as an ASGI application: from a path to bytes, with as little in between as can be."""
+"""The content origin as an ASGI application: from a path to bytes, by the shortest way."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import grpc
@@ -29,7 +29,7 @@ from entrepot_gateway.core import service_error
 from entrepot_rpc.errors import Code, ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, MutableMapping
     from pathlib import Path
 
     from starlette.types import Receive, Scope, Send
@@ -288,10 +288,10 @@ class _Answer:
         """Whether the status is sent already."""
         return self.status != 0
 
-    async def send(self, message: dict[str, object]) -> None:
+    async def send(self, message: MutableMapping[str, Any]) -> None:
         """Pass on a message of ASGI."""
         if message["type"] == "http.response.start":
-            self.status = message["status"]  # type: ignore[assignment]
+            self.status = message["status"]
         await self._send(message)
 
     async def start(self, status: int, headers: HeaderList) -> None:

@@ -1,4 +1,4 @@
-"""What is at a path of a content set. A content set never changes, so an answer is kept for ever."""
+"""What is at a path of a content set, which never changes: an answer is kept for ever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sends a stored file: whole by the server itself, in parts by us; or says that it has not changed."""
+"""Sends a stored file, whole or in parts, or says that it has not changed."""
 
 from __future__ import annotations
 
