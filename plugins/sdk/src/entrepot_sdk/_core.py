@@ -165,7 +165,7 @@ class Core:
     def write_stream(self, expected: Digest | None) -> BlobWriter:
         """Stores bytes of any length, as they come."""
         call = self._blobs.WriteBlob(metadata=self._metadata)
-        return BlobWriter(call, expected, self._refusal)
+        return BlobWriter(call, expected, self)
 
     async def _unary(self, method: Callable[..., Awaitable[T]], request: Any) -> T:  # noqa: ANN401
         """Calls until there is an answer; core takes the same request twice for one."""
@@ -180,9 +180,10 @@ class Core:
         """Returns when it is time to try again, or raises what the error means."""
         known = from_rpc_error(error)
         if known.code not in _AWAY or not await patience.wait():
-            raise self._refusal(known) from None
+            raise self.refusal(known) from None
 
-    def _refusal(self, error: ServiceError) -> BaseException:
+    def refusal(self, error: ServiceError) -> BaseException:
+        """What to raise for an error of core's."""
         if error.reason == "ATTEMPT_SUPERSEDED" or error.code in {
             Code.UNAUTHENTICATED,
             Code.CANCELLED,
@@ -207,11 +208,11 @@ class BlobWriter:
         self,
         call: grpc.aio.StreamUnaryCall[WriteBlobRequest, WriteBlobResponse],
         expected: Digest | None,
-        refusal: Callable[[ServiceError], BaseException],
+        core: Core,
     ) -> None:
         self._call = call
         self._open = WriteBlobRequest(open=WriteBlobRequest.Open(expected=expected))
-        self._refusal = refusal
+        self._core = core
 
     async def open(self) -> None:
         """Names the blob."""
@@ -224,7 +225,7 @@ class BlobWriter:
 
     async def finish(self) -> Digest:
         """The digest of what core has stored."""
-        await self._call.done_writing()
+        await self._step(self._call.done_writing())
         return (await self._answer()).blob
 
     async def abandon(self) -> None:
@@ -232,20 +233,38 @@ class BlobWriter:
         self._call.cancel()
 
     async def _send(self, request: WriteBlobRequest) -> None:
+        await self._step(self._call.write(request))
+
+    async def _step(self, step: Awaitable[None]) -> None:
         try:
-            await self._call.write(request)
+            await step
         except asyncio.InvalidStateError:
             # The call is over before its time: its status says why.
             await self._answer()
             raise
         except grpc.aio.AioRpcError as error:
-            raise self._refusal(from_rpc_error(error)) from None
+            raise await self._meaning(error) from None
 
     async def _answer(self) -> WriteBlobResponse:
         try:
             return await self._call
         except grpc.aio.AioRpcError as error:
-            raise self._refusal(from_rpc_error(error)) from None
+            raise await self._meaning(error) from None
+
+    async def _meaning(self, error: grpc.aio.AioRpcError) -> BaseException:
+        known = from_rpc_error(error)
+        if error.trailing_metadata():
+            return self._core.refusal(known)
+        # Writing into a call that core has ended often hides the status it ended with. Whether
+        # the attempt is still the current one can be asked; anything else may go better next time.
+        await self._core.open()
+        return Refused(
+            ServiceError.of(
+                Code.UNAVAILABLE,
+                "UNAVAILABLE",
+                "Core broke off while it was taking a file from the plugin.",
+            )
+        )
 
 
 class _Patience:

@@ -102,7 +102,9 @@ def serve(plugin: Plugin, arguments: Sequence[str] | None = None) -> None:
     asyncio.run(_serve(plugin, settings))
 
 
-async def _serve(plugin: Plugin, settings: Settings) -> None:
+async def _serve(
+    plugin: Plugin, settings: Settings, make_servicer: type[Servicer] = Servicer
+) -> None:
     loop = asyncio.get_running_loop()
     leave, leave_now = asyncio.Event(), asyncio.Event()
 
@@ -113,7 +115,7 @@ async def _serve(plugin: Plugin, settings: Settings) -> None:
         loop.add_signal_handler(number, on_signal)
 
     async with connect_async(settings.core) as core:
-        servicer = Servicer(plugin, core)
+        servicer = make_servicer(plugin, core)
         checks = health.aio.HealthServicer()
         server = grpc.aio.server(options=_SERVER_OPTIONS)
         add_PluginTasksServicer_to_server(servicer, server)

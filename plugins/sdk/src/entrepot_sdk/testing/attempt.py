@@ -72,6 +72,13 @@ class Attempt:
         self.violations: list[str] = []
         self.withdrawn = threading.Event()
         self.readable: set[str] = set()
+        self.lent = {
+            digest.hex
+            for units in scenario.content.values()
+            for unit in units
+            for artifact in unit.artifacts
+            for digest in artifact.digests
+        }
         self.is_superseded = False
         self.cancel_requested = False
         self._heard = threading.Condition()

@@ -244,7 +244,7 @@ class _Workspace(WorkspaceServiceServicer):
                 workspace.StageChangesResponse.StagedUnit(name=_name(one.attributes.value))
                 for one in request.adds
             ],
-            missing_blobs=self._missing(request),
+            missing_blobs=self._missing(request, attempt),
             cancel_requested=attempt.cancel_requested,
         )
 
@@ -257,14 +257,15 @@ class _Workspace(WorkspaceServiceServicer):
         self._core.lose_answer("StageFiles", attempt, context)
         return workspace.StageFilesResponse(cancel_requested=attempt.cancel_requested)
 
-    def _missing(self, request: workspace.StageChangesRequest) -> list[Digest]:
+    def _missing(self, request: workspace.StageChangesRequest, attempt: Attempt) -> list[Digest]:
+        known = self._core.blobs.keys() | attempt.lent
         return [
             digest
             for one in request.adds
             for artifact in one.artifacts
             if not artifact.sources
             for digest in artifact.digests
-            if digest.algorithm == Digest.ALGORITHM_SHA256 and digest.hex not in self._core.blobs
+            if digest.algorithm == Digest.ALGORITHM_SHA256 and digest.hex not in known
         ]
 
 

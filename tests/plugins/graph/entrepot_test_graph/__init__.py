@@ -1,0 +1,1 @@
+"""A plugin for tests: arbitrary graphs of units, and every way to break the contract."""
