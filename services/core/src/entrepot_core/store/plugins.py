@@ -84,7 +84,7 @@ _SELECT = (
 
 def revision(cursor: Cursor) -> int:
     """A number that grows with every change to plugins."""
-    cursor.execute("SELECT last_value FROM plugin_revision_seq")
+    cursor.execute("SELECT revision FROM plugin_revision")
     return int((cursor.fetchone() or (0,))[0])
 
 

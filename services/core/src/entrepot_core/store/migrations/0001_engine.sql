@@ -42,12 +42,14 @@ CREATE TABLE plugin (
 );
 COMMENT ON TABLE plugin IS 'Who may run tasks: an address, its share, and how it is; removed ones stay for their tasks.';
 
-CREATE SEQUENCE plugin_revision_seq;
-COMMENT ON SEQUENCE plugin_revision_seq IS 'Grows with every change to plugins, so that processes see it by one cheap read.';
+-- A row and not a sequence: a sequence shows its new number before the change it stands for is committed.
+CREATE TABLE plugin_revision (revision bigint NOT NULL);
+COMMENT ON TABLE plugin_revision IS 'One row that grows with every change to plugins, so that processes see it by one cheap read.';
+INSERT INTO plugin_revision VALUES (1);
 
 CREATE FUNCTION plugin_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM nextval('plugin_revision_seq');
+  UPDATE plugin_revision SET revision = revision + 1;
   RETURN NULL;
 END $$;
 CREATE TRIGGER plugin_changed_trigger AFTER INSERT OR UPDATE OF name, target, weight, max_running, health, message, is_removed,
