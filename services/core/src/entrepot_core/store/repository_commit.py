@@ -168,8 +168,8 @@ def _to_fetch(cursor: Cursor) -> tuple[int, int]:
 
 def _lines(cursor: Cursor, table: str) -> tuple[UnitLine, ...]:
     cursor.execute(
-        f"SELECT content_id FROM {table} JOIN content USING (content_id)"
-        " ORDER BY type_id, key_digest LIMIT %s",
+        f"SELECT content_id FROM {table} JOIN content c USING (content_id)"
+        " ORDER BY c.type_id, c.key_digest LIMIT %s",
         (_SHOWN_UNITS,),
     )
     ids = [row[0] for row in cursor.fetchall()]
