@@ -8,11 +8,13 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from entrepot_cli.outcome import StartError
+
 # Accounts that every system, or every system with PostgreSQL, has; we never create one.
 NAMES = ("postgres", "nobody")
 
 
-class NoAccountError(Exception):
+class NoAccountError(StartError):
     """Root cannot lend PostgreSQL another identity here."""
 
 

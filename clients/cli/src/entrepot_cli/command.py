@@ -1,19 +1,15 @@
 """What it takes to start one program as a child that never outlives this process."""
 
-import ctypes
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TypedDict
 
-PR_SET_PDEATHSIG = 1
-
-# Looked up here, because between fork and exec nothing may be imported or allocated at leisure.
-_prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
+from entrepot_cli import guard
 
 
 class PopenArguments(TypedDict):
@@ -21,18 +17,16 @@ class PopenArguments(TypedDict):
 
     env: Mapping[str, str]
     cwd: Path | None
-    user: int | None
-    group: int | None
-    extra_groups: list[int] | None
+    stdin: int
+    stderr: int
     start_new_session: bool
-    preexec_fn: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
     """A program with everything it is started with. Secrets belong in the environment."""
 
-    arguments: tuple[str, ...]
+    program: tuple[str, ...]
     environment: Mapping[str, str] = field(repr=False)
     folder: Path | None = None
     user: int | None = None
@@ -40,16 +34,24 @@ class Command:
     # What asks it to end in good order, from us and from the kernel when we are gone.
     stop_signal: signal.Signals = signal.SIGTERM
 
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What to execute: the guard, which becomes the program under the same process id."""
+        user = -1 if self.user is None else self.user
+        group = -1 if self.group is None else self.group
+        numbers = (os.getpid(), int(self.stop_signal), user, group)
+        # Isolated and without site packages it starts in a few milliseconds.
+        return (sys.executable, "-I", "-S", guard.__file__, *map(str, numbers), *self.program)
+
+    @property
     def popen_arguments(self) -> PopenArguments:
         """The keyword arguments for Popen, or for asyncio's way to start a program."""
         return {
             "env": self.environment,
             "cwd": self.folder,
-            "user": self.user,
-            "group": self.group,
-            "extra_groups": None if self.user is None else [],
+            "stdin": subprocess.DEVNULL,
+            "stderr": subprocess.STDOUT,
             "start_new_session": True,
-            "preexec_fn": _dies_with(os.getpid(), self.stop_signal),
         }
 
     def start(self, output: int | IO[bytes]) -> subprocess.Popen[bytes]:
@@ -58,21 +60,4 @@ class Command:
         Call it from a thread that lives as long as this process: to the kernel, that thread is
         the parent.
         """
-        return subprocess.Popen(
-            self.arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            **self.popen_arguments(),
-        )
-
-
-def _dies_with(parent: int, stop_signal: signal.Signals) -> Callable[[], None]:
-    def ask_the_kernel() -> None:
-        if _prctl is None:
-            return
-        _prctl(PR_SET_PDEATHSIG, int(stop_signal), 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return ask_the_kernel
+        return subprocess.Popen(self.arguments, stdout=output, **self.popen_arguments)

@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 from entrepot_cli.account import Account, account_for
 from entrepot_cli.command import Command
+from entrepot_cli.outcome import StartError
 
 ROLE = "entrepot"
 DATABASE = "entrepot"
@@ -50,7 +51,7 @@ SETTINGS: Mapping[str, str] = {
 }
 
 
-class PostgresError(Exception):
+class PostgresError(StartError):
     """The embedded PostgreSQL cannot be used; the message says why and what to do."""
 
 
@@ -263,7 +264,7 @@ def find_binaries() -> Path:
 
 def _command(account: Account, program: Path, *arguments: str) -> Command:
     return Command(
-        arguments=(*account.prefix, str(program), *arguments),
+        program=(*account.prefix, str(program), *arguments),
         # Nothing of ours: variables of libpq and of the locale would change what the server does.
         environment={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
         folder=Path("/"),
@@ -277,13 +278,13 @@ def _run(command: Command, text: str = "") -> None:
     done = subprocess.run(
         command.arguments,
         input=text.encode(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        capture_output=True,
         check=False,
-        **command.popen_arguments(),
+        env=command.environment,
+        cwd=command.folder,
     )
     if done.returncode != 0:
-        words = done.stdout.decode(errors="replace").strip()
+        words = (done.stdout + done.stderr).decode(errors="replace").strip()
         raise PostgresError(f"PostgreSQL cannot make its data folder: {words}")
 
 

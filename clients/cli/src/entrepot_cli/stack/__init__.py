@@ -1,0 +1,1 @@
+"""`entrepot up`: every program of one installation, supervised in one terminal."""

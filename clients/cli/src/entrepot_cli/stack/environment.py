@@ -1,0 +1,71 @@
+"""What each program is told: its settings, and no secret that it does not need."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from entrepot_cli.settings import Settings
+
+# Keys to the database and to the stores of blobs, as their own tools call them.
+_STORE_KEYS = re.compile(r"(AWS|AZURE|GOOGLE|GCS|S3|PG)[A-Z0-9_]*|DATABASE_URL")
+_OURS = (
+    "ENTREPOT_BLOBS_URL",
+    "ENTREPOT_CONTENT_TOKEN",
+    "ENTREPOT_DATABASE_URL",
+    "ENTREPOT_TOKEN",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The environments of one stack's programs."""
+
+    settings: Settings
+    token: str = field(repr=False)
+    # Known to core and the content gateway only, and only for this start.
+    content_token: str = field(repr=False)
+    text_logs: bool = False
+
+    def core(self) -> Mapping[str, str]:
+        """For core, which alone has the database and the blobs."""
+        return {
+            **os.environ,
+            **self._shared(),
+            "ENTREPOT_DATABASE_URL": self.settings.database_url,
+            "ENTREPOT_BLOBS_URL": self.settings.blobs_url,
+            "ENTREPOT_TOKEN": self.token,
+            "ENTREPOT_CONTENT_TOKEN": self.content_token,
+        }
+
+    def api_gateway(self) -> Mapping[str, str]:
+        """For the gateway of the API."""
+        return {**self._without_keys(), "ENTREPOT_TOKEN": self.token}
+
+    def content_gateway(self) -> Mapping[str, str]:
+        """For the gateway of the content."""
+        return {**self._without_keys(), "ENTREPOT_CONTENT_TOKEN": self.content_token}
+
+    def plugin(self) -> Mapping[str, str]:
+        """For a plugin, which has no key at all."""
+        return self._without_keys()
+
+    def _without_keys(self) -> dict[str, str]:
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in _OURS and not _STORE_KEYS.fullmatch(name)
+        }
+        return {**kept, **self._shared()}
+
+    def _shared(self) -> Mapping[str, str]:
+        logs = {"ENTREPOT_LOG_FORMAT": "text"} if self.text_logs else {}
+        return {
+            **logs,
+            "ENTREPOT_HOME": str(self.settings.home),
+            "ENTREPOT_HTTP": self.settings.http,
+            "ENTREPOT_CONTENT": self.settings.content,
+            "ENTREPOT_CONTENT_URL": self.settings.content_url,
+            "ENTREPOT_GRPC": self.settings.grpc,
+            "PYTHONUNBUFFERED": "1",
+        }
