@@ -1,0 +1,90 @@
+"""What became of a task, in words, and as an exit status."""
+
+import sys
+
+from entrepot.core.v1 import difference_pb2, task_service_pb2
+from entrepot_cli.follow import is_over
+from entrepot_cli.outcome import Failure, Status
+from entrepot_cli.output import size
+from entrepot_cli.progress import headline
+from entrepot_cli.server.failure import failure_of_error, status_of
+from entrepot_cli.server.name import short_name
+from entrepot_cli.session import Session
+from entrepot_rpc.status import from_status
+
+_Task = task_service_pb2.Task
+# What plugins call a unit that they had to leave out.
+_GAP_SUFFIX = "_SKIPPED"
+
+
+def conclude(session: Session, task: task_service_pb2.Task) -> Status:
+    """Write the task, in words for people, and return the exit status.
+
+    Raises:
+        Failure: the task failed or was canceled; said as any other error.
+    """
+    if session.output.form == "table":
+        print("\n".join(in_words(task)))
+    else:
+        session.output.item(session.json(task))
+    for warning in task.warnings:
+        print(f"warning: {warning.message}", file=sys.stderr)
+    if task.state == _Task.STATE_FAILED:
+        error = from_status(task.error)
+        failure = failure_of_error(error, session.connection.settings)
+        failure.status = (
+            Status.REFUSED_BY_POLICY
+            if status_of(error) == Status.REFUSED_BY_POLICY
+            else Status.FAILED
+        )
+        failure.suggestion = f"entrepot task get {short_name(task.name)}"
+        raise failure
+    if task.state == _Task.STATE_CANCELED:
+        raise Failure(
+            f"Task {short_name(task.name)} was canceled.",
+            suggestion=f"entrepot task clone {short_name(task.name)}",
+        )
+    has_gaps = any(warning.reason.endswith(_GAP_SUFFIX) for warning in task.warnings)
+    return Status.GAPS if has_gaps else Status.DONE
+
+
+def in_words(task: task_service_pb2.Task) -> list[str]:
+    """The task for people: its state, and what it changed or would change."""
+    lines = [headline(task) + (f" after {_length(task)}" if is_over(task) else "")]
+    if task.created_resource:
+        lines.append(f"  created {short_name(task.created_resource)}")
+    for difference in task.differences:
+        lines += _difference(difference, is_plan=task.dry_run)
+    if task.state == _Task.STATE_COMPLETED and not task.differences and not task.changed:
+        lines.append("  nothing changed")
+    return lines
+
+
+def _difference(difference: difference_pb2.Difference, *, is_plan: bool) -> list[str]:
+    repository = short_name(difference.repository)
+    if not difference.changed:
+        reason = f": {difference.unchanged_reason}" if difference.unchanged_reason else ""
+        return [f"  {repository}: nothing {'would change' if is_plan else 'changed'}{reason}"]
+    counts = f"{difference.added:,} added, {difference.removed:,} removed"
+    if difference.replaced:
+        counts += f" ({difference.replaced:,} of them replaced)"
+    head = f"{repository}@{difference.base_version}"
+    if not is_plan:
+        return [f"  {head} → {repository}@{difference.version}: {counts}"]
+    lines = [f"  {head} would change: {counts}"]
+    if difference.fetch_files:
+        lines.append(
+            f"  to fetch: {difference.fetch_files:,} files, {size(difference.fetch_bytes)}"
+        )
+    lines += [f"  + {one.path}" for one in difference.added_units]
+    lines += [f"  - {one.path}" for one in difference.removed_units]
+    shown = len(difference.added_units) + len(difference.removed_units)
+    if (more := difference.added + difference.removed - shown) > 0:
+        lines.append(f"  … and {more:,} more")
+    return lines
+
+
+def _length(task: task_service_pb2.Task) -> str:
+    start = task.start_time if task.HasField("start_time") else task.create_time
+    seconds = (task.end_time.ToNanoseconds() - start.ToNanoseconds()) / 1e9
+    return f"{max(0.0, seconds):.1f} s"

@@ -1,0 +1,204 @@
+"""Flags made from the fields of a message: what there is, the descriptor alone says."""
+
+import argparse
+import base64
+import json
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from entrepot.plugin.v1 import describe_pb2
+from entrepot_cli.arguments import Parser
+from entrepot_cli.duration import seconds
+from entrepot_cli.outcome import Failure, Status
+from entrepot_cli.server.comment import first_sentence
+from entrepot_cli.server.field import (
+    DURATION,
+    TIMESTAMP,
+    aliases,
+    enum_numbers,
+    fields_of,
+    is_map,
+    is_required,
+    message_name,
+    reference_kind,
+)
+from entrepot_cli.server.name import full_name, version_name
+
+# Where the server keeps what a field of this kind names.
+COLLECTIONS = {
+    describe_pb2.RESOURCE_KIND_REPOSITORY: "repositories",
+    describe_pb2.RESOURCE_KIND_REPOSITORY_VERSION: "repositories",
+    describe_pb2.RESOURCE_KIND_REMOTE: "remotes",
+    describe_pb2.RESOURCE_KIND_PUBLICATION: "publications",
+    describe_pb2.RESOURCE_KIND_DISTRIBUTION: "distributions",
+    describe_pb2.RESOURCE_KIND_CONTENT: "content",
+    describe_pb2.RESOURCE_KIND_UPLOAD: "uploads",
+}
+_WITHOUT_PLUGIN = ("content", "uploads")
+_INTEGERS = (
+    FieldDescriptor.CPPTYPE_INT32,
+    FieldDescriptor.CPPTYPE_INT64,
+    FieldDescriptor.CPPTYPE_UINT32,
+    FieldDescriptor.CPPTYPE_UINT64,
+)
+_FLOATS = (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE)
+# Fields that people say in the singular, once for each.
+_SINGULAR = {"labels": "label"}
+
+
+def add_flags(
+    parser: Parser,
+    fields: Iterable[FieldDescriptor],
+    comments: Mapping[str, str],
+    *,
+    title: str,
+    enforce: bool = True,
+) -> None:
+    """Give the parser a flag for each field; required ones are enforced unless it is an update."""
+    group = parser.add_argument_group(title)
+    for field in fields:
+        text = first_sentence(comments.get(field.full_name, "")).replace("%", "%%")
+        group.add_argument(
+            *_spellings(field),
+            dest=_destination(field),
+            help=f"{text} (required)" if enforce and is_required(field) else text,
+            required=enforce and is_required(field),
+            default=None,
+            **_kind(field),
+        )
+
+
+def fill(message: Message, options: Namespace, plugin: str = "") -> list[str]:
+    """Set the fields whose flags were given, and return their names.
+
+    Raises:
+        Failure: a value does not fit its field; the failure names the flag.
+    """
+    given = []
+    for field in fields_of(message.DESCRIPTOR):
+        value = getattr(options, _destination(field), None)
+        if value is None:
+            continue
+        try:
+            _set(message, field, value, plugin)
+        except (ValueError, TypeError, json_format.ParseError) as error:
+            raise Failure(f"{_spellings(field)[0]}: {error}", status=Status.USAGE) from None
+        given.append(field.name)
+    return given
+
+
+def flag_names(fields: Iterable[FieldDescriptor]) -> list[str]:
+    """Every spelling of the flags of these fields, for completion."""
+    return [spelling for field in fields for spelling in _spellings(field)]
+
+
+def _spellings(field: FieldDescriptor) -> list[str]:
+    names = [_SINGULAR.get(field.name, field.name), *aliases(field)]
+    return [f"--{name.replace('_', '-')}" for name in names]
+
+
+def _destination(field: FieldDescriptor) -> str:
+    return f"field:{field.name}"
+
+
+def _kind(field: FieldDescriptor) -> dict[str, Any]:
+    if is_map(field):
+        return {"action": "append", "metavar": "KEY=VALUE", "type": _pair}
+    if field.is_repeated:
+        # Both `--content a b` and `--content a --content b`.
+        return {"action": "extend", "nargs": "+", **_single(field)}
+    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        return {"action": argparse.BooleanOptionalAction}
+    return _single(field)
+
+
+def _single(field: FieldDescriptor) -> dict[str, Any]:
+    if collection := COLLECTIONS.get(reference_kind(field)):
+        noun = {"repositories": "repository", "content": "unit"}.get(collection)
+        return {"metavar": (noun or collection.removesuffix("s")).upper()}
+    if field.enum_type is not None:
+        return {"choices": list(enum_numbers(field.enum_type))}
+    if message_name(field) == DURATION:
+        return {"metavar": "DURATION", "type": seconds}
+    if message_name(field) == TIMESTAMP:
+        return {"metavar": "TIME"}
+    if field.message_type is not None:
+        return {"metavar": "JSON"}
+    if field.cpp_type in _INTEGERS:
+        return {"metavar": "N", "type": _integer}
+    if field.cpp_type in _FLOATS:
+        return {"metavar": "N", "type": float}
+    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        return {"metavar": "yes|no", "type": _yes_or_no}
+    return {"metavar": "TEXT"}
+
+
+def _set(message: Message, field: FieldDescriptor, value: Any, plugin: str) -> None:  # noqa: ANN401
+    convert = _converter(field, plugin)
+    if is_map(field):
+        getattr(message, field.name).update(dict(value))
+    elif field.message_type is not None:
+        for one in value if field.is_repeated else [value]:
+            target = getattr(message, field.name)
+            _parse(target.add() if field.is_repeated else target, one)
+    elif field.is_repeated:
+        getattr(message, field.name).extend([convert(one) for one in value])
+    else:
+        setattr(message, field.name, convert(value))
+
+
+def _converter(field: FieldDescriptor, plugin: str) -> Callable[[Any], Any]:
+    kind = reference_kind(field)
+    if kind == describe_pb2.RESOURCE_KIND_REPOSITORY_VERSION:
+        return lambda text: _version_or_repository(text, plugin)
+    if collection := COLLECTIONS.get(kind):
+        within = "" if collection in _WITHOUT_PLUGIN else plugin
+        return lambda text: full_name(text, collection, within)
+    if field.enum_type is not None:
+        numbers = enum_numbers(field.enum_type)
+        return lambda word: numbers[word]
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return lambda text: base64.b64decode(text, validate=True)
+    return lambda value: value
+
+
+def _version_or_repository(text: str, plugin: str) -> str:
+    if "@" in text or "/versions/" in text:
+        return version_name(text, plugin)
+    return full_name(text, "repositories", plugin)
+
+
+def _parse(target: Any, value: Any) -> None:  # noqa: ANN401
+    match target.DESCRIPTOR.full_name:
+        case name if name == DURATION:
+            target.FromNanoseconds(round(value * 1e9))
+        case name if name == TIMESTAMP:
+            target.FromJsonString(value)
+        case _:
+            json_format.ParseDict(json.loads(value), target)
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _yes_or_no(text: str) -> bool:
+    words = {"yes": True, "true": True, "no": False, "false": False}
+    if text.lower() not in words:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
+    return words[text.lower()]
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not key or not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value

@@ -1,0 +1,128 @@
+"""How a running task looks: bars on a terminal, a line for each step elsewhere."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from entrepot.core.v1 import task_service_pb2
+from entrepot.type.v1 import progress_pb2
+from entrepot_cli.server.field import enum_words
+from entrepot_cli.server.name import short_name
+
+Show = Callable[[task_service_pb2.Task], None]
+
+_STATE = task_service_pb2.Task.DESCRIPTOR.enum_types_by_name["State"]
+# Off a terminal: at most so often about progress alone.
+LINE_SECONDS = 5.0
+
+
+@contextlib.contextmanager
+def view(*, is_quiet: bool) -> Iterator[Show]:
+    """What to call with the task each time it changes."""
+    if is_quiet:
+        yield lambda _task: None
+    elif sys.stderr.isatty():
+        with _bars() as show:
+            yield show
+    else:
+        yield Lines().show
+
+
+def headline(task: task_service_pb2.Task) -> str:
+    """The task in one line: what, in which state, and what it waits for."""
+    state = enum_words(_STATE)[task.state]
+    text = f"{task.task_type} {short_name(task.name)}: {state}"
+    if task.cancel_requested and state in ("waiting", "running"):
+        text += ", asked to stop"
+    if task.attempt > 1:
+        text += f", attempt {task.attempt}"
+    if task.blocked_by:
+        text += f" – {'; '.join(blocker.message for blocker in task.blocked_by)}"
+    return text
+
+
+class Lines:
+    """Writes a line when the state or a phase changes, and now and then how far it is."""
+
+    def __init__(self) -> None:
+        self._last = ""
+        self._phases: set[str] = set()
+        self._next = 0.0
+
+    def show(self, task: task_service_pb2.Task) -> None:
+        """Write what is new."""
+        if (text := headline(task)) != self._last:
+            self._last = text
+            print(text, file=sys.stderr, flush=True)
+        for phase in task.progress:
+            is_done = phase.HasField("total") and phase.done >= phase.total
+            key = f"{phase.code}{' done' if is_done else ''}"
+            if key in self._phases and (is_done or time.monotonic() < self._next):
+                continue
+            self._phases.add(key)
+            self._next = time.monotonic() + LINE_SECONDS
+            print(f"  {phase.message}: {amount(phase)}", file=sys.stderr, flush=True)
+
+
+def amount(phase: progress_pb2.Progress) -> str:
+    """How much is done, and of how much."""
+    from entrepot_cli.output import size
+
+    form = size if phase.unit == progress_pb2.Progress.UNIT_BYTES else "{:,}".format
+    total = f" of {form(phase.total)}" if phase.HasField("total") else ""
+    return f"{form(phase.done)}{total}"
+
+
+@contextlib.contextmanager
+def _bars() -> Iterator[Show]:
+    # Slow to import, and only for a terminal.
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.table import Column
+    from rich.text import Text
+
+    from entrepot_cli.output import size
+
+    phases: dict[str, progress_pb2.Progress] = {}
+
+    class Amount(ProgressColumn):
+        """How much is done, of how much, and how fast."""
+
+        def render(self, row: Any) -> Text:  # noqa: ANN401, rich's own Task
+            """The cell of a row."""
+            phase = phases.get(row.fields.get("code", ""))
+            if phase is None:
+                return Text("")
+            rate = ""
+            if row.speed and not row.finished:
+                is_bytes = phase.unit == progress_pb2.Progress.UNIT_BYTES
+                rate = f", {size(int(row.speed)) if is_bytes else f'{row.speed:,.0f}'}/s"
+            return Text(f"{amount(phase)}{rate}")
+
+    columns = (
+        TextColumn("{task.description}", table_column=Column(ratio=2, no_wrap=True)),
+        BarColumn(bar_width=24),
+        Amount(),
+        TimeRemainingColumn(),
+    )
+    rows: dict[str, Any] = {}
+    console = Console(stderr=True)
+    last = ""
+    with Progress(*columns, console=console, transient=False) as progress:
+
+        def show(task: task_service_pb2.Task) -> None:
+            nonlocal last
+            if (text := headline(task)) != last:
+                last = text
+                progress.console.print(text, markup=False, highlight=False)
+            for phase in task.progress:
+                phases[phase.code] = phase
+                total = phase.total if phase.HasField("total") else None
+                if phase.code not in rows:
+                    label = phase.message.replace("[", r"\[")
+                    rows[phase.code] = progress.add_task(label, total=total, code=phase.code)
+                progress.update(rows[phase.code], completed=phase.done, total=total)
+
+        yield show

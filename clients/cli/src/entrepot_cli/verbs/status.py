@@ -1,0 +1,41 @@
+"""`entrepot status`: how the server and its plugins are."""
+
+from entrepot.core.v1 import status_service_pb2
+from entrepot_cli.arguments import Parser, add_output
+from entrepot_cli.output import Json, Output, name_of, size
+from entrepot_cli.rendering import as_json
+from entrepot_cli.session import connected
+
+SERVICE = status_service_pb2.DESCRIPTOR.services_by_name["StatusService"]
+
+
+def run(words: list[str]) -> int:
+    """Print the status."""
+    parser = Parser("status", "Says how the server and its plugins are.")
+    add_output(parser)
+    options = parser.parse_args(words)
+    with connected(options) as connection:
+        request = status_service_pb2.GetStatusRequest()
+        status = as_json(connection.call(SERVICE, "GetStatus", request))
+    if options.output == "table" and not options.quiet:
+        print("\n".join(_in_words(status)))
+    else:
+        Output(options).item({"name": "status", **status})
+    return 0
+
+
+def _in_words(status: Json) -> list[str]:
+    lines = [
+        f"Entrepot {status['version']} on PostgreSQL {status['database_version']}",
+        f"content    {status['content_url']}",
+        f"disk       {size(status['blob_free_bytes'])} free",
+        f"tasks      {status['running_tasks']} running, {status['waiting_tasks']} waiting",
+    ]
+    for one in status["dispatchers"]:
+        lines += [f"dispatcher {one['name']}: {one['running_attempts']} running"]
+    for one in status["plugins"]:
+        version = one.get("declaration", {}).get("version", "")
+        words = (name_of(one), version, one.get("health", ""), one["message"])
+        lines += [f"plugin     {' '.join(filter(None, words))}"]
+    lines += [f"problem    {text}" for text in status["problems"]] or ["no problems"]
+    return lines

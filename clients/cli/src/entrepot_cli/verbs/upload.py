@@ -1,0 +1,105 @@
+"""`entrepot upload`: files of this machine into a repository, one task each."""
+
+import hashlib
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+from entrepot.core.v1 import task_service_pb2, upload_service_pb2
+from entrepot_cli.arguments import Parser, add_output, read_ahead
+from entrepot_cli.conclusion import conclude
+from entrepot_cli.flag import add_flags, fill
+from entrepot_cli.follow import SERVICE as TASKS
+from entrepot_cli.follow import follow
+from entrepot_cli.outcome import Failure, Status
+from entrepot_cli.server.declaration import TaskType
+from entrepot_cli.server.field import fields_of
+from entrepot_cli.server.name import resource_name
+from entrepot_cli.session import Session, session
+
+UPLOADS = upload_service_pb2.DESCRIPTOR.services_by_name["UploadService"]
+CHUNK_BYTES = 512 << 10
+# What this verb sets itself in the parameters of a plugin's `uploads`.
+_OURS = ("repository", "upload")
+
+
+def run(words: list[str]) -> int:
+    """Upload every file, then have the plugin take each into the repository."""
+    if not words or words[0].startswith("-"):
+        _options(Parser("upload", "Uploads files: upload REPOSITORY FILE…")).parse_args(words)
+        raise AssertionError
+    early = read_ahead(words)
+    repository = resource_name(words[0], "repositories")
+    plugin = repository.split("/")[1]
+    with session(early) as work:
+        kind = work.declarations.task_type(f"{plugin}/uploads")
+        options = _parser(kind, work).parse_args(words)
+        files = [Path(file) for file in options.files]
+        _refuse_what_is_no_file(files)
+        if options.path is not None and len(files) > 1:
+            raise Failure("--path is for one file.", status=Status.USAGE)
+        statuses = [_take(work, kind, repository, file, options) for file in files]
+    return max(statuses)
+
+
+def _options(parser: Parser) -> Parser:
+    parser.add_argument("repository", metavar="PLUGIN/NAME")
+    parser.add_argument("files", metavar="FILE", nargs="*")
+    parser.add_argument("--path", metavar="PATH", help="where it goes; else the file's own name")
+    add_output(parser)
+    return parser
+
+
+def _parser(kind: TaskType, work: Session) -> Parser:
+    comments = work.declarations.plugins[kind.plugin].comments
+    parser = _options(Parser("upload", comments.get(kind.parameters.DESCRIPTOR.full_name, "")))
+    fields = [one for one in fields_of(kind.parameters.DESCRIPTOR) if one.name not in _OURS]
+    add_flags(parser, fields, comments, title="parameters")
+    return parser
+
+
+def _refuse_what_is_no_file(files: list[Path]) -> None:
+    if not files:
+        raise Failure("No file was named.", status=Status.USAGE, suggestion="entrepot upload -h")
+    for file in files:
+        if not file.is_file():
+            raise Failure(f"{file} is not a file.", status=Status.USAGE)
+
+
+def _take(
+    work: Session, kind: TaskType, repository: str, file: Path, options: Namespace
+) -> Status:
+    upload = send(work, file)
+    parameters = kind.parameters(repository=repository, upload=upload.name)
+    fill(parameters, options, kind.plugin)
+    if options.path is not None:
+        parameters.relative_path = options.path  # type: ignore[attr-defined]
+    request = task_service_pb2.CreateTaskRequest()
+    request.parameters.Pack(parameters)
+    task = work.connection.call(TASKS, "CreateTask", request).task
+    task = follow(work.connection, task, is_quiet=work.output.form != "table")
+    return conclude(work, task)
+
+
+def send(work: Session, file: Path) -> upload_service_pb2.Upload:
+    """Send a file's bytes, with their digest, so that a change on the way is found."""
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        length = stream.tell()
+    new = upload_service_pb2.Upload(size_bytes=length, sha256=digest, filename=file.name)
+    request = upload_service_pb2.CreateUploadRequest(upload=new)
+    upload = work.connection.call(UPLOADS, "CreateUpload", request).upload
+    if sys.stderr.isatty() and work.output.form == "table":
+        print(f"sending {file}", file=sys.stderr)
+    sent = work.connection.send(UPLOADS, "WriteUpload", _parts(upload.name, file))
+    complete: upload_service_pb2.Upload = sent.upload
+    return complete
+
+
+def _parts(name: str, file: Path) -> Iterator[upload_service_pb2.WriteUploadRequest]:
+    start = upload_service_pb2.WriteUploadRequest.Open(name=name, last=True)
+    yield upload_service_pb2.WriteUploadRequest(open=start)
+    with file.open("rb") as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            yield upload_service_pb2.WriteUploadRequest(chunk=chunk)
