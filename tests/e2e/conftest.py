@@ -5,6 +5,9 @@ from contextlib import ExitStack
 
 import pytest
 
+from entrepot_sdk.testing import PluginProcess
+from entrepot_test_graph.fixtures import start_graph_plugin
+from polling import until
 from rest import Api
 from stack import Stack, StackFactory
 from upstream import Upstream
@@ -47,3 +50,17 @@ def upstream() -> Iterator[Upstream]:
     """An upstream of ten small files."""
     with Upstream().fill(10) as upstream:
         yield upstream
+
+
+@pytest.fixture
+def graph(stack: Stack) -> Iterator[PluginProcess]:
+    """The graph plugin in a process of its own, registered until the end of the test."""
+    with start_graph_plugin(stack.grpc) as process:
+        stack.api.post("plugins/", {"target": process.address}).expect(201)
+        until(
+            lambda: stack.api.request("GET", "tasks/graph/growths/").status == 200,
+            "the routes of the graph plugin",
+        )
+        yield process
+        stack.settle()
+        stack.api.delete("plugins/graph/").expect(200, 204)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from entrepot_sdk.testing import PluginProcess
 from liar import Liar, honest_description
 from polling import until
 from rest import Answer, Api, Json, Rest
@@ -496,23 +497,67 @@ def lied(api: Api, liar: Liar) -> Json:
     return {"repository": api.a_repository("liar")["name"]}
 
 
-@pytest.mark.parametrize("behavior", ["two_verdicts", "nonsense"])
-def test_a_plugin_that_breaks_the_contract(
-    api: Api, liar: Liar, lied: Json, behavior: str
+@pytest.fixture
+def node(api: Api, graph: PluginProcess) -> Json:
+    """A new repository of the graph plugin, as a parameter of its tasks."""
+    return {"repository": api.a_repository("graph")["name"]}
+
+
+@pytest.mark.parametrize("kind", ["two_verdicts", "wrong_result"])
+def test_a_plugin_that_breaks_the_contract(api: Api, node: Json, kind: str) -> None:
+    """Two verdicts, or a result of a type that nobody declared, fail the task, and are told."""
+    problem = failed(api, node, "graph/mischiefs", kind=kind)
+
+    explained(api, problem, "PLUGIN_CONTRACT_VIOLATION", "graph")
+
+
+@pytest.mark.parametrize("kind", ["no_verdict", "break_stream", "fail_retryable"])
+def test_a_plugin_that_fails_in_passing(api: Api, node: Json, kind: str) -> None:
+    """A stream that ends without a verdict is an accident: repeated, then it goes well."""
+    task = api.completed("graph/mischiefs", **node, kind=kind, times=1)
+
+    assert task["attempt"] == 2
+    assert [lost["number"] for lost in task["lost_attempts"]] == [1]
+    assert api.versions({"href": f"/api/v3/{node['repository']}/"}) == [0, 1]
+
+
+def test_a_plugin_that_never_gives_a_verdict(api: Api, node: Json) -> None:
+    """After three lost attempts a task is given up, and says so."""
+    problem = failed(api, node, "graph/mischiefs", kind="no_verdict")
+
+    assert problem["reason"] in ("ATTEMPT_LOST", "PLUGIN_CONTRACT_VIOLATION")
+    explained(api, problem, problem["reason"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("evil_path", "PATH_INVALID"),
+        ("big_batch", "BATCH_TOO_LARGE"),
+        ("reuse_sequence", "SEQUENCE_REUSED"),
+        ("wrong_content_type", None),
+        ("wrong_role", None),
+    ],
+)
+def test_a_plugin_that_stages_nonsense(
+    api: Api, node: Json, kind: str, reason: str | None
 ) -> None:
-    """Two verdicts, or a verdict that makes no sense, fail the task and blame the plugin."""
-    problem = failed(api, lied, "liar/lies", behavior=behavior)
-
-    explained(api, problem, "PLUGIN_CONTRACT_VIOLATION", "liar")
-
-
-def test_a_plugin_that_gives_no_verdict(api: Api, liar: Liar, lied: Json) -> None:
-    """A stream that ends without a verdict is an accident: repeated, and given up in the end."""
-    task = api.run("liar/lies", **lied, behavior="no_verdict")
+    """What core refuses to stage is not in any version, whatever the plugin does then."""
+    task = api.run("graph/mischiefs", **node, kind=kind, wait=60)
 
     assert task["state"] == "failed"
-    assert task["error"]["reason"] in ("PLUGIN_CONTRACT_VIOLATION", "ATTEMPT_LOST")
-    assert liar.attempts <= 3
+    assert task["created_resource"] == ""
+    assert api.versions({"href": f"/api/v3/{node['repository']}/"}) == [0]
+    assert task["error"]["reason"] != "INTERNAL"
+    if reason:
+        assert reason in str(task), task
+
+
+def test_a_task_that_must_not_be_repeated(api: Api, node: Json) -> None:
+    """When an attempt with effects outside is lost, its task says that nobody knows."""
+    problem = failed(api, node, "graph/pushes", kind="break_stream", times=1)
+
+    explained(api, problem, "OUTCOME_UNKNOWN")
 
 
 def test_a_plugin_that_stages_with_another_token(api: Api, liar: Liar, lied: Json) -> None:
@@ -532,13 +577,6 @@ def test_a_plugin_that_makes_up_a_token(api: Api, liar: Liar, lied: Json) -> Non
     problem = failed(api, lied, "liar/lies", behavior="foreign_token")
 
     assert problem["reason"] in ("ATTEMPT_SUPERSEDED", "UNAUTHENTICATED", "PERMISSION_DENIED")
-
-
-def test_a_plugin_that_stages_a_bad_path(api: Api, liar: Liar, lied: Json) -> None:
-    """A path that leads outside is refused by core, whatever the plugin says."""
-    problem = failed(api, lied, "liar/lies", behavior="traversal")
-
-    explained(api, problem, "PATH_INVALID", "a/../../etc/passwd")
 
 
 def test_a_plugin_that_is_down(stack: Stack, api: Api, liar: Liar, lied: Json) -> None:

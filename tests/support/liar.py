@@ -1,6 +1,8 @@
-"""A plugin that breaks the contract when it is told to, written against the bare protos.
+"""A plugin in the process of the test: goes down, comes back, and describes itself wrongly.
 
-It has one task type, `liar/lies`, whose field `behavior` says what to do wrong.
+It is written against the bare protos, because the SDK would not let it. Its one task type is
+`liar/lies`, whose field `behavior` says what to do. What a plugin can do wrong once it has been
+accepted, the graph plugin does.
 """
 
 import hashlib
@@ -98,27 +100,12 @@ class Liar(plugin_tasks_pb2_grpc.PluginTasksServicer):
         self.token = request.attempt_token
         yield Execute(completed=plugin_tasks_pb2.Completed())
 
-    def _no_verdict(self, request: Any) -> Iterator[Any]:  # noqa: ANN401
-        yield from ()
-
-    def _two_verdicts(self, request: Any) -> Iterator[Any]:  # noqa: ANN401
-        yield Execute(completed=plugin_tasks_pb2.Completed())
-        yield Execute(completed=plugin_tasks_pb2.Completed())
-
-    def _nonsense(self, request: Any) -> Iterator[Any]:  # noqa: ANN401
-        yield Execute()
-        result = any_pb2.Any(type_url="type.googleapis.com/no.such.Type", value=b"\xff\xff")
-        yield Execute(completed=plugin_tasks_pb2.Completed(result=result))
-
     def _wait(self, request: Any) -> Iterator[Any]:  # noqa: ANN401
         self.release.wait(30)
         yield Execute(completed=plugin_tasks_pb2.Completed())
 
     def _foreign_token(self, request: Any) -> Iterator[Any]:  # noqa: ANN401
         yield self._stage(self.token, "honest.txt")
-
-    def _traversal(self, request: Any) -> Iterator[Any]:  # noqa: ANN401
-        yield self._stage(request.attempt_token, "a/../../etc/passwd")
 
     def _stage(self, token: str, path: str) -> Any:  # noqa: ANN401
         """Stage a unit, and pass on what core says to that."""

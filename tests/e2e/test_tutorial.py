@@ -1,0 +1,47 @@
+"""The tutorial works as it is written: its commands are run in order, in one shell."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from markdown import blocks
+
+from stack import StackFactory, free_addresses
+from workspace import ROOT
+
+PAGE = ROOT / "docs" / "tutorial.md"
+
+
+@pytest.mark.timeout(240)
+def test_the_tutorial(a_stack: StackFactory, tmp_path: Path) -> None:
+    """Every `sh` block of the tutorial succeeds, after those before it."""
+    stack = a_stack()
+    steps = blocks(PAGE.read_text("utf-8"), "sh")
+    script = "set -eu\n" + "\n".join(f"echo '--- line {step.line}'\n{step.text}" for step in steps)
+    (upstream,) = free_addresses(1)
+    for written, here in (
+        ("127.0.0.1:8080", stack.http),
+        ("127.0.0.1:8081", stack.content_address),
+        ("127.0.0.1:9000", upstream),
+        ("127.0.0.1 9000", upstream.replace(":", " ")),
+        ("/tmp/entrepot-tutorial", str(tmp_path / "tutorial")),
+    ):
+        script = script.replace(written, here)
+    output = tmp_path / "output.txt"
+
+    with output.open("w") as stream:
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=ROOT,
+            env=stack.environment,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            timeout=180,
+            check=False,
+        )
+
+    text = output.read_text()
+    assert done.returncode == 0, text
+    assert len(steps) > 10
+    for word in ("Hello, world.", "hello.txt: OK", "unchanged", "more-manners.txt", '"completed"'):
+        assert word in text, f"{word} is not in:\n{text}"
