@@ -54,7 +54,7 @@ def bare_app(folder: Path) -> Iterator[str]:
     (address,) = free_addresses(1)
     host, _, port = address.rpartition(":")
     command = [
-        str(BIN / "granian"), "--interface", "asgi", "--no-ws", "--host", host, "--port", port,
+        str(BIN / "granian"), "--interface", "asginl", "--no-ws", "--host", host, "--port", port,
         "--log-level", "warning", "bare_app:app",
     ]  # fmt: skip
     with _running(command, cwd=Path(__file__).parent, env={"BARE_APP_FOLDER": str(folder)}):
