@@ -127,7 +127,7 @@ def test_uploads(stack: Stack, api: Api, names: Json, tmp_path: Path) -> None:
     """`upload` puts files of this machine into a repository."""
     (tmp_path / "a.txt").write_bytes(b"from a file")
 
-    stack.cli("upload", str(tmp_path / "a.txt"), "--repository", names["repository"])
+    stack.cli("upload", names["repository"], str(tmp_path / "a.txt"))
 
     repository = {"href": f"/api/v3/repositories/{names['repository']}/"}
     assert {"a.txt": digest_of(b"from a file")} == api.files(repository)
