@@ -92,7 +92,7 @@ test-oldest-postgres: $(SETUP) ## Integration tests, on PostgreSQL 15
 	fi
 
 test-e2e: $(SETUP) ## All processes, real clients
-	$(PYTEST) tests/e2e
+	$(PYTEST) $(PARALLEL) tests/e2e
 
 test-all: test test-e2e ## Everything that needs no system package
 
@@ -100,8 +100,8 @@ test-ci: apt lint breaking test test-oldest-postgres test-e2e ## What CI runs
 
 check: test-ci ## The same
 
-bench: $(SETUP) ## Measure
-	$(BIN)/python tests/bench
+bench: $(SETUP) ## Measure, each figure beside its floor; BENCH="tasks --json FILE" for a part
+	$(BIN)/python tests/bench $(BENCH)
 
 # --- lint ---------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import signal
 import socket
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -107,18 +108,18 @@ def test_a_child_that_crashes_is_started_again(
 
 
 @pytest.mark.parametrize("variable", ["ENTREPOT_HTTP", "ENTREPOT_CONTENT", "ENTREPOT_GRPC"])
-def test_a_port_that_is_taken(variable: str) -> None:
+def test_a_port_that_is_taken(variable: str, tmp_path: Path) -> None:
     """`up` on a taken port ends at once, and says which setting names another."""
-    stack = Stack()
+    stack = Stack(home=tmp_path / "home")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        port = taken.getsockname()[1]
 
-        done = _up(stack, {variable: address})
+        done = _up(stack, {variable: f"127.0.0.1:{port}"})
 
     assert done.returncode != 0
-    assert address in done.stderr
+    assert str(port) in done.stderr
     assert variable in done.stderr
     assert "Traceback" not in done.stderr
     assert stack.processes() == []
