@@ -42,7 +42,9 @@ def api(stack: Stack) -> Api:
 def a_stack() -> Iterator[StackFactory]:
     """Starts installations for tests that break them; each must be in order at the end."""
     with ExitStack() as stacks:
-        yield lambda environment=None: stacks.enter_context(Stack(environment))
+        yield lambda environment=None, *, arguments=(): stacks.enter_context(
+            Stack(environment, arguments=arguments)
+        )
 
 
 @pytest.fixture

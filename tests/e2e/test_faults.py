@@ -12,7 +12,7 @@ import pytest
 import patience
 from polling import until
 from rest import Json
-from stack import Stack
+from stack import Stack, StackFactory
 from upstream import Upstream
 
 COUNT = int(os.environ.get("ENTREPOT_TEST_FILES", "2000"))
@@ -100,6 +100,18 @@ def test_plugin_and_dispatcher_die_together(hurt: Stack, names: Json, upstream: 
         hurt.process(role).kill()
 
     ends_well(hurt, task, names, upstream)
+
+
+def test_another_dispatcher_takes_over(a_stack: StackFactory, upstream: Upstream) -> None:
+    """With two dispatchers the work of the one that dies goes on with the other."""
+    stack = a_stack(arguments=["--dispatchers", "2"])
+    repository = stack.api.a_repository()
+    names = {"repository": repository["name"], "remote": stack.api.a_remote(upstream)["name"]}
+    task = start(stack, names, upstream)
+
+    stack.process("dispatch").kill()
+
+    ends_well(stack, task, names, upstream)
 
 
 def test_everything_dies(hurt: Stack, names: Json, upstream: Upstream) -> None:

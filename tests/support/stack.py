@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -40,12 +40,17 @@ class Stack:
     Args:
         environment: Added to that of `up`, and so to that of all its children.
         home: Where its data is; by default a new folder, which goes with the stack.
+        arguments: For `up`.
     """
 
     def __init__(
-        self, environment: Mapping[str, str] | None = None, home: Path | None = None
+        self,
+        environment: Mapping[str, str] | None = None,
+        home: Path | None = None,
+        arguments: Sequence[str] = (),
     ) -> None:
         self._own_home = home is None
+        self._arguments = arguments
         self.home = home or Path(tempfile.mkdtemp(prefix="entrepot-"))
         self.http, self.content_address, self.grpc = free_addresses(3)
         self.extra = dict(environment or {})
@@ -117,7 +122,7 @@ class Stack:
         """Start it, without waiting."""
         self._ready.clear()
         self._process = subprocess.Popen(
-            [ENTREPOT, "up"],
+            [ENTREPOT, "up", *self._arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -286,7 +291,9 @@ class Stack:
 class StackFactory(Protocol):
     """Starts a stack that belongs to one test."""
 
-    def __call__(self, environment: Mapping[str, str] | None = None) -> Stack: ...
+    def __call__(
+        self, environment: Mapping[str, str] | None = None, *, arguments: Sequence[str] = ()
+    ) -> Stack: ...
 
 
 def free_addresses(count: int) -> list[str]:
