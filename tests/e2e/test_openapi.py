@@ -1,4 +1,4 @@
-"""The API describes itself: an OpenAPI document, pages to read it with, and nothing from outside."""
+"""The API describes itself: an OpenAPI document, and pages that need nothing from outside."""
 
 import json
 import re
