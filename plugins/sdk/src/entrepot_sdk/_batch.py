@@ -35,6 +35,8 @@ class Flight:
         task = asyncio.create_task(self._send(sending))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Let it begin, so that it is on its way even if the author now keeps the thread.
+        await asyncio.sleep(0)
 
     async def land(self) -> None:
         """Returns when all is sent, or raises what went wrong."""

@@ -47,7 +47,9 @@ class Servicer(PluginTasksServicer):
         self._core = core
         self._description = describe(plugin)
         self._domain = plugin_domain(plugin.name)
+        # Attempts whose author code runs, and of these the ones that core still listens to.
         self._attempts: set[Attempt] = set()
+        self._heard: set[Attempt] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._is_draining = False
@@ -95,34 +97,37 @@ class Servicer(PluginTasksServicer):
             return
         attempt = Attempt(self._plugin, task_type, request, self._core, self._ended)
         self._attempts.add(attempt)
+        self._heard.add(attempt)
         self._idle.clear()
         try:
             async for event in attempt.events():
                 yield event
         except ServiceError as error:
             await context.abort_with_status(to_grpc_status(error))
+        finally:
+            self._heard.discard(attempt)
+            if not self._heard:
+                self._idle.set()
 
     def drain(self) -> None:
         """Takes no more attempts; those that run go on."""
         self._is_draining = True
 
     async def wait_idle(self, seconds: float) -> None:
-        """Returns when no attempt runs any more, or after this time."""
+        """Returns when core listens to no attempt any more, or after this time."""
         try:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
         except TimeoutError:
-            log.warning("drain.incomplete", attempts=len(self._attempts))
+            log.warning("drain.incomplete", attempts=len(self._heard))
 
     def stop_all(self) -> None:
         """Ends every attempt; core repeats them elsewhere."""
-        for attempt in list(self._attempts):
+        for attempt in list(self._heard):
             attempt.stop(self._draining())
 
     def _ended(self, attempt: Attempt) -> None:
         self._attempts.discard(attempt)
-        if not self._attempts:
-            self._idle.set()
 
     def _refusal(self) -> ServiceError | None:
         if self._is_draining:

@@ -138,6 +138,8 @@ def write_manifest(entries: Iterable[Entry]) -> Iterator[bytes]:
     """Yield the line of each entry, with its end."""
     for entry in entries:
         check_path(entry.path)
+        if entry.path.startswith("#"):
+            raise PathError("a manifest cannot list a path that starts with #")
         yield f"{entry.path},{entry.sha256},{entry.size_bytes}\n".encode()
 
 

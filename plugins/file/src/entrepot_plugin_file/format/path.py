@@ -1,11 +1,13 @@
 """Which paths may be served: the rule of the contract, as a check that says what is wrong."""
 
+import re
+
 __all__ = ["PathError", "check_path"]
 
 MAX_PATH_BYTES = 1024
 
-_FIRST_PRINTABLE = 0x20
-_DELETE = 0x7F
+# C0, DEL and C1.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class PathError(ValueError):
@@ -22,7 +24,7 @@ def check_path(path: str) -> None:
         raise PathError("the path is not text") from None
     if len(encoded) > MAX_PATH_BYTES:
         raise PathError(f"the path is longer than {MAX_PATH_BYTES} bytes")
-    if any(ord(one) < _FIRST_PRINTABLE or ord(one) == _DELETE for one in path):
+    if _CONTROL.search(path):
         raise PathError("the path holds a control character")
     if path.startswith("/"):
         raise PathError("the path is absolute")

@@ -116,8 +116,14 @@ class Attempt:
 
     def wait_for_call(self, rpc: str, seconds: float = 10) -> bool:
         """Returns True as soon as the plugin has made such a call."""
+        return self.wait_for_calls(rpc, 1, seconds)
+
+    def wait_for_calls(self, rpc: str, count: int, seconds: float = 10) -> bool:
+        """Returns True as soon as the plugin has made so many of these calls."""
         with self._heard:
-            return self._heard.wait_for(lambda: any(c.rpc == rpc for c in self.calls), seconds)
+            return self._heard.wait_for(
+                lambda: sum(call.rpc == rpc for call in self.calls) >= count, seconds
+            )
 
     def staged(self) -> set[bytes]:
         """All that was staged, without regard to order and batches; comparable."""

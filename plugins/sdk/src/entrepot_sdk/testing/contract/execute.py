@@ -118,8 +118,9 @@ class ExecuteContract(Subject):
                 core, plugin, scenario, Faults(supersede_at=rpc), seconds=_SOON_SECONDS
             )
 
-            assert outcome.verdict == "", rpc
-            assert outcome.error is not None, rpc
+            # One that would have failed anyway may have done so before it heard.
+            may_have_failed = scenario.verdict == "failed" and outcome.verdict == "failed"
+            assert outcome.verdict == "" or may_have_failed, rpc
             if scenario.stages_the_same:
                 assert attempt.staged() <= undisturbed.staged()
 
