@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from entrepot_core.downloads.group import Finished
     from entrepot_core.downloads.keeper import Keeper
     from entrepot_core.store.database import Cursor
+    from entrepot_core.store.sources import SourcedFile
     from entrepot_core.store.wanted import RemoteSource, WantedFile
 
 __all__ = ["AttemptDownloads", "DownloadProgress", "download_of"]
@@ -176,7 +177,7 @@ class AttemptDownloads:
             self._report(DownloadProgress(self._files, self._wanted_files, self._bytes))
 
 
-def download_of(file: WantedFile) -> Download:
+def download_of(file: WantedFile | SourcedFile) -> Download:
     """How a file is fetched."""
     digests = [(name, bytes.fromhex(text)) for name, text in sorted(file.other_digests.items())]
     if file.sha256 is not None:

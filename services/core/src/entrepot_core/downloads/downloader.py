@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,7 +20,7 @@ from entrepot_core.downloads.gate import Gates
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from concurrent.futures import Future
     from typing import Any
 
@@ -68,6 +69,11 @@ class Downloader:
     def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Runs a coroutine in the downloader's loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Calls something in the downloader's loop; nothing if that has ended."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(callback)
 
     async def fetch(self, download: Download, sink: Sink) -> Fetched:
         """The same, inside the loop."""
