@@ -114,6 +114,8 @@ def _guarded(verb: str, words: list[str]) -> int:
             return tell(_unknown(verb))
         return run(words)
     except Failure as failure:
+        if failure.status in (Status.USAGE, Status.NOT_FOUND) and not failure.suggestion:
+            failure.suggestion = f"entrepot {verb} --help"
         return tell(failure)
     except BrokenPipeError:
         # Whoever read our output has seen enough.

@@ -69,17 +69,14 @@ def choose(noun: str, verbs: dict[str, str], words: list[str]) -> tuple[str, lis
     Raises:
         Failure: there is no such verb.
     """
-    if not words or words[0] in ("-h", "--help"):
+    if words and words[0] in ("-h", "--help"):
         print(f"usage: entrepot {noun} VERB …\n")
         for verb, text in verbs.items():
             print(f"  {verb:<10}{text}")
-        raise SystemExit(0 if words else Status.USAGE)
-    if words[0] not in verbs:
-        raise Failure(
-            f"There is no verb {words[0]} for {noun}: {', '.join(verbs)}.",
-            status=Status.USAGE,
-            suggestion=f"entrepot {noun} --help",
-        )
+        raise SystemExit(0)
+    if not words or words[0] not in verbs:
+        said = f"There is no verb {words[0]} for" if words else "What to do with"
+        raise Failure(f"{said} {noun}? It has: {', '.join(verbs)}.", status=Status.USAGE)
     return words[0], words[1:]
 
 

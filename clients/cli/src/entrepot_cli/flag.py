@@ -174,6 +174,8 @@ def _version_or_repository(text: str, plugin: str) -> str:
 
 
 def _parse(target: Any, value: Any) -> None:  # noqa: ANN401
+    # Zero is a length as well.
+    target.SetInParent()
     match target.DESCRIPTOR.full_name:
         case name if name == DURATION:
             target.FromNanoseconds(round(value * 1e9))

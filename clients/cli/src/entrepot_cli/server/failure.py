@@ -44,6 +44,11 @@ def failure_of_error(error: ServiceError, settings: Settings) -> Failure:
         details=(
             *(f"{one.field}: {one.message}" for one in error.violations if one.field),
             *(f"{one.subject}: {one.message}" for one in error.preconditions),
+            *(
+                f"{key}: {value}"
+                for key, value in sorted(error.metadata.items())
+                if value and value not in error.message
+            ),
         ),
         suggestion=suggestion_for(error, settings),
     )

@@ -46,8 +46,7 @@ def claim(text: str, setting: str) -> Address:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise AddressError(
-                f"Port {address.port} on {address.host} is taken by another program. "
-                f"Stop that, or set {setting} to a free address, "
-                f"such as {setting}={Address(address.host, 0)} for any."
+                f"{address} is taken by another program. Stop that, or set {setting} "
+                f"to a free address; {setting}={Address(address.host, 0)} takes any."
             ) from None
         raise AddressError(f"Cannot listen on {text}, the {setting}: {error}") from None

@@ -16,6 +16,9 @@ _OURS = (
     "ENTREPOT_TOKEN",
 )
 
+# Lost attempts are repeated, so a stop need not wait for them.
+PLUGIN_GRACE_SECONDS = "5"
+
 
 @dataclass(frozen=True, slots=True)
 class Environment:
@@ -43,12 +46,16 @@ class Environment:
         return {**self._without_keys(), "ENTREPOT_TOKEN": self.token}
 
     def content_gateway(self) -> Mapping[str, str]:
-        """For the gateway of the content."""
-        return {**self._without_keys(), "ENTREPOT_CONTENT_TOKEN": self.content_token}
+        """For the gateway of the content, which sends blobs that are files itself."""
+        return {
+            **self._without_keys(),
+            "ENTREPOT_CONTENT_TOKEN": self.content_token,
+            "ENTREPOT_BLOBS_URL": self.settings.blobs_url,
+        }
 
     def plugin(self) -> Mapping[str, str]:
         """For a plugin, which has no key at all."""
-        return self._without_keys()
+        return {"ENTREPOT_PLUGIN_GRACE": PLUGIN_GRACE_SECONDS, **self._without_keys()}
 
     def _without_keys(self) -> dict[str, str]:
         kept = {

@@ -119,15 +119,16 @@ class Stack:
         children = self._plan()
         # Plugins and gateways wait for core by themselves, so they need not wait to be started.
         early = asyncio.ensure_future(self._start_all(children["early"]))
+        registrar = asyncio.ensure_future(asyncio.to_thread(self._make_registrar))
         try:
             await self._start_all(children["database"])
             await self._migrate()
             await self._start_all(children["core"])
-            await self._connect()
-            await self._start_all(children["dispatch"])
+            await self._connect(await registrar)
             await early
         finally:
             early.cancel()
+            registrar.cancel()
         await self._wait_until_served()
         self._tell()
         every = [child for row in self._rows for child in row]
@@ -163,8 +164,7 @@ class Stack:
         self._rows = [database, api, plugins, dispatch, gateways]
         return {
             "database": database,
-            "core": api,
-            "dispatch": dispatch,
+            "core": [*api, *dispatch],
             "early": [*plugins, *gateways],
         }
 
@@ -199,12 +199,15 @@ class Stack:
             words = self._console.last_words("migrate")
             raise ChildError(f"The database cannot be brought up to date.\n{words}")
 
-    async def _connect(self) -> None:
-        # Slow to import, and nothing before this moment needs it.
+    def _make_registrar(self) -> "Registrar":
+        # Slow to import, so that happens while the database starts.
         from entrepot_cli.stack.registration import Registrar
 
-        self._registrar = Registrar(self._settings.grpc, self._token)
-        await asyncio.to_thread(self._registrar.wait_for_core)
+        return Registrar(self._settings.grpc, self._token)
+
+    async def _connect(self, registrar: "Registrar") -> None:
+        self._registrar = registrar
+        await asyncio.to_thread(registrar.wait_for_core)
         self._core_serves.set()
 
     def _registration(self, name: str) -> Callable[[str], Awaitable[None]]:

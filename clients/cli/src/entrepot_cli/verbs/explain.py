@@ -61,7 +61,7 @@ def run(words: list[str]) -> int:
     parser = Parser(
         "explain",
         "Explains a task type, file/syncs; a type of content, file/files; a noun, repository;\n"
-        "or one field of any: file/syncs.remote.",
+        "what a plugin has, file; or one field of any: file/syncs.remote.",
     )
     parser.add_argument("subject", nargs="?", default="", metavar="TYPE[.FIELD]")
     add_output(parser)
@@ -71,6 +71,8 @@ def run(words: list[str]) -> int:
         subjects = {one.name: one for one in _subjects(work.declarations)}
         if not wanted:
             _list(work.output, subjects.values())
+        elif wanted in work.declarations.plugins:
+            _list(work.output, _of_plugin(wanted, subjects.values()))
         elif wanted not in subjects:
             raise unknown("type", wanted, subjects, "entrepot explain")
         elif field:
@@ -108,6 +110,12 @@ def _list(output: Output, subjects: Iterable[Subject]) -> None:
         for one in subjects
     )
     output.items(items, columns)
+
+
+def _of_plugin(plugin: str, subjects: Iterable[Subject]) -> Iterator[Subject]:
+    for one in subjects:
+        if one.name.startswith(f"{plugin}/"):
+            yield one
 
 
 def _explain(output: Output, subject: Subject) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from entrepot.core.v1 import task_service_pb2, upload_service_pb2
-from entrepot_cli.arguments import Parser, add_output, read_ahead
+from entrepot_cli.arguments import Parser, add_output
 from entrepot_cli.conclusion import conclude
 from entrepot_cli.flag import add_flags, fill
 from entrepot_cli.follow import SERVICE as TASKS
@@ -20,22 +20,23 @@ from entrepot_cli.session import Session, session
 
 UPLOADS = upload_service_pb2.DESCRIPTOR.services_by_name["UploadService"]
 CHUNK_BYTES = 512 << 10
+USAGE = "Puts files into a repository: upload PLUGIN/NAME FILE…"
 # What this verb sets itself in the parameters of a plugin's `uploads`.
 _OURS = ("repository", "upload")
 
 
 def run(words: list[str]) -> int:
     """Upload every file, then have the plugin take each into the repository."""
-    if not words or words[0].startswith("-"):
-        _options(Parser("upload", "Uploads files: upload REPOSITORY FILE…")).parse_args(words)
-        raise AssertionError
-    early = read_ahead(words)
-    repository = resource_name(words[0], "repositories")
+    early = _options(Parser("upload", is_whole=False)).parse_known_args(words)[0]
+    if not early.words and not early.repository:
+        _options(Parser("upload", USAGE)).parse_args(words)
+        raise Failure("Where to, and which files?", status=Status.USAGE)
+    repository = resource_name(early.repository or early.words[0], "repositories")
     plugin = repository.split("/")[1]
     with session(early) as work:
         kind = work.declarations.task_type(f"{plugin}/uploads")
         options = _parser(kind, work).parse_args(words)
-        files = [Path(file) for file in options.files]
+        files = [Path(file) for file in options.words[0 if options.repository else 1 :]]
         _refuse_what_is_no_file(files)
         if options.path is not None and len(files) > 1:
             raise Failure("--path is for one file.", status=Status.USAGE)
@@ -44,8 +45,10 @@ def run(words: list[str]) -> int:
 
 
 def _options(parser: Parser) -> Parser:
-    parser.add_argument("repository", metavar="PLUGIN/NAME")
-    parser.add_argument("files", metavar="FILE", nargs="*")
+    parser.add_argument("words", metavar="PLUGIN/NAME FILE", nargs="*")
+    parser.add_argument(
+        "--repository", metavar="PLUGIN/NAME", help="where to, if it is not the first word"
+    )
     parser.add_argument("--path", metavar="PATH", help="where it goes; else the file's own name")
     add_output(parser)
     return parser
