@@ -1,6 +1,6 @@
 """What repositories, remotes and distributions have in common.
 
-The columns come from this package, never from a request, so statements are composed of them.
+Their queries depend on what is asked, so peewee writes them; psycopg2 runs them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psycopg2.errors
-from psycopg2 import sql
+from peewee import SQL, PostgresqlDatabase, Table, Tuple, fn
 
 from entrepot_core.domain.errors import (
     EtagMismatchError,
@@ -23,6 +23,8 @@ from entrepot_core.domain.errors import (
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from peewee import Expression, Query, Select
+
     from entrepot_core.store.database import Cursor
 
 __all__ = [
@@ -33,10 +35,13 @@ __all__ = [
     "insert",
     "page",
     "refuse_while_locked",
+    "run",
     "select",
     "split_name",
     "update",
 ]
+
+_DIALECT = PostgresqlDatabase(None)
 
 COMMON_COLUMNS = (
     "plugin",
@@ -91,16 +96,13 @@ def not_found(full_name: str) -> ResourceNotFoundError:
 
 
 def select(
-    cursor: Cursor, table: str, columns: tuple[str, ...], full_name: str, *, lock: str = ""
+    cursor: Cursor, table: str, columns: tuple[str, ...], full_name: str, *, lock: bool = False
 ) -> dict[str, Any] | None:
-    """The row of a name, or None; `lock` is a locking clause such as "FOR UPDATE"."""
+    """The row of a name, or None; `lock` keeps others from changing it."""
     plugin, name = split_name(full_name, table)
-    cursor.execute(
-        sql.SQL("SELECT {} FROM {} WHERE plugin = %s AND name = %s {}").format(
-            _list(columns), sql.Identifier(table), sql.SQL(lock)
-        ),
-        (plugin, name),
-    )
+    rows = _table(table)
+    query = _columns(rows, columns).where((rows.c.plugin == plugin) & (rows.c.name == name))
+    run(cursor, query.for_update() if lock else query)
     row = cursor.fetchone()
     return None if row is None else as_dict(columns, row)
 
@@ -109,21 +111,18 @@ def page(
     cursor: Cursor, table: str, columns: tuple[str, ...], wanted: Page
 ) -> list[dict[str, Any]]:
     """The rows of a page, in order of plugin and name."""
-    conditions = [sql.SQL("(plugin, name) > (%s, %s)")]
-    parameters: list[Any] = list(wanted.after)
+    rows = _table(table)
+    query = _columns(rows, columns).where(Tuple(rows.c.plugin, rows.c.name) > Tuple(*wanted.after))
     if wanted.plugin:
-        conditions.append(sql.SQL("plugin = %s"))
-        parameters.append(wanted.plugin)
+        query = query.where(rows.c.plugin == wanted.plugin)
     if wanted.label:
         key, has_value, value = wanted.label.partition("=")
-        conditions.append(sql.SQL("labels @> %s::jsonb" if has_value else "labels ? %s"))
-        parameters.append(json.dumps({key: value}) if has_value else key)
-    cursor.execute(
-        sql.SQL("SELECT {} FROM {} WHERE {} ORDER BY plugin, name LIMIT %s").format(
-            _list(columns), sql.Identifier(table), sql.SQL(" AND ").join(conditions)
-        ),
-        (*parameters, wanted.size),
-    )
+        query = query.where(
+            SQL("labels @> %s::jsonb", [json.dumps({key: value})])
+            if has_value
+            else SQL("labels ? %s", [key])
+        )
+    run(cursor, query.order_by(rows.c.plugin, rows.c.name).limit(wanted.size))
     return [as_dict(columns, row) for row in cursor.fetchall()]
 
 
@@ -131,18 +130,13 @@ def insert(
     cursor: Cursor, table: str, values: dict[str, Any], returning: tuple[str, ...]
 ) -> dict[str, Any]:
     """The new row. Raises NameTakenError."""
-    values = _adapted(values)
+    rows = _table(table)
+    query = rows.insert(_assigned(rows, values)).returning(
+        *(getattr(rows.c, column) for column in returning)
+    )
     cursor.execute("SAVEPOINT named_insert")
     try:
-        cursor.execute(
-            sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING {}").format(
-                sql.Identifier(table),
-                _list(tuple(values)),
-                sql.SQL(", ").join([sql.Placeholder()] * len(values)),
-                _list(returning),
-            ),
-            tuple(values.values()),
-        )
+        run(cursor, query)
     except psycopg2.errors.UniqueViolation as error:
         cursor.execute("ROLLBACK TO SAVEPOINT named_insert")
         if error.diag.constraint_name != f"{table}_name_uniq":
@@ -151,6 +145,8 @@ def insert(
         raise NameTakenError(
             f"{full_name} exists already.", metadata={"resource": full_name}
         ) from error
+    except psycopg2.errors.ForeignKeyViolation as error:
+        raise _target_gone() from error
     return as_dict(returning, cursor.fetchone() or ())
 
 
@@ -164,29 +160,25 @@ def update(
     check_etag(table, row, etag)
     if not values:
         return
-    values = _adapted(values)
-    assignments = [
-        sql.SQL("{} = {}").format(sql.Identifier(column), sql.Placeholder()) for column in values
-    ]
-    cursor.execute(
-        sql.SQL(
-            "UPDATE {} SET {}, revision = revision + 1, updated_at = now() WHERE {} = %s"
-        ).format(
-            sql.Identifier(table), sql.SQL(", ").join(assignments), sql.Identifier(f"{table}_id")
-        ),
-        (*values.values(), row[f"{table}_id"]),
-    )
+    rows = _table(table)
+    changes = {
+        **_assigned(rows, values),
+        rows.c.revision: rows.c.revision + 1,
+        rows.c.updated_at: fn.now(),
+    }
+    run(cursor, rows.update(changes).where(_is(rows, table, row)))
 
 
 def delete(cursor: Cursor, table: str, row: dict[str, Any], etag: str) -> None:
     """Deletes a row that was selected FOR UPDATE; the etag as in `update`."""
     check_etag(table, row, etag)
-    cursor.execute(
-        sql.SQL("DELETE FROM {} WHERE {} = %s").format(
-            sql.Identifier(table), sql.Identifier(f"{table}_id")
-        ),
-        (row[f"{table}_id"],),
-    )
+    rows = _table(table)
+    run(cursor, rows.delete().where(_is(rows, table, row)))
+
+
+def run(cursor: Cursor, query: Query) -> None:
+    """Executes a peewee query in the transaction of a cursor of ours."""
+    cursor.execute(*query.sql())
 
 
 def etag_of(identifier: int, revision: int) -> str:
@@ -238,16 +230,26 @@ def as_dict(columns: tuple[str, ...], row: tuple[Any, ...]) -> dict[str, Any]:
     }
 
 
-def _adapted(values: dict[str, Any]) -> dict[str, Any]:
+def _table(name: str) -> Table:
+    # Bound to a database only for its dialect: connections and transactions are ours.
+    return Table(name).bind(_DIALECT)
+
+
+def _columns(rows: Table, columns: tuple[str, ...]) -> Select:
+    return rows.select(*(getattr(rows.c, column) for column in columns))
+
+
+def _assigned(rows: Table, values: dict[str, Any]) -> dict[Any, Any]:
     return {
-        column: json.dumps(value) if isinstance(value, dict) else value
+        getattr(rows.c, column): json.dumps(value) if isinstance(value, dict) else value
         for column, value in values.items()
     }
 
 
+def _is(rows: Table, table: str, row: dict[str, Any]) -> Expression:
+    expression: Expression = getattr(rows.c, f"{table}_id") == row[f"{table}_id"]
+    return expression
+
+
 def _collection(table: str) -> str:
     return "repositories" if table == "repository" else f"{table}s"
-
-
-def _list(columns: tuple[str, ...]) -> sql.Composed:
-    return sql.SQL(", ").join(sql.Identifier(column) for column in columns)

@@ -122,7 +122,7 @@ def delete(cursor: Cursor, full_name: str, etag: str = "") -> None:
 
 
 def _locked(cursor: Cursor, full_name: str) -> dict[str, Any]:
-    row = named.select(cursor, _TABLE, _COLUMNS, full_name, lock="FOR UPDATE")
+    row = named.select(cursor, _TABLE, _COLUMNS, full_name, lock=True)
     if row is None:
         raise named.not_found(full_name)
     return row

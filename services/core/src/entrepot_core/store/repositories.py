@@ -142,7 +142,7 @@ def hint(cursor: Cursor, repository_id: int, base_version: int) -> bytes:
 
 
 def _locked(cursor: Cursor, full_name: str) -> dict[str, Any]:
-    row = named.select(cursor, _TABLE, _COLUMNS, full_name, lock="FOR UPDATE")
+    row = named.select(cursor, _TABLE, _COLUMNS, full_name, lock=True)
     if row is None:
         raise named.not_found(full_name)
     return row
