@@ -1,0 +1,51 @@
+"""The rule for URLs of remotes."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from entrepot_core.domain.errors import FieldInvalidError
+
+__all__ = ["MAX_URL_BYTES", "check_remote_url"]
+
+MAX_URL_BYTES = 2000
+
+_FORBIDDEN = re.compile("[\x00-\x20\x7f-\x9f\ud800-\udfff\\\\]")
+
+
+def check_remote_url(url: str, field: str) -> str:
+    """The URL itself. Raises FieldInvalidError if it is not an absolute http or https URL.
+
+    User information is refused, as a URL is shown and logged.
+    """
+    fault = _fault(url)
+    if fault:
+        raise FieldInvalidError.at(field, fault)
+    return url
+
+
+def _fault(url: str) -> str:
+    if not url:
+        return "is required."
+    if _FORBIDDEN.search(url):
+        return "has a space, a backslash or a control character; write it percent-encoded."
+    if len(url.encode()) > MAX_URL_BYTES:
+        return f"is longer than {MAX_URL_BYTES} bytes."
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        return f"is not a URL: {error}."
+    if parts.scheme.lower() not in {"http", "https"}:
+        return "must be an absolute http or https URL."
+    if not parts.hostname:
+        return "names no host."
+    if port == 0:
+        return "has no usable port."
+    if "@" in parts.netloc:
+        return (
+            "must not have user name or password in it, as it is shown and logged; leave out what "
+            'stands before the "@".'
+        )
+    return "must not have a fragment." if parts.fragment else ""
