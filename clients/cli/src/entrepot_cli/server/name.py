@@ -53,7 +53,7 @@ def short_name(name: str) -> str:
     match parts:
         case ["repositories", plugin, repository, "versions", number]:
             return f"{plugin}/{repository}@{number}"
-        case [_, *rest] if rest:
+        case [collection, *rest] if rest and collection in _COLLECTIONS:
             return "/".join(rest)
         case _:
             return name

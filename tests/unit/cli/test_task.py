@@ -1,0 +1,122 @@
+"""`task`: lists, one task, cancelling, cloning."""
+
+import json
+
+from entrepot.core.v1 import task_service_pb2
+from entrepot.plugins.file.v1 import file_pb2
+from scripted_core import Cli, a_task, watching
+
+Task = task_service_pb2.Task
+
+
+def knowing(cli: Cli, *tasks: Task) -> None:
+    """Have core know some tasks; the first is the one that is read."""
+    cli.core.answers["GetTask"] = lambda _: task_service_pb2.GetTaskResponse(task=tasks[0])
+    cli.core.answers["ListTasks"] = lambda _: task_service_pb2.ListTasksResponse(tasks=tasks)
+
+
+def test_filters_become_the_request(cli: Cli) -> None:
+    """State, type and resource are the server's to filter by."""
+    knowing(cli, a_task())
+
+    cli("task", "list", "--state", "waiting", "--type", "file/syncs", "--resource", "file/foo")
+
+    (request,) = cli.core.asked(task_service_pb2.ListTasksRequest)
+    assert request.state == Task.STATE_WAITING
+    assert request.task_type == "file/syncs"
+    assert request.resource == "repositories/file/foo"
+
+
+def test_a_state_that_is_none_is_refused(cli: Cli) -> None:
+    """A state that does not exist is a usage error that lists those that do."""
+    result = cli("task", "list", "--state", "asleep")
+
+    assert result.status == 2
+    assert "waiting" in result.err
+
+
+def test_a_table_for_people(cli: Cli) -> None:
+    """A list has titles, ids that can be typed again, and what became of each task."""
+    knowing(cli, a_task(created_resource="repositories/file/foo/versions/2", changed=True))
+
+    lines = cli("task", "list").out.splitlines()
+
+    assert lines[0].split() == ["TASK", "TYPE", "STATE", "CREATED", "OUTCOME"]
+    assert lines[1].split() == ["0190", "file/syncs", "completed", "file/foo@2"]
+
+
+def test_forms_for_scripts(cli: Cli) -> None:
+    """The same list as JSON, as lines of JSON, and as names."""
+    knowing(cli, a_task(), a_task(name="tasks/0191"))
+
+    whole = json.loads(cli("task", "list", "-o", "json").out)
+    lines = [json.loads(line) for line in cli("task", "list", "-o", "jsonl").out.splitlines()]
+    names = cli("task", "list", "-o", "name").out.split()
+
+    assert whole == lines
+    assert [task["name"] for task in whole] == ["tasks/0190", "tasks/0191"]
+    assert names == ["0190", "0191"]
+
+
+def test_parameters_are_read_with_the_plugin(cli: Cli) -> None:
+    """What only the plugin knows is a plain object in JSON."""
+    task = a_task()
+    task.parameters.Pack(file_pb2.Sync(repository="repositories/file/foo", mirror=True))
+    knowing(cli, task)
+
+    shown = json.loads(cli("task", "get", "0190", "-o", "json").out)
+
+    expected = {"repository": "repositories/file/foo", "remote": "", "mirror": True}
+    assert expected == shown["parameters"]
+    assert shown["href"] == "/api/v3/tasks/0190/"
+
+
+def test_lists_stop_at_the_limit(cli: Cli) -> None:
+    """With --limit no page is asked for that nobody sees."""
+    page = task_service_pb2.ListTasksResponse(tasks=[a_task()], next_page_token="more")
+    cli.core.answers["ListTasks"] = lambda _: page
+
+    out = cli("task", "list", "--limit", "2", "-o", "name").out
+
+    assert out.split() == ["0190", "0190"]
+    assert len(cli.core.asked(task_service_pb2.ListTasksRequest)) == 2
+
+
+def test_cancel_asks_for_the_state(cli: Cli) -> None:
+    """Canceling asks core for the state `canceled`."""
+    canceled = task_service_pb2.CancelTaskResponse(task=a_task(state=Task.STATE_CANCELED))
+    cli.core.answers["CancelTask"] = lambda _: canceled
+
+    assert cli("task", "cancel", "0190").status == 0
+
+    (request,) = cli.core.asked(task_service_pb2.CancelTaskRequest)
+    assert (request.name, request.state) == ("tasks/0190", Task.STATE_CANCELED)
+
+
+def test_a_clone_overrides_what_was_given(cli: Cli) -> None:
+    """Flags replace single parameters, also by their default value; the rest stays."""
+    knowing(cli, a_task())
+    clone = task_service_pb2.CloneTaskResponse(task=a_task(name="tasks/0192"))
+    cli.core.answers["CloneTask"] = lambda _: clone
+
+    result = cli("task", "clone", "0190", "--no-mirror", "--repository", "copy", "-o", "name")
+
+    (request,) = cli.core.asked(task_service_pb2.CloneTaskRequest)
+    overrides = file_pb2.Sync()
+    request.overrides.Unpack(overrides)
+    assert result.out == "0192\n"
+    assert list(request.override_paths) == ["repository", "mirror"]
+    assert overrides == file_pb2.Sync(repository="repositories/file/copy")
+
+
+def test_a_clone_without_flags_overrides_nothing(cli: Cli) -> None:
+    """A clone is the same task again."""
+    knowing(cli, a_task())
+    clone = task_service_pb2.CloneTaskResponse(task=a_task(name="tasks/0192"))
+    cli.core.answers["CloneTask"] = lambda _: clone
+    cli.core.answers["WatchTask"] = watching(a_task(name="tasks/0192"))
+
+    cli("task", "clone", "0190", "--wait")
+
+    (request,) = cli.core.asked(task_service_pb2.CloneTaskRequest)
+    assert not request.HasField("overrides")
