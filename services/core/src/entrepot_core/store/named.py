@@ -166,7 +166,10 @@ def update(
         rows.c.revision: rows.c.revision + 1,
         rows.c.updated_at: fn.now(),
     }
-    run(cursor, rows.update(changes).where(_is(rows, table, row)))
+    try:
+        run(cursor, rows.update(changes).where(_is(rows, table, row)))
+    except psycopg2.errors.ForeignKeyViolation as error:
+        raise _target_gone() from error
 
 
 def delete(cursor: Cursor, table: str, row: dict[str, Any], etag: str) -> None:
@@ -228,6 +231,10 @@ def as_dict(columns: tuple[str, ...], row: tuple[Any, ...]) -> dict[str, Any]:
         column: bytes(value) if isinstance(value, memoryview) else value
         for column, value in zip(columns, row, strict=True)
     }
+
+
+def _target_gone() -> ResourceNotFoundError:
+    return ResourceNotFoundError("What was named has just been deleted.")
 
 
 def _table(name: str) -> Table:
