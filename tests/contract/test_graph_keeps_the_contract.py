@@ -81,6 +81,18 @@ class TestGraphKeepsTheContract(PluginContract):
             resources=[version("version")],
         ),
         Scenario(
+            name="a fault of the plugin",
+            task_type="graph/growths",
+            parameters=Growth(
+                repository="repositories/graph/one",
+                plants=[Plant(name="a")],
+                relations=[Relation(holder="a", target="b", kind="loves")],
+            ),
+            resources=[repository()],
+            verdict="failed",
+            reason="PLUGIN_FAULT",
+        ),
+        Scenario(
             name="work that blocks",
             task_type="graph/waits",
             parameters=Wait(

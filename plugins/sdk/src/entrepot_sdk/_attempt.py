@@ -31,7 +31,7 @@ from entrepot_sdk.resource import Resources
 from entrepot_sdk.workspace import Workspace, _Session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine
 
     import grpc.aio
     from google.protobuf.message import Message
@@ -88,7 +88,7 @@ class Attempt:
             task=request.task, attempt=request.attempt, task_type=request.task_type
         )
 
-    async def events(self) -> AsyncIterator[ExecuteResponse]:
+    async def events(self) -> AsyncGenerator[ExecuteResponse, None]:
         """What core hears, up to the verdict.
 
         Raises ServiceError if the attempt ended without one.
@@ -108,6 +108,10 @@ class Attempt:
                     return
         finally:
             self._author.cancel()
+
+    def abandon(self) -> None:
+        """Nobody listens any more: author code is cancelled."""
+        self._author.cancel()
 
     def stop(self, error: ServiceError) -> None:
         """Ends the attempt without a verdict; author code is cancelled, the stream ends."""
@@ -282,6 +286,9 @@ class _Author(Generic[T]):
 
     def cancel(self) -> None:
         with self._lock:
+            if self.is_cancelled:
+                # Once is enough, and twice would disturb what the author does to clean up.
+                return
             self.is_cancelled = True
             if self._task is not None:
                 self._task.get_loop().call_soon_threadsafe(self._task.cancel)

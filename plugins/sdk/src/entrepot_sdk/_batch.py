@@ -76,7 +76,7 @@ class Batcher(Generic[T]):
 
     async def put(self, item: T, size_bytes: int) -> None:
         """Takes an item; waits only if too much is under way."""
-        if self._items and self._bytes + size_bytes > self._max_bytes:
+        while self._items and self._bytes + size_bytes > self._max_bytes:
             await self.flush()
         self._items.append(item)
         self._bytes += size_bytes

@@ -6,6 +6,7 @@ Lives in the server's loop. Knows no author code.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,7 +31,7 @@ from entrepot_rpc.status import from_rpc_error, from_status
 from entrepot_sdk.errors import FetchFailed, Refused, TaskFailed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 
     from entrepot.core.v1.blob_service_pb2 import (
         FetchBlobsResponse,
@@ -104,10 +105,12 @@ class Core:
         patience = _Patience()
         while True:
             try:
-                async for batch in self._workspace.ReadContent(request, metadata=self._metadata):
-                    patience = _Patience()
-                    request.cursor = batch.cursor
-                    yield list(batch.units)
+                call = self._workspace.ReadContent(request, metadata=self._metadata)
+                with _hanging_up(call):
+                    async for batch in call:
+                        patience = _Patience()
+                        request.cursor = batch.cursor
+                        yield list(batch.units)
             except grpc.aio.AioRpcError as error:
                 await self._recover(error, patience)
             else:
@@ -119,10 +122,12 @@ class Core:
         patience = _Patience()
         while True:
             try:
-                async for response in self._blobs.FetchBlobs(request, metadata=self._metadata):
-                    if response.status.code:
-                        raise FetchFailed(from_status(response.status), item.sources[0].url)
-                    return response
+                call = self._blobs.FetchBlobs(request, metadata=self._metadata)
+                with _hanging_up(call):
+                    async for response in call:
+                        if response.status.code:
+                            raise FetchFailed(from_status(response.status), item.sources[0].url)
+                        return response
             except grpc.aio.AioRpcError as error:
                 await self._recover(error, patience)
             else:
@@ -137,15 +142,17 @@ class Core:
         patience = _Patience()
         while True:
             try:
-                async for response in self._blobs.ReadBlob(request, metadata=self._metadata):
-                    patience = _Patience()
-                    request.offset += len(response.chunk)
-                    if limit:
-                        request.limit -= len(response.chunk)
-                    if response.chunk:
-                        yield response.chunk
-                    if limit and request.limit <= 0:
-                        return
+                call = self._blobs.ReadBlob(request, metadata=self._metadata)
+                with _hanging_up(call):
+                    async for response in call:
+                        patience = _Patience()
+                        request.offset += len(response.chunk)
+                        if limit:
+                            request.limit -= len(response.chunk)
+                        if response.chunk:
+                            yield response.chunk
+                        if limit and request.limit <= 0:
+                            return
             except grpc.aio.AioRpcError as error:
                 await self._recover(error, patience)
             else:
@@ -265,6 +272,15 @@ class BlobWriter:
                 "Core broke off while it was taking a file from the plugin.",
             )
         )
+
+
+@contextlib.contextmanager
+def _hanging_up(call: grpc.aio.Call) -> Iterator[None]:
+    """Ends a stream that is not read to its end."""
+    try:
+        yield
+    finally:
+        call.cancel()
 
 
 class _Patience:

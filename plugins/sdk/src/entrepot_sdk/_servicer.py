@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -99,9 +100,13 @@ class Servicer(PluginTasksServicer):
         self._attempts.add(attempt)
         self._heard.add(attempt)
         self._idle.clear()
+        # However the stream ends: this function is not always told.
+        # (The stubs have a class where any callable will do.)
+        context.add_done_callback(lambda _: attempt.abandon())  # type: ignore[arg-type]
         try:
-            async for event in attempt.events():
-                yield event
+            async with contextlib.aclosing(attempt.events()) as events:
+                async for event in events:
+                    yield event
         except ServiceError as error:
             await context.abort_with_status(to_grpc_status(error))
         finally:

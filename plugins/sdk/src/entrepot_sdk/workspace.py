@@ -56,8 +56,9 @@ _MAX_UNITS = 500
 _MAX_BYTES = 1 << 20
 _MAX_NAMES = 1000
 _MAX_STATE_BYTES = 4096
-# What a batch costs beside its items: field headers, role, sequence.
+# What a batch costs beside its items: each has a header, and there is a role.
 _ITEM_OVERHEAD_BYTES = 8
+_BATCH_OVERHEAD_BYTES = 1024
 
 _MODES = {
     "additive": Completed.COMMIT_MODE_ADDITIVE,
@@ -263,6 +264,8 @@ class Workspace:
             media_type: Empty: by the path's ending.
             role: Which version; may be left out if there is only one.
         """
+        if (blob is None) == (not unit):
+            raise ValueError("a published file is either a blob or an artifact of a unit")
         role = role or self._to_read()
         file = PublishedFile(path=path, media_type=media_type)
         if blob is not None:
@@ -395,7 +398,8 @@ class Workspace:
 
     @property
     def _max_bytes(self) -> int:
-        return min(self._session.limits.max_batch_bytes or _MAX_BYTES, _MAX_BYTES)
+        limit = self._session.limits.max_batch_bytes or _MAX_BYTES
+        return min(limit, _MAX_BYTES) - _BATCH_OVERHEAD_BYTES
 
     def _to_change(self) -> str:
         """The role of the only repository that can be changed."""
