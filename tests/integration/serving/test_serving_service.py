@@ -322,9 +322,10 @@ def test_wrong_bytes_are_not_kept(gateway: Gateway, upstream: Upstream) -> None:
     version = gateway.add_remote_file(upstream, "f")
     upstream.behave("f", lies())
 
-    for _ in range(2):
-        with raises("DIGEST_MISMATCH") as caught:
-            gateway.fetch(version, "f")
+    with raises("DIGEST_MISMATCH"):
+        gateway.fetch(version, "f")
+    with raises("DIGEST_MISMATCH") as caught:
+        gateway.fetch(version, "f")
 
     assert caught[0].retry_after_seconds == 5
     assert upstream.count("f") == 1
@@ -338,9 +339,10 @@ def test_an_upstream_that_fails_is_left_alone_for_a_while(
     version = gateway.add_remote_file(upstream, "f")
     upstream.behave("f", answers(404))
 
-    for _ in range(3):
-        with raises("DOWNLOAD_FAILED") as caught:
-            gateway.fetch(version, "f")
+    with raises("DOWNLOAD_FAILED"):
+        gateway.fetch(version, "f")
+    with raises("DOWNLOAD_FAILED") as caught:
+        gateway.fetch(version, "f")
 
     assert caught[0].metadata["http_status"] == "404"
     assert upstream.count("f") == 1

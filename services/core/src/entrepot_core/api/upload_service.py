@@ -1,0 +1,132 @@
+"""UploadService: bytes from users on their way into tasks."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import TYPE_CHECKING
+
+from entrepot.core.v1 import upload_service_pb2, upload_service_pb2_grpc
+from entrepot_core.domain.blob import CHUNK_BYTES, parse_digest
+from entrepot_core.domain.errors import (
+    BatchTooLargeError,
+    FieldInvalidError,
+    ResourceNotFoundError,
+)
+from entrepot_core.domain.names import full_name, new_id
+from entrepot_core.store import uploads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import grpc
+
+    from entrepot_core.downloads.keeper import Keeper
+    from entrepot_core.downloads.receiving import Receiving
+    from entrepot_core.store.uploads import UploadRow
+
+__all__ = ["UploadService"]
+
+MAX_FILENAME = 1024
+
+_EMPTY = hashlib.sha256(b"").digest()
+
+
+class UploadService(upload_service_pb2_grpc.UploadServiceServicer):
+    """The servicer; `principal_of` says who calls."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        receiving: Receiving,
+        principal_of: Callable[[grpc.ServicerContext], str],
+    ) -> None:
+        self._keeper = keeper
+        self._database = keeper.database
+        self._receiving = receiving
+        self._principal_of = principal_of
+
+    def CreateUpload(
+        self, request: upload_service_pb2.CreateUploadRequest, context: grpc.ServicerContext
+    ) -> upload_service_pb2.CreateUploadResponse:
+        given = request.upload
+        if given.size_bytes < 0:
+            raise FieldInvalidError.at("upload.size_bytes", "must not be negative.")
+        if len(given.filename.encode()) > MAX_FILENAME or not given.filename.isprintable():
+            raise FieldInvalidError.at(
+                "upload.filename",
+                f"must have at most {MAX_FILENAME} bytes and no control characters.",
+            )
+        sha256 = parse_digest("sha256", given.sha256, "upload.sha256") if given.sha256 else None
+        self._keeper.store.require_room(given.size_bytes)
+        new = uploads.NewUpload(
+            new_id(), given.size_bytes, sha256, given.filename, self._principal_of(context)
+        )
+        with self._database.transaction() as cursor:
+            row = uploads.create(cursor, new)
+        if sha256 == _EMPTY and not given.size_bytes:
+            # Nothing more will come.
+            row = self._receiving.receive(row.upload_id, 0, iter(()), is_last=True)
+        return upload_service_pb2.CreateUploadResponse(upload=_encode(row))
+
+    def GetUpload(
+        self, request: upload_service_pb2.GetUploadRequest, context: grpc.ServicerContext
+    ) -> upload_service_pb2.GetUploadResponse:
+        with self._database.transaction() as cursor:
+            row = uploads.get(cursor, _id(request.name))
+        return upload_service_pb2.GetUploadResponse(upload=_encode(row))
+
+    def WriteUpload(
+        self,
+        request_iterator: Iterator[upload_service_pb2.WriteUploadRequest],
+        context: grpc.ServicerContext,
+    ) -> upload_service_pb2.WriteUploadResponse:
+        first = next(request_iterator, None)
+        if first is None or first.WhichOneof("part") != "open":
+            raise FieldInvalidError.at("open", "must come first.")
+        row = self._receiving.receive(
+            _id(first.open.name),
+            first.open.offset,
+            _chunks(request_iterator),
+            is_last=first.open.last,
+        )
+        return upload_service_pb2.WriteUploadResponse(upload=_encode(row))
+
+    def DeleteUpload(
+        self, request: upload_service_pb2.DeleteUploadRequest, context: grpc.ServicerContext
+    ) -> upload_service_pb2.DeleteUploadResponse:
+        with self._database.transaction() as cursor:
+            uploads.delete(cursor, _id(request.name))
+        return upload_service_pb2.DeleteUploadResponse()
+
+
+def _id(name: str) -> str:
+    spelled = full_name(name, "uploads", field="name")
+    try:
+        return str(uuid.UUID(spelled.removeprefix("uploads/")))
+    except ValueError:
+        raise ResourceNotFoundError.of_name(spelled, "name") from None
+
+
+def _chunks(requests: Iterator[upload_service_pb2.WriteUploadRequest]) -> Iterator[bytes]:
+    for request in requests:
+        if request.WhichOneof("part") != "chunk":
+            raise FieldInvalidError.at("open", "must come once.")
+        if len(request.chunk) > CHUNK_BYTES:
+            raise BatchTooLargeError(f"A chunk has at most {CHUNK_BYTES} bytes.")
+        yield request.chunk
+
+
+def _encode(row: UploadRow) -> upload_service_pb2.Upload:
+    digest = row.digest or row.sha256
+    upload = upload_service_pb2.Upload(
+        name=row.name,
+        size_bytes=row.received_bytes if row.digest is not None else row.size_bytes,
+        sha256=digest.hex() if digest else "",
+        filename=row.filename,
+        received_bytes=row.received_bytes,
+        complete=row.digest is not None,
+    )
+    upload.create_time.FromDatetime(row.created_at)
+    upload.expire_time.FromDatetime(row.expires_at)
+    return upload
