@@ -210,7 +210,8 @@ def test_an_endless_manifest_is_refused() -> None:
     assert "longer than 100 bytes" in error.problem
 
 
-def test_evil_paths_are_not_written() -> None:
-    """Writing refuses what reading would refuse."""
+@pytest.mark.parametrize("path", ["../a", "#a"])
+def test_paths_that_could_not_be_read_are_not_written(path: str) -> None:
+    """Writing refuses what reading would refuse, or take for a comment."""
     with pytest.raises(PathError):
-        list(write_manifest([Entry("../a", OTHER_SHA256, 1)]))
+        list(write_manifest([Entry(path, OTHER_SHA256, 1)]))

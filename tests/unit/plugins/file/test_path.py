@@ -32,6 +32,7 @@ def test_plain_paths_may_be_served(path: str) -> None:
         ("a\tb", "control character"),
         ("a\r\nb", "control character"),
         ("a\x7fb", "control character"),
+        ("a\x85b", "control character"),
         ("a\udc80b", "not text"),
         ("x" * (MAX_PATH_BYTES + 1), "longer than"),
         ("ü" * MAX_PATH_BYTES, "longer than"),
