@@ -48,7 +48,7 @@ def test_an_enum_shows_its_words(cli: Cli) -> None:
 
 def test_an_unknown_field_names_the_nearest(cli: Cli) -> None:
     """A typing error in a field ends with 4 and what was meant."""
-    result = cli("explain", "file/syncs.miror")
+    result = cli("explain", "file/syncs.mirrors")
 
     assert result.status == 4
     assert "Did you mean mirror?" in result.err

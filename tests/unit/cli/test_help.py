@@ -32,7 +32,7 @@ def test_every_verb_of_the_help_is_there(verb: str) -> None:
 
 def test_an_unknown_verb_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     """A typing error ends with 2, and the error has the verb that was meant."""
-    status = main(["repositry"])
+    status = main(["repositoryy"])
 
     captured = capsys.readouterr()
     assert (status, captured.out) == (2, "")

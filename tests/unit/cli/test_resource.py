@@ -118,7 +118,7 @@ def test_labels_are_merged(cli: Cli) -> None:
 
 def test_an_unknown_plugin_lists_those_there_are(cli: Cli) -> None:
     """A resource of a plugin that is not there ends with 4."""
-    result = cli("repository", "create", "fiel/foo")
+    result = cli("repository", "create", "files/foo")
 
     assert result.status == 4
     assert "Did you mean file?" in result.err
