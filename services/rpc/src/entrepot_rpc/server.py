@@ -16,7 +16,7 @@ from entrepot_rpc.errors import Code, ServiceError
 from entrepot_rpc.status import to_grpc_status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = ["ErrorInterceptor", "Server"]
 
@@ -32,10 +32,12 @@ class Server:
         *,
         threads: int = 32,
         interceptors: Sequence[grpc.ServerInterceptor] = (),
+        pools: Mapping[str, futures.ThreadPoolExecutor] | None = None,
     ) -> None:
+        """`pools`, by "/package.Service/Method", are threads for methods that wait long."""
         self._server = grpc.server(
             futures.ThreadPoolExecutor(max_workers=threads, thread_name_prefix="rpc"),
-            interceptors=[ErrorInterceptor(), *interceptors],
+            interceptors=[ErrorInterceptor(pools), *interceptors],
             options=(
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -86,6 +88,9 @@ class Server:
 class ErrorInterceptor(grpc.ServerInterceptor):
     """Turns exceptions into statuses: a ServiceError into its own, any other into INTERNAL."""
 
+    def __init__(self, pools: Mapping[str, futures.ThreadPoolExecutor] | None = None) -> None:
+        self._pools = pools or {}
+
     def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:  # noqa: ANN401
         """Wraps the handler of the call."""
         handler = continuation(handler_call_details)
@@ -108,6 +113,8 @@ class ErrorInterceptor(grpc.ServerInterceptor):
             )
             behavior = handler.stream_unary or handler.unary_unary
             wrapped = _guard(behavior, method)
+        if method in self._pools:
+            wrapped.experimental_thread_pool = self._pools[method]
         return make(wrapped, handler.request_deserializer, handler.response_serializer)
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["from_rpc_error", "from_status", "to_grpc_status", "to_status"]
 
+# Of numbers: an enum takes them for members from Python 3.12 on.
+_CODES = frozenset(int(code) for code in Code)
+
 _UNREACHABLE = {
     grpc.StatusCode.UNAVAILABLE: "UNAVAILABLE",
     grpc.StatusCode.DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",

@@ -46,6 +46,8 @@ class Loss:
     """Seconds until the next attempt; None: as BACK_OFF_SECONDS say."""
     never_ran: bool = False
     """The plugin cannot have done anything, so also what must not be repeated may start."""
+    is_peer_gone: bool = False
+    """The plugin does not answer: nothing more is to be claimed for it."""
 
 
 @dataclass(frozen=True, slots=True)

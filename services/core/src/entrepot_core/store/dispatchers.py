@@ -89,7 +89,7 @@ def dead(cursor: Cursor, silent_seconds: float, hung_seconds: float) -> list[int
     restart frees every lock while the owners live. Hung: no beat for much longer.
     """
     cursor.execute(
-        "SELECT dispatcher_id FROM dispatcher d WHERE"  # noqa: S608  our text
+        "SELECT dispatcher_id FROM dispatcher d WHERE"
         " clock_timestamp() - pg_postmaster_start_time() > make_interval(secs => %(silent)s) AND ("
         "  (beat_at < clock_timestamp() - make_interval(secs => %(silent)s)"
         f"    AND NOT {_LOCK_IS_HELD})"

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from entrepot_core.store.database import Cursor
@@ -24,7 +23,7 @@ __all__ = [
     "record",
     "remove",
     "revision",
-    "waiting_tasks",
+    "waiting_tasks_of_removed",
 ]
 
 # The plugin that core is itself.
@@ -195,14 +194,15 @@ def remove(cursor: Cursor, name: str) -> bool:
     return cursor.rowcount > 0
 
 
-def waiting_tasks(cursor: Cursor, plugin: str, most: int = 1000) -> Sequence[str]:
-    """Ids of tasks of a plugin's types that wait."""
+def waiting_tasks_of_removed(cursor: Cursor, most: int = 1000) -> list[tuple[str, str]]:
+    """Ids of tasks that wait for a plugin that was removed, and its name."""
     cursor.execute(
-        "SELECT task_id::text FROM task WHERE split_part(task_type, '/', 1) = %s"
-        " AND state = 'waiting' ORDER BY task_id LIMIT %s",
-        (plugin, most),
+        "SELECT t.task_id::text, p.name FROM plugin p JOIN task t"
+        " ON split_part(t.task_type, '/', 1) = p.name AND t.state = 'waiting'"
+        " WHERE p.is_removed ORDER BY t.task_id LIMIT %s",
+        (most,),
     )
-    return [row[0] for row in cursor.fetchall()]
+    return list(cursor.fetchall())
 
 
 def _rows(cursor: Cursor) -> list[PluginRow]:

@@ -24,6 +24,7 @@ __all__ = [
     "count_open",
     "create",
     "find",
+    "find_request",
     "get",
     "page",
     "resource_numbers",
@@ -86,6 +87,7 @@ class TaskRow:
     ended_at: datetime | None
     principal: str
     request_id: str
+    declaration_id: int | None
     parameters_type: str
     parameters: bytes
     result_type: str
@@ -131,8 +133,8 @@ _COLUMNS = """
   t.task_id::text, t.task_type, p.name, t.state, t.waits_for, t.parked, t.attempt,
   t.cancel_requested, t.is_repeatable, t.is_dry_run, t.changed, t.created_resource,
   t.cloned_from::text, t.created_at, t.not_before, t.started_at, t.ended_at, d.principal,
-  d.request_id, d.parameters_type, d.parameters, d.result_type, d.result, d.error, d.differences,
-  coalesce(g.counters, '{}'), coalesce(g.warnings, '{}')
+  d.request_id, d.declaration_id, d.parameters_type, d.parameters, d.result_type, d.result,
+  d.error, d.differences, coalesce(g.counters, '{}'), coalesce(g.warnings, '{}')
 """
 _NAMES = [
     "task_id",
@@ -154,6 +156,7 @@ _NAMES = [
     "ended_at",
     "principal",
     "request_id",
+    "declaration_id",
     "parameters_type",
     "parameters",
     "result_type",
@@ -184,6 +187,11 @@ def claim_request(
     )
     if cursor.rowcount:
         return None
+    return find_request(cursor, principal, request_id, digest)
+
+
+def find_request(cursor: Cursor, principal: str, request_id: str, digest: bytes) -> str | None:
+    """The id of the task that a request made before; RequestIdReusedError if it was another."""
     cursor.execute(
         "SELECT digest, task_id::text FROM creation_request"
         " WHERE principal = %s AND request_id = %s",

@@ -1,0 +1,159 @@
+"""Creating tasks: from a request to a stored row, once for each request id."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from entrepot_core.domain.errors import DatabaseUnavailableError, FieldInvalidError
+from entrepot_core.domain.names import new_id
+from entrepot_core.plugins import binding
+from entrepot_core.store import plugins, tasks
+from entrepot_rpc.failpoints import failpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from google.protobuf import any_pb2
+
+    from entrepot_core.plugins.parameters import ParameterReader, Parameters
+    from entrepot_core.plugins.registry import Registry
+    from entrepot_core.store.database import Database
+
+__all__ = ["Order", "TaskCreator"]
+
+log = structlog.get_logger()
+
+_MAX_REQUEST_ID = 128
+_OUTCOME_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A request for a task."""
+
+    parameters: any_pb2.Any
+    principal: str
+    request_id: str = ""
+    is_dry_run: bool = False
+    cloned_from: str | None = None
+
+    def digest(self) -> bytes:
+        """Equal for equal requests, so that a request id is not taken for another one."""
+        state = hashlib.sha256()
+        for part in (
+            self.parameters.type_url.rpartition("/")[2].encode(),
+            self.parameters.value,
+            b"dry" if self.is_dry_run else b"",
+            (self.cloned_from or "").encode(),
+        ):
+            state.update(len(part).to_bytes(8, "little") + part)
+        return state.digest()
+
+
+class TaskCreator:
+    """Checks and stores tasks, and wakes the dispatchers."""
+
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        reader: ParameterReader,
+        wake: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._reader = reader
+        self._wake = wake
+
+    def check(self, order: Order) -> Parameters:
+        """Everything but storing: the parameters as a task would have them."""
+        parameters = self._reader.decode(order.parameters)
+        failpoint("create.decoded")
+        checked = self._reader.validate(parameters, self._reader.resolve(parameters))
+        failpoint("create.validated")
+        return checked
+
+    def create(self, order: Order) -> str:
+        """The id of the new task, or of the one that the same request made before."""
+        if len(order.request_id) > _MAX_REQUEST_ID:
+            raise FieldInvalidError.at(
+                "request_id", f"must have at most {_MAX_REQUEST_ID} characters."
+            )
+        known = self._made_before(order)
+        if known is not None:
+            return known
+        parameters = self.check(order)
+        task_id = new_id()
+        try:
+            task_id = self._store(order, parameters, task_id)
+        except DatabaseUnavailableError:
+            if not self._is_stored(task_id):
+                raise
+        failpoint("create.committed", reply=True)
+        self._wake()
+        return task_id
+
+    def _store(self, order: Order, parameters: Parameters, task_id: str) -> str:
+        wanted = binding.locks(parameters.references)
+        with self._database.transaction() as cursor:
+            numbers = tasks.resource_numbers(cursor, wanted)
+        with self._database.transaction() as cursor:
+            if order.request_id:
+                earlier = tasks.claim_request(
+                    cursor, order.principal, order.request_id, order.digest(), task_id
+                )
+                if earlier is not None:
+                    return earlier
+            tasks.create(cursor, self._row(order, parameters, task_id, numbers, wanted))
+            # The locks are held now: what they protect cannot be deleted under a task any more.
+            binding.resolve(cursor, self._registry.catalog(), parameters.references)
+            failpoint("create.inserted")
+        return task_id
+
+    def _row(
+        self,
+        order: Order,
+        parameters: Parameters,
+        task_id: str,
+        numbers: dict[str, int],
+        wanted: dict[str, bool],
+    ) -> tasks.NewTask:
+        view = parameters.view
+        return tasks.NewTask(
+            task_id=task_id,
+            task_type=view.name,
+            executor=plugins.CORE if view.is_core_work else view.plugin,
+            principal=order.principal,
+            parameters_type=view.parameters_message,
+            parameters=parameters.data,
+            locks={numbers[name]: is_exclusive for name, is_exclusive in wanted.items()},
+            is_repeatable=view.declared.repeatable or view.is_core_work,
+            is_dry_run=order.is_dry_run,
+            declaration_id=self._registry.declaration_id(view.plugin),
+            request_id=order.request_id,
+            cloned_from=order.cloned_from,
+            warnings=[one.SerializeToString() for one in parameters.warnings],
+        )
+
+    def _made_before(self, order: Order) -> str | None:
+        if not order.request_id:
+            return None
+        with self._database.transaction() as cursor:
+            return tasks.find_request(cursor, order.principal, order.request_id, order.digest())
+
+    def _is_stored(self, task_id: str) -> bool:
+        # COMMIT was sent and its answer lost: unknown is not failed, so look.
+        deadline = time.monotonic() + _OUTCOME_SECONDS
+        while True:
+            try:
+                with self._database.transaction() as cursor:
+                    return tasks.find(cursor, task_id) is not None
+            except DatabaseUnavailableError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)

@@ -1,0 +1,318 @@
+"""TaskService: creating, reading, watching, canceling and cloning tasks."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from entrepot.core.v1 import task_service_pb2, task_service_pb2_grpc
+from entrepot_core.api.authentication import principal_of
+from entrepot_core.api.blocking import blockers
+from entrepot_core.api.paging import page_size, read_token, write_token
+from entrepot_core.api.task_creator import Order
+from entrepot_core.api.task_message import STATES, event_message, task_message
+from entrepot_core.domain.errors import (
+    CanceledError,
+    Code,
+    FieldInvalidError,
+    QueryInvalidError,
+    ResourceNotFoundError,
+    ServiceError,
+    TaskFinishedError,
+)
+from entrepot_core.plugins import binding, messages
+from entrepot_core.plugins.descriptors import pack_bytes
+from entrepot_core.store import events, queue, tasks
+from entrepot_rpc.status import to_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import grpc
+    from google.protobuf import any_pb2, duration_pb2
+    from google.protobuf.message import Message
+
+    from entrepot_core.api.event_log import EventLog
+    from entrepot_core.api.task_creator import TaskCreator
+    from entrepot_core.plugins.registry import Registry
+    from entrepot_core.store.database import Cursor, Database
+    from entrepot_core.store.tasks import TaskRow
+
+__all__ = ["MAX_WAITING", "MAX_WATCHING", "TaskService"]
+
+# How many calls may wait, and how many streams may be open, in one process; each has a thread.
+MAX_WAITING = 128
+MAX_WATCHING = 256
+
+_MAX_WAIT_SECONDS = 600
+_IDLE_SECONDS = 10.0
+# A change that nobody told of is seen after this long.
+_LOOK_SECONDS = 2.0
+
+_STATE_NAMES = {number: name for name, number in STATES.items()}
+
+
+class TaskService(task_service_pb2_grpc.TaskServiceServicer):
+    """See task_service.proto."""
+
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        creator: TaskCreator,
+        log: EventLog,
+        wake: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._creator = creator
+        self._log = log
+        self._wake = wake
+        self._waiting = threading.BoundedSemaphore(MAX_WAITING)
+        self._watching = threading.BoundedSemaphore(MAX_WATCHING)
+
+    def CreateTask(
+        self, request: task_service_pb2.CreateTaskRequest, context: grpc.ServicerContext
+    ) -> task_service_pb2.CreateTaskResponse:
+        order = Order(
+            parameters=request.parameters,
+            principal=principal_of(context),
+            request_id=request.request_id,
+            is_dry_run=request.dry_run,
+        )
+        wait = _wait_seconds(request.wait)
+        if request.validate_only:
+            return task_service_pb2.CreateTaskResponse(task=self._hypothetical(order))
+        task_id = self._creator.create(order)
+        return task_service_pb2.CreateTaskResponse(task=self._read(task_id, wait, context))
+
+    def GetTask(
+        self, request: task_service_pb2.GetTaskRequest, context: grpc.ServicerContext
+    ) -> task_service_pb2.GetTaskResponse:
+        task_id = read_name(request.name)
+        return task_service_pb2.GetTaskResponse(
+            task=self._read(task_id, _wait_seconds(request.wait), context)
+        )
+
+    def ListTasks(
+        self, request: task_service_pb2.ListTasksRequest, context: grpc.ServicerContext
+    ) -> task_service_pb2.ListTasksResponse:
+        size = page_size(request.page_size)
+        before = read_token(request.page_token)
+        if before and not _is_id(before):
+            raise QueryInvalidError(
+                "page_token: is not one of this list.", metadata={"position": "0"}
+            )
+        with self._database.transaction() as cursor:
+            rows = tasks.page(cursor, self._filter(request), size + 1, before or None)
+            found = [task_message(row, blockers(cursor, row)) for row in rows[:size]]
+        token = write_token(rows[size - 1].task_id) if len(rows) > size else ""
+        return task_service_pb2.ListTasksResponse(tasks=found, next_page_token=token)
+
+    def WatchTask(
+        self, request: task_service_pb2.WatchTaskRequest, context: grpc.ServicerContext
+    ) -> Iterator[task_service_pb2.WatchTaskResponse]:
+        task_id = read_name(request.name)
+        with _room(self._watching, "open streams", MAX_WATCHING):
+            yield from self._watch(task_id, request.after_sequence, context)
+
+    def WatchEvents(
+        self, request: task_service_pb2.WatchEventsRequest, context: grpc.ServicerContext
+    ) -> Iterator[task_service_pb2.WatchEventsResponse]:
+        with _room(self._watching, "open streams", MAX_WATCHING):
+            # At once, so that the caller knows that it is heard.
+            yield task_service_pb2.WatchEventsResponse()
+            for batch in self._log.follow(request.after_sequence, _IDLE_SECONDS):
+                if not context.is_active():
+                    return
+                yield task_service_pb2.WatchEventsResponse(events=map(event_message, batch))
+
+    def CancelTask(
+        self, request: task_service_pb2.CancelTaskRequest, context: grpc.ServicerContext
+    ) -> task_service_pb2.CancelTaskResponse:
+        task_id = read_name(request.name)
+        if request.state != task_service_pb2.Task.STATE_CANCELED:
+            raise FieldInvalidError.at("state", "can only be set to STATE_CANCELED.")
+        error = CanceledError(f"{principal_of(context)} canceled the task before it had started.")
+        with self._database.transaction() as cursor:
+            state = queue.cancel(cursor, task_id, to_status(error).SerializeToString())
+            if state is None:
+                raise ResourceNotFoundError.of_name(request.name)
+            if state in {"completed", "failed"}:
+                raise TaskFinishedError(
+                    f"{request.name} is {state} and cannot be canceled.", metadata={"state": state}
+                )
+        self._wake()
+        return task_service_pb2.CancelTaskResponse(task=self._read(task_id, 0, context))
+
+    def CloneTask(
+        self, request: task_service_pb2.CloneTaskRequest, context: grpc.ServicerContext
+    ) -> task_service_pb2.CloneTaskResponse:
+        task_id = read_name(request.name)
+        with self._database.transaction() as cursor:
+            row = tasks.get(cursor, task_id)
+        wait = _wait_seconds(request.wait)
+        created = self._creator.create(
+            Order(
+                parameters=self._overridden(row, request),
+                principal=principal_of(context),
+                request_id=request.request_id,
+                is_dry_run=request.dry_run,
+                cloned_from=task_id,
+            )
+        )
+        return task_service_pb2.CloneTaskResponse(task=self._read(created, wait, context))
+
+    def _read(
+        self, task_id: str, wait_seconds: float, context: grpc.ServicerContext
+    ) -> task_service_pb2.Task:
+        if wait_seconds > 0:
+            with _room(self._waiting, "waiting calls", MAX_WAITING):
+                self._wait_for_end(task_id, wait_seconds, context)
+        with self._database.transaction() as cursor:
+            row = tasks.get(cursor, task_id)
+            return task_message(row, blockers(cursor, row))
+
+    def _wait_for_end(
+        self, task_id: str, wait_seconds: float, context: grpc.ServicerContext
+    ) -> None:
+        deadline = time.monotonic() + wait_seconds
+        watch = self._log.watch(task_id)
+        try:
+            while context.is_active() and not self._log.is_closed:
+                with self._database.transaction() as cursor:
+                    is_over = tasks.get(cursor, task_id).is_over
+                left = deadline - time.monotonic()
+                if is_over or left <= 0:
+                    return
+                # Progress is no reason to look.
+                look = time.monotonic() + min(left, _LOOK_SECONDS)
+                while not watch.has_ended and (pause := look - time.monotonic()) > 0:
+                    watch.wait(pause)
+        finally:
+            self._log.unwatch(task_id, watch)
+
+    def _watch(
+        self, task_id: str, after: int, context: grpc.ServicerContext
+    ) -> Iterator[task_service_pb2.WatchTaskResponse]:
+        watch = self._log.watch(task_id)
+        try:
+            with self._database.transaction() as cursor:
+                row, sequence = self._state(cursor, task_id, after)
+            if sequence > after or not after:
+                yield self._watched(row, max(sequence, after))
+            while not row.is_over and context.is_active() and not self._log.is_closed:
+                if watch.wait(_IDLE_SECONDS) and watch.last > sequence:
+                    sequence = watch.last
+                    with self._database.transaction() as cursor:
+                        row = tasks.get(cursor, task_id)
+                    yield self._watched(row, sequence)
+        finally:
+            self._log.unwatch(task_id, watch)
+
+    @staticmethod
+    def _state(cursor: Cursor, task_id: str, after: int) -> tuple[TaskRow, int]:
+        row = tasks.get(cursor, task_id)
+        happened = events.read_of_task(cursor, task_id, after)
+        return row, happened[-1].number if happened else 0
+
+    def _watched(self, row: TaskRow, sequence: int) -> task_service_pb2.WatchTaskResponse:
+        with self._database.transaction() as cursor:
+            task = task_message(row, blockers(cursor, row))
+        return task_service_pb2.WatchTaskResponse(task=task, sequence=sequence)
+
+    def _hypothetical(self, order: Order) -> task_service_pb2.Task:
+        parameters = self._creator.check(order)
+        return task_service_pb2.Task(
+            task_type=parameters.view.name,
+            parameters=parameters.pack(),
+            resources=sorted(binding.locks(parameters.references)),
+            warnings=parameters.warnings,
+            dry_run=order.is_dry_run,
+            principal=order.principal,
+        )
+
+    def _filter(self, request: task_service_pb2.ListTasksRequest) -> tasks.TaskFilter:
+        state = ""
+        if request.state != task_service_pb2.Task.STATE_UNSPECIFIED:
+            if request.state not in _STATE_NAMES:
+                raise FieldInvalidError.at("state", "is not a state of tasks.")
+            state = _STATE_NAMES[request.state]
+        is_type = "/" in request.task_type
+        return tasks.TaskFilter(
+            state=state,
+            task_type=request.task_type if is_type else "",
+            plugin="" if is_type else request.task_type,
+            resource=request.resource,
+            cloned_from=read_name(request.cloned_from, "cloned_from")
+            if request.cloned_from
+            else "",
+            created_resource=request.created_resource,
+        )
+
+    def _overridden(self, row: TaskRow, request: task_service_pb2.CloneTaskRequest) -> any_pb2.Any:
+        packed = pack_bytes(row.parameters_type, row.parameters)
+        if not request.HasField("overrides") and not request.override_paths:
+            return packed
+        view = self._registry.task_type(row.parameters_type)
+        declaration = self._registry.plugin(view.plugin)
+        message = declaration.unpack(packed, row.parameters_type, "parameters")
+        overrides: Message = type(message)()
+        if request.HasField("overrides"):
+            overrides = declaration.unpack(request.overrides, row.parameters_type, "overrides")
+        names = {field.name for field, _ in overrides.ListFields()} | set(request.override_paths)
+        for name in sorted(names):
+            if name not in message.DESCRIPTOR.fields_by_name:
+                raise FieldInvalidError.at(
+                    "override_paths", f"{row.parameters_type} has no field {name}."
+                )
+            message.ClearField(name)
+        message.MergeFrom(overrides)
+        return pack_bytes(row.parameters_type, messages.serialize(message))
+
+
+def read_name(name: str, field: str = "name") -> str:
+    """The id in "tasks/<id>", also given alone or as href. Raises FieldInvalidError."""
+    task_id = name.strip().rstrip("/").rpartition("/")[2]
+    if not _is_id(task_id):
+        raise FieldInvalidError.at(field, f'"{name}" is not the name of a task: tasks/<id>.')
+    return str(uuid.UUID(task_id))
+
+
+def _is_id(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _wait_seconds(wait: duration_pb2.Duration) -> float:
+    seconds = wait.ToNanoseconds() / 1e9
+    if not 0 <= seconds <= _MAX_WAIT_SECONDS:
+        raise FieldInvalidError.at("wait", "must be from 0 seconds to 10 minutes.")
+    return seconds
+
+
+class _room:  # noqa: N801  reads as a statement
+    """A place among a bounded number, or an error that says so."""
+
+    def __init__(self, places: threading.BoundedSemaphore, what: str, most: int) -> None:
+        self._places = places
+        self._what = what
+        self._most = most
+
+    def __enter__(self) -> None:
+        if not self._places.acquire(blocking=False):
+            raise ServiceError.of(
+                Code.RESOURCE_EXHAUSTED,
+                "TOO_MANY_WATCHERS",
+                f"This server has {self._most} {self._what} already, as many as it allows. "
+                "Ask again without waiting, or start another api process.",
+                retry_after_seconds=5,
+            )
+
+    def __exit__(self, *_: object) -> None:
+        self._places.release()

@@ -1,0 +1,411 @@
+"""One attempt of one task, from its workspace to its end. Runs in a thread of its own."""
+
+from __future__ import annotations
+
+import enum
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import grpc
+import structlog
+
+from entrepot.plugin.v1 import plugin_tasks_pb2
+from entrepot.type.v1 import progress_pb2
+from entrepot_core.dispatch.progress import AttemptProgress
+from entrepot_core.dispatch.settling import canceled_error
+from entrepot_core.dispatch.verdict import StreamReader, check_completed, failure_of, loss_of
+from entrepot_core.domain.errors import (
+    AttemptSupersededError,
+    Code,
+    DatabaseUnavailableError,
+    PluginUnavailableError,
+    ServiceError,
+)
+from entrepot_core.domain.task import Loss, State
+from entrepot_core.plugins import binding
+from entrepot_core.plugins.descriptors import pack_bytes
+from entrepot_core.store import plugins, queue, retry, tasks
+from entrepot_rpc.failpoints import failpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from entrepot_core.dispatch.ready_made import ReadyMade
+    from entrepot_core.dispatch.settling import Settler
+    from entrepot_core.dispatch.verdict import Completion
+    from entrepot_core.plugins.client import Clients
+    from entrepot_core.plugins.parameters import ParameterReader, Parameters
+    from entrepot_core.plugins.registry import Registry
+    from entrepot_core.store.database import Cursor, Database
+
+__all__ = ["Attempt", "AttemptTools", "Downloads", "Stop"]
+
+log = structlog.get_logger()
+
+# Added to the deadline that the plugin is told, so that its own end of time comes first.
+_DEADLINE_SLACK_SECONDS = 5.0
+_MAX_UNITS = 1_000
+_MAX_BATCH_BYTES = 2 * 1024 * 1024
+_MAX_DIGESTS = 10_000
+
+
+class Stop(enum.Enum):
+    """Why an attempt must stop before its time."""
+
+    CANCELED = enum.auto()
+    SILENT = enum.auto()
+    SUPERSEDED = enum.auto()
+    DRAINED = enum.auto()
+
+
+class Downloads(Protocol):
+    """The downloads of an attempt."""
+
+    def start(self) -> None:
+        """Begins."""
+
+    def finish(self) -> None:
+        """Returns when all that is staged is stored; raises the first error."""
+
+    def cancel(self) -> None:
+        """Ends what is under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptTools:
+    """What all attempts of a process work with."""
+
+    database: Database
+    registry: Registry
+    clients: Clients
+    reader: ParameterReader
+    settler: Settler
+    ready_made: ReadyMade
+    downloads: Callable[[int, Callable[[Any], None]], Downloads]
+    heartbeat_timeout_seconds: float
+
+
+class Attempt:
+    """Runs one attempt. `stop` may be called from any thread, at any time."""
+
+    def __init__(self, tools: AttemptTools, claimed: queue.Claimed, token: str) -> None:
+        self.claimed = claimed
+        self.progress = AttemptProgress(claimed.task_id)
+        self._tools = tools
+        self._token = token
+        self._stop: Stop | None = None
+        self._call: Any = None
+        self._downloads: Downloads | None = None
+        self._lock = threading.Lock()
+        self._heard = time.monotonic()
+        self._is_streaming = False
+        self._was_executed = False
+        self._log = log.bind(task=claimed.task_id, attempt=claimed.attempt)
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long the plugin has said nothing; zero while it is not expected to."""
+        return time.monotonic() - self._heard if self._is_streaming else 0.0
+
+    @property
+    def stop_reason(self) -> Stop | None:
+        """Why it was told to stop, if it was."""
+        return self._stop
+
+    def stop(self, why: Stop) -> None:
+        """Ends the stream and the downloads; `run` then settles the attempt and returns."""
+        with self._lock:
+            if self._stop is not None:
+                return
+            self._stop = why
+            call, downloads = self._call, self._downloads
+        self._log.info("attempt.stopping", why=why.name)
+        if call is not None:
+            call.cancel()
+        if downloads is not None:
+            threading.Thread(target=downloads.cancel, daemon=True).start()
+
+    def run(self) -> None:
+        """Runs the attempt and settles it, whatever happens."""
+        self._log.info("attempt.started")
+        try:
+            try:
+                self._work()
+            except AttemptSupersededError:
+                raise
+            except ServiceError as error:
+                self._settle_error(error)
+            except Exception as error:  # noqa: BLE001  logged, and the task says so
+                self._log.exception("attempt.broken")
+                self._settle_error(
+                    ServiceError.of(
+                        Code.INTERNAL,
+                        "INTERNAL",
+                        "Something went wrong inside Entrepot while the task ran "
+                        f"({type(error).__name__}). The log has more under the task's name.",
+                    )
+                )
+        except AttemptSupersededError:
+            self._log.warning("attempt.superseded")
+        except DatabaseUnavailableError as error:
+            self._log.warning("attempt.unsettled", error=error.message)
+        finally:
+            self._end_downloads()
+
+    def _work(self) -> None:
+        with self._tools.database.transaction() as cursor:
+            row = tasks.get(cursor, self.claimed.task_id)
+        parameters = self._parameters(row)
+        bounds = retry.run(self._tools.database, lambda cursor: self._lend(cursor, parameters))
+        if parameters.view.is_core_work:
+            self._do_ready_made(row, parameters, bounds)
+        else:
+            self._execute(row, parameters, bounds)
+
+    def _parameters(self, row: tasks.TaskRow) -> Parameters:
+        reader = self._tools.reader
+        parameters = reader.decode(pack_bytes(row.parameters_type, row.parameters))
+        declared = self._tools.registry.declaration_id(parameters.view.plugin)
+        if row.declaration_id != declared:
+            # The plugin was upgraded while the task waited.
+            parameters = reader.validate(parameters, reader.resolve(parameters))
+        return parameters
+
+    def _lend(self, cursor: Cursor, parameters: Parameters) -> list[binding.Bound]:
+        queue.lock_workspace(cursor, self.claimed.workspace_id)
+        bounds = binding.resolve(cursor, self._tools.registry.catalog(), parameters.references)
+        binding.lend(cursor, self.claimed.workspace_id, bounds)
+        return bounds
+
+    def _do_ready_made(
+        self, row: tasks.TaskRow, parameters: Parameters, bounds: list[binding.Bound]
+    ) -> None:
+        completion = self._tools.ready_made.run(
+            self.claimed, row.is_dry_run, parameters, bounds, self.progress.count
+        )
+        self._commit(row, completion, ready_made=True)
+
+    def _execute(
+        self, row: tasks.TaskRow, parameters: Parameters, bounds: list[binding.Bound]
+    ) -> None:
+        plugin = parameters.view.plugin
+        if not row.is_dry_run:
+            self._begin_downloads()
+        ended = self._stream(row, parameters, bounds)
+        if self._stop is not None:
+            self._settle_stop()
+        elif isinstance(ended, Loss):
+            self._lose(plugin, ended)
+        elif isinstance(ended, ServiceError):
+            self._tools.settler.fail(self.claimed, ended)
+        elif ended.WhichOneof("event") == "failed":
+            self._settle_failed(plugin, ended.failed)
+        else:
+            failpoint("execute.completed_received")
+            roles = {
+                bound.reference.role
+                for bound in bounds
+                if bound.repository_id and bound.reference.is_exclusive
+            }
+            completion = check_completed(
+                ended.completed, parameters.view, parameters.declaration, roles
+            )
+            self._commit(row, completion, ready_made=False)
+
+    def _stream(
+        self, row: tasks.TaskRow, parameters: Parameters, bounds: list[binding.Bound]
+    ) -> plugin_tasks_pb2.ExecuteResponse | Loss | ServiceError:
+        plugin = parameters.view.plugin
+        reader = StreamReader(plugin)
+        timeout = parameters.view.timeout_seconds
+        client = self._tools.clients.at(self._target(plugin))
+        call = client.execute(
+            self._request(row, parameters, bounds, timeout), timeout + _DEADLINE_SLACK_SECONDS
+        )
+        self._was_executed = True
+        failpoint("execute.started")
+        with self._lock:
+            self._call = call
+            self._heard = time.monotonic()
+            self._is_streaming = True
+            if self._stop is not None:
+                call.cancel()
+        try:
+            for event in call:
+                if not reader.has_begun:
+                    failpoint("execute.first_event")
+                self._heard = time.monotonic()
+                reader.take(event)
+                self._note(event)
+        except grpc.RpcError as error:
+            # The plugin has spoken: how the stream ends after that does not matter.
+            if reader.final is not None:
+                return reader.final
+            return loss_of(error, plugin, has_begun=reader.has_begun)
+        except ServiceError as error:
+            call.cancel()
+            return error
+        finally:
+            self._is_streaming = False
+        return reader.end()
+
+    def _request(
+        self,
+        row: tasks.TaskRow,
+        parameters: Parameters,
+        bounds: list[binding.Bound],
+        timeout: float,
+    ) -> plugin_tasks_pb2.ExecuteRequest:
+        request = plugin_tasks_pb2.ExecuteRequest(
+            task=row.name,
+            attempt=self.claimed.attempt,
+            attempt_token=self._token,
+            task_type=parameters.view.name,
+            parameters=parameters.pack(),
+            resources=binding.to_resources(parameters.declaration, bounds),
+            dry_run=row.is_dry_run,
+            limits=plugin_tasks_pb2.WorkspaceLimits(
+                max_units_per_batch=_MAX_UNITS,
+                max_batch_bytes=_MAX_BATCH_BYTES,
+                max_digests_per_lookup=_MAX_DIGESTS,
+            ),
+        )
+        request.deadline.FromNanoseconds(int((time.time() + timeout) * 1e9))
+        request.heartbeat_timeout.FromNanoseconds(int(self._tools.heartbeat_timeout_seconds * 1e9))
+        return request
+
+    def _target(self, plugin: str) -> str:
+        with self._tools.database.transaction() as cursor:
+            row = plugins.find(cursor, plugin)
+        if row is None:
+            raise PluginUnavailableError(
+                f"The plugin {plugin} was removed.", metadata={"plugin": plugin}
+            )
+        return row.target
+
+    def _note(self, event: plugin_tasks_pb2.ExecuteResponse) -> None:
+        kind = event.WhichOneof("event")
+        if kind == "progress":
+            self.progress.count(event.progress)
+        elif kind == "warning":
+            self.progress.warn(event.warning)
+
+    def _commit(self, row: tasks.TaskRow, completion: Completion, *, ready_made: bool) -> None:
+        if self._downloads is not None:
+            self._downloads.finish()
+        failpoint("commit.downloaded")
+        if self._stop is not None:
+            self._settle_stop()
+            return
+        self._write_progress()
+        self._tools.settler.commit(
+            self.claimed, completion, is_dry_run=row.is_dry_run, ready_made=ready_made
+        )
+        self._log.info("attempt.completed")
+
+    def _begin_downloads(self) -> None:
+        def report(told: Any) -> None:  # noqa: ANN401  DownloadProgress
+            self.progress.count(
+                progress_pb2.Progress(
+                    code="core.download",
+                    message="Downloading files",
+                    done=told.files,
+                    total=told.wanted_files,
+                    unit=progress_pb2.Progress.UNIT_ITEMS,
+                )
+            )
+            self.progress.count(
+                progress_pb2.Progress(
+                    code="core.download.bytes",
+                    message="Downloading",
+                    done=told.bytes,
+                    unit=progress_pb2.Progress.UNIT_BYTES,
+                )
+            )
+
+        with self._lock:
+            if self._stop is not None:
+                return
+            self._downloads = self._tools.downloads(self.claimed.workspace_id, report)
+            self._downloads.start()
+
+    def _end_downloads(self) -> None:
+        if self._downloads is not None:
+            self._downloads.cancel()
+
+    def _settle_failed(self, plugin: str, failed: plugin_tasks_pb2.Failed) -> None:
+        error = failure_of(failed, plugin)
+        if failed.retryable:
+            loss = Loss(
+                error.message,
+                is_counted=True,
+                error=error,
+                delay_seconds=error.retry_after_seconds,
+            )
+            self._end_downloads()
+            self._tools.settler.lose(self.claimed, loss)
+            return
+        self._write_progress()
+        outcome = queue.Outcome(state=State.FAILED, error=failed.status.SerializeToString())
+        self._tools.settler.complete(self.claimed, outcome)
+        self._log.info("attempt.failed", reason=error.reason, error=error.message)
+
+    def _lose(self, plugin: str, loss: Loss) -> None:
+        self._log.warning("attempt.lost", reason=loss.reason)
+        self._end_downloads()
+        self._tools.settler.lose(self.claimed, loss)
+        if loss.is_peer_gone:
+            # Nobody claims for it until the poller has seen it again.
+            with self._tools.database.transaction() as cursor:
+                plugins.mark_down(cursor, plugin, loss.reason)
+
+    def _settle_error(self, error: ServiceError) -> None:
+        if self._stop is not None:
+            self._settle_stop()
+        elif getattr(error, "retryable", False):
+            self._end_downloads()
+            self._tools.settler.lose(
+                self.claimed, Loss(error.message, is_counted=True, error=error)
+            )
+        elif isinstance(error, DatabaseUnavailableError | PluginUnavailableError):
+            self._end_downloads()
+            self._tools.settler.lose(
+                self.claimed,
+                Loss(
+                    error.message,
+                    is_counted=False,
+                    delay_seconds=2,
+                    never_ran=not self._was_executed,
+                ),
+            )
+        else:
+            self._log.info("attempt.failed", reason=error.reason, error=error.message)
+            self._write_progress()
+            self._tools.settler.fail(self.claimed, error)
+
+    def _settle_stop(self) -> None:
+        self._end_downloads()
+        settler = self._tools.settler
+        if self._stop == Stop.CANCELED:
+            self._write_progress()
+            settler.fail(self.claimed, canceled_error(), State.CANCELED)
+        elif self._stop == Stop.SILENT:
+            seconds = self._tools.heartbeat_timeout_seconds
+            settler.lose(
+                self.claimed,
+                Loss(f"The plugin said nothing for {seconds:g} s.", is_counted=True),
+            )
+        elif self._stop == Stop.DRAINED:
+            settler.lose(
+                self.claimed,
+                Loss("The dispatcher was stopped.", is_counted=False, delay_seconds=0),
+            )
+
+    def _write_progress(self) -> None:
+        try:
+            with self._tools.database.transaction() as cursor:
+                self.progress.write(cursor)
+        except DatabaseUnavailableError as error:
+            self._log.warning("attempt.progress_lost", error=error.message)

@@ -1,0 +1,33 @@
+"""The step of the one numberer: moves committed events to the log and tells everybody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from entrepot_core.store import events
+from entrepot_rpc.failpoints import failpoint
+
+if TYPE_CHECKING:
+    from entrepot_core.store.database import Database
+
+__all__ = ["Numberer"]
+
+_BATCH = 2_000
+_IDLE_SECONDS = 0.5
+
+
+class Numberer:
+    """Numbers events. It must be durable before a reader may see a number."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def step(self) -> float:
+        """Numbers one batch; returns how long until the next."""
+        with self._database.transaction() as cursor:
+            count, last = events.number(cursor, _BATCH)
+        failpoint("events.numbered")
+        if count:
+            with self._database.transaction() as cursor:
+                events.notify(cursor, events.EVENTS, str(last))
+        return 0.0 if count == _BATCH else _IDLE_SECONDS

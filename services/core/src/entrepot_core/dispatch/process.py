@@ -1,0 +1,107 @@
+"""The dispatching process: everything that runs attempts, wired together."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from entrepot_core.blobs.opening import open_blob_store
+from entrepot_core.dispatch.attempt import AttemptTools
+from entrepot_core.dispatch.dispatcher import Dispatcher
+from entrepot_core.dispatch.executors import ready_made
+from entrepot_core.dispatch.numberer import Numberer
+from entrepot_core.dispatch.settling import Settler
+from entrepot_core.dispatch.sweeper import Sweeper
+from entrepot_core.downloads.attempt import AttemptDownloads
+from entrepot_core.downloads.downloader import Downloader
+from entrepot_core.downloads.keeper import Keeper
+from entrepot_core.plugins.client import Clients
+from entrepot_core.plugins.describing import Describer
+from entrepot_core.plugins.parameters import ParameterReader
+from entrepot_core.plugins.poller import Poller
+from entrepot_core.plugins.registry import Registry
+from entrepot_core.store import lending, temporary
+from entrepot_core.store.database import Database
+from entrepot_core.store.listener import Waker
+from entrepot_core.store.runner import Role, SingleRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from entrepot_core.config import Config
+    from entrepot_core.store.database import Cursor
+
+__all__ = ["DispatchProcess"]
+
+_JANITOR_ROWS = 10_000
+
+
+class DispatchProcess:
+    """A dispatcher with what it needs; `start` and `stop`."""
+
+    def __init__(self, config: Config) -> None:
+        slots = config.dispatcher_slots
+        # One connection for each attempt that commits or reports, and some for the loops.
+        self.database = Database(config.database_url, size=slots + 8, name="entrepot dispatch")
+        self.database.on_connect(temporary.prepare)
+        self._clients = Clients()
+        self.registry = Registry(self.database)
+        self._stopping = threading.Event()
+        self._waker = Waker(self.database)
+        self._downloader = Downloader(allow_loopback=config.allow_loopback_upstreams)
+        keeper = Keeper(self.database, open_blob_store(config.blobs_url))
+
+        def downloads(workspace_id: int, report: Callable[[Any], None]) -> AttemptDownloads:
+            return AttemptDownloads(keeper, self._downloader, workspace_id, report)
+
+        tools = AttemptTools(
+            database=self.database,
+            registry=self.registry,
+            clients=self._clients,
+            reader=ParameterReader(self.database, self.registry, self._clients),
+            settler=Settler(self.database, self._stopping),
+            ready_made=ready_made(self.database, keeper, self.registry),
+            downloads=downloads,
+            heartbeat_timeout_seconds=config.heartbeat_timeout_seconds,
+        )
+        url = config.database_url
+        self._numberer = SingleRunner(url, Role.NUMBERER, Numberer(self.database).step)
+        sweeper = Sweeper(self.database, self._waker.poke, (_take_back,))
+        self._sweeper = SingleRunner(url, Role.SWEEPER, sweeper.step)
+        self._poller = Poller(
+            self.database, self._clients, Describer(self.database, self._clients, self.registry)
+        )
+        self._polling = SingleRunner(url, Role.PLUGIN_POLLER, self._poller.step)
+        self._poller.poke = self._polling.poke
+        self.dispatcher = Dispatcher(
+            self.database, tools, slots, wake=self._waker.poke, heard=self._numberer.poke
+        )
+        self._follower = threading.Thread(
+            target=self.registry.follow, args=(self._stopping,), name="registry", daemon=True
+        )
+
+    def start(self) -> None:
+        """Registers and begins to claim."""
+        self.registry.refresh()
+        self._waker.start()
+        self._follower.start()
+        for runner in (self._numberer, self._sweeper, self._polling):
+            runner.start()
+        self.dispatcher.start()
+
+    def stop(self, grace_seconds: float = 10) -> None:
+        """Drains: claims nothing more, waits for attempts, hands over those that take longer."""
+        self.dispatcher.stop(grace_seconds)
+        self._stopping.set()
+        for runner in (self._polling, self._sweeper, self._numberer):
+            runner.stop()
+        self._poller.close()
+        self._follower.join(timeout=10)
+        self._waker.stop()
+        self._clients.close()
+        self._downloader.close()
+        self.database.close()
+
+
+def _take_back(cursor: Cursor) -> int:
+    return lending.take_back(cursor, _JANITOR_ROWS)

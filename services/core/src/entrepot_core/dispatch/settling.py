@@ -1,0 +1,194 @@
+"""Ending an attempt in the database: once, or not at all if another attempt owns the task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from entrepot.core.v1 import difference_pb2
+from entrepot_core.domain.change import CommitRequest
+from entrepot_core.domain.errors import CanceledError, DatabaseUnavailableError
+from entrepot_core.domain.task import State
+from entrepot_core.store import commit as commits
+from entrepot_core.store import queue, retry, tasks
+from entrepot_rpc.failpoints import failpoint
+from entrepot_rpc.status import to_status
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from entrepot_core.dispatch.verdict import Completion
+    from entrepot_core.domain.change import CommitResult, Difference
+    from entrepot_core.domain.errors import ServiceError
+    from entrepot_core.domain.task import Loss
+    from entrepot_core.store.database import Cursor, Database
+
+__all__ = ["Settler", "encode_error"]
+
+log = structlog.get_logger()
+
+_RETRY_SECONDS = 0.5
+
+
+class Settler:
+    """Writes how attempts end. A database that goes away is waited for: unknown is not failed."""
+
+    def __init__(self, database: Database, stopping: threading.Event) -> None:
+        self._database = database
+        self._stopping = stopping
+
+    def commit(
+        self, claimed: queue.Claimed, completion: Completion, *, is_dry_run: bool, ready_made: bool
+    ) -> None:
+        """Makes versions of what was staged and completes the task, in one transaction.
+
+        Raises AttemptSupersededError, and ServiceError if what was staged cannot be committed.
+        """
+        request = CommitRequest(
+            workspace_id=claimed.workspace_id,
+            task_id=claimed.task_id,
+            modes=completion.modes,
+            states=completion.states,
+            unchanged_reason=completion.unchanged_reason,
+            dry_run=is_dry_run,
+            is_ready_made=ready_made,
+        )
+        commits.before(self._database, claimed.workspace_id)
+        if is_dry_run:
+            result = self._rehearse(request)
+            self.complete(claimed, _outcome(completion, result))
+            return
+
+        def write(cursor: Cursor) -> CommitResult:
+            result = commits.commit(cursor, request)
+            queue.finish(
+                cursor, claimed.workspace_id, claimed.task_id, _outcome(completion, result)
+            )
+            failpoint("commit.before_commit")
+            return result
+
+        made: list[CommitResult] = []
+        self._once(claimed, lambda: made.append(retry.run(self._database, write)))
+        failpoint("commit.committed", reply=True)
+        if made:
+            commits.after(self._database, made[0])
+
+    def complete(self, claimed: queue.Claimed, outcome: queue.Outcome) -> None:
+        """Ends the task as told, with nothing to commit. Raises AttemptSupersededError."""
+
+        def write(cursor: Cursor) -> None:
+            queue.finish(cursor, claimed.workspace_id, claimed.task_id, outcome)
+
+        self._once(claimed, lambda: retry.run(self._database, write))
+
+    def fail(
+        self, claimed: queue.Claimed, error: ServiceError, state: State = State.FAILED
+    ) -> None:
+        """Ends the task with an error. Raises AttemptSupersededError."""
+        self.complete(claimed, queue.Outcome(state=state, error=encode_error(error)))
+
+    def lose(self, claimed: queue.Claimed, loss: Loss) -> None:
+        """Ends the attempt, and the task with it if it is not to be repeated."""
+
+        def write(cursor: Cursor) -> State:
+            return queue.lose(
+                cursor,
+                claimed.task_id,
+                loss,
+                encode_error,
+                canceled=canceled_error(),
+                workspace_id=claimed.workspace_id,
+            )
+
+        self._once(claimed, lambda: retry.run(self._database, write))
+
+    def _rehearse(self, request: CommitRequest) -> CommitResult:
+        result: list[CommitResult] = []
+
+        def write(cursor: Cursor) -> None:
+            result.append(commits.commit(cursor, request))
+            raise _RollbackError
+
+        try:
+            retry.run(self._database, write)
+        except _RollbackError:
+            return result[-1]
+        raise AssertionError  # it always rolls back
+
+    def _once(self, claimed: queue.Claimed, write: Callable[[], object]) -> None:
+        # While our workspace is there, nothing has been committed, and trying again is right.
+        while True:
+            try:
+                write()
+            except DatabaseUnavailableError as error:
+                log.warning("attempt.settling_interrupted", error=error.message)
+                if self._was_settled(claimed):
+                    return
+            else:
+                return
+
+    def _was_settled(self, claimed: queue.Claimed) -> bool:
+        while True:
+            try:
+                with self._database.transaction() as cursor:
+                    row = tasks.find(cursor, claimed.task_id)
+            except DatabaseUnavailableError:
+                if self._stopping.wait(_RETRY_SECONDS):
+                    raise
+            else:
+                return row is None or row.is_over or row.attempt != claimed.attempt
+
+
+class _RollbackError(Exception):
+    """Ends a rehearsal."""
+
+
+def canceled_error() -> CanceledError:
+    """The error of a task that was canceled while it ran."""
+    return CanceledError("The task was canceled while it ran. Nothing was changed.")
+
+
+def encode_error(error: ServiceError) -> bytes:
+    """An error as a task keeps it."""
+    data: bytes = to_status(error).SerializeToString()
+    return data
+
+
+def _outcome(completion: Completion, result: CommitResult) -> queue.Outcome:
+    changed = result.changed
+    if not result.differences and not result.created_resource:
+        # No repository had anything to do with it: it did what it was for, if it does not deny it.
+        changed = not completion.unchanged_reason
+    return queue.Outcome(
+        state=State.COMPLETED,
+        result_type=completion.result_type,
+        result=completion.result,
+        differences=[_difference(one).SerializeToString() for one in result.differences],
+        created_resource=result.created_resource,
+        changed=changed,
+    )
+
+
+def _difference(one: Difference) -> difference_pb2.Difference:
+    return difference_pb2.Difference(
+        repository=one.repository,
+        base_version=one.base_version,
+        version=one.version,
+        changed=one.changed,
+        unchanged_reason=one.unchanged_reason,
+        added=one.added,
+        removed=one.removed,
+        replaced=one.replaced,
+        fetch_files=one.fetch_files,
+        fetch_bytes=one.fetch_bytes,
+        added_units=[
+            difference_pb2.Difference.UnitLine(unit=line.unit, path=line.path)
+            for line in one.added_units
+        ],
+        removed_units=[
+            difference_pb2.Difference.UnitLine(unit=line.unit, path=line.path)
+            for line in one.removed_units
+        ],
+    )

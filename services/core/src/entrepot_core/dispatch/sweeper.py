@@ -1,0 +1,156 @@
+"""The step of the one sweeper: makes good what lost wake-ups, dead processes and crashes left."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from entrepot_core.dispatch.session import BEAT_SECONDS
+from entrepot_core.dispatch.settling import canceled_error, encode_error
+from entrepot_core.domain.errors import AttemptSupersededError, PluginUnknownError
+from entrepot_core.domain.task import Loss, State
+from entrepot_core.store import dispatchers, plugins, queue, retry, sweep
+from entrepot_rpc.failpoints import failpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from entrepot_core.store.database import Cursor, Database
+
+__all__ = ["Sweeper"]
+
+log = structlog.get_logger()
+
+_SILENT_SECONDS = 3 * BEAT_SECONDS
+_HUNG_SECONDS = 15 * BEAT_SECONDS
+_AGEING_SECONDS = 600.0
+_EVERY_SECONDS = 1.0
+_KEEP_DAYS = 30.0
+_KEEP_REQUESTS_DAYS = 7.0
+
+
+class Sweeper:
+    """What must happen even if nobody says so."""
+
+    def __init__(
+        self,
+        database: Database,
+        wake: Callable[[], None],
+        janitors: Sequence[Callable[[Cursor], int]] = (),
+    ) -> None:
+        """`janitors` delete a batch each of what gone workspaces left; they return how much."""
+        self._database = database
+        self._wake = wake
+        self._janitors = janitors
+        self._due: dict[str, float] = {}
+
+    def step(self) -> float:
+        """Sweeps once; returns how long until the next."""
+        woken = self._grant_stuck() + self._take_over()
+        with self._database.transaction() as cursor:
+            woken += sweep.unpark(cursor)
+        if self._is_time("crashed", 2):
+            woken += self._repeat_crashed()
+        if self._is_time("removed", 2):
+            woken += self._fail_tasks_of_removed_plugins()
+        if self._is_time("age", 10):
+            with self._database.transaction() as cursor:
+                woken += sweep.age(cursor, _AGEING_SECONDS)
+        if self._is_time("janitors", 2):
+            for janitor in self._janitors:
+                retry.run(self._database, janitor)
+        if self._is_time("retention", 30):
+            self._forget_old()
+        if woken:
+            self._wake()
+        return _EVERY_SECONDS
+
+    def _is_time(self, what: str, seconds: float) -> bool:
+        now = time.monotonic()
+        if now < self._due.get(what, 0):
+            return False
+        self._due[what] = now + seconds
+        return True
+
+    def _grant_stuck(self) -> int:
+        with self._database.transaction() as cursor:
+            stuck = sweep.stuck_resources(cursor)
+        granted = 0
+        for resource_id in stuck:
+            with self._database.transaction() as cursor:
+                granted += sweep.grant_stuck(cursor, resource_id)
+        if granted:
+            log.error("sweep.was_stuck", resources=stuck, granted=granted)
+        return granted
+
+    def _take_over(self) -> int:
+        with self._database.transaction() as cursor:
+            dead = dispatchers.dead(cursor, _SILENT_SECONDS, _HUNG_SECONDS)
+            ownerless = sweep.ownerless_dispatchers(cursor)
+        taken = 0
+        for dispatcher_id in dead + ownerless:
+            with self._database.transaction() as cursor:
+                workspaces = queue.owned_workspaces(cursor, dispatcher_id)
+            for workspace_id, task_id in workspaces:
+                taken += self._lose(
+                    task_id,
+                    Loss(
+                        "The dispatcher that ran the attempt died.",
+                        is_counted=True,
+                        delay_seconds=0,
+                    ),
+                    workspace_id,
+                )
+                failpoint("take_over.deleted")
+            if dispatcher_id in dead:
+                with self._database.transaction() as cursor:
+                    dispatchers.evict(cursor, dispatcher_id)
+            log.warning("sweep.took_over", dispatcher=dispatcher_id, attempts=len(workspaces))
+        return taken
+
+    def _repeat_crashed(self) -> int:
+        with self._database.transaction() as cursor:
+            crashed = sweep.running_without_workspace(cursor)
+        return sum(
+            self._lose(task_id, Loss("The database crashed.", is_counted=False), None)
+            for task_id in crashed
+        )
+
+    def _lose(self, task_id: str, loss: Loss, workspace_id: int | None) -> int:
+        def write(cursor: Cursor) -> State:
+            return queue.lose(
+                cursor,
+                task_id,
+                loss,
+                encode_error,
+                canceled=canceled_error(),
+                workspace_id=workspace_id,
+            )
+
+        try:
+            retry.run(self._database, write)
+        except AttemptSupersededError:
+            return 0
+        return 1
+
+    def _fail_tasks_of_removed_plugins(self) -> int:
+        with self._database.transaction() as cursor:
+            waiting = plugins.waiting_tasks_of_removed(cursor)
+        for task_id, plugin in waiting:
+            error = PluginUnknownError(
+                f"The plugin {plugin} was removed while the task waited.",
+                metadata={"plugin": plugin},
+            )
+            with self._database.transaction() as cursor:
+                queue.end_unowned(cursor, task_id, State.FAILED, encode_error(error))
+        return len(waiting)
+
+    def _forget_old(self) -> None:
+        with self._database.transaction() as cursor:
+            sweep.delete_old_tasks(cursor, _KEEP_DAYS)
+        with self._database.transaction() as cursor:
+            sweep.delete_old_events(cursor, _KEEP_DAYS)
+        with self._database.transaction() as cursor:
+            sweep.delete_old_requests(cursor, _KEEP_REQUESTS_DAYS)

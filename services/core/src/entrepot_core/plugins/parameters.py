@@ -1,0 +1,164 @@
+"""Parameters of a task: decoded, bound to what they name, checked by the plugin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from entrepot.plugin.v1 import plugin_tasks_pb2
+from entrepot.type.v1 import diagnostic_pb2
+from entrepot_core.domain.errors import (
+    Code,
+    PluginContractViolationError,
+    PluginUnavailableError,
+    ServiceError,
+    Violation,
+)
+from entrepot_core.plugins import binding, builtin, messages
+from entrepot_core.plugins.client import unavailable
+from entrepot_core.plugins.descriptors import pack_bytes
+from entrepot_core.store import plugins
+from entrepot_rpc.errors import plugin_domain
+
+if TYPE_CHECKING:
+    from google.protobuf import any_pb2
+    from google.protobuf.message import Message
+
+    from entrepot_core.plugins.client import Clients
+    from entrepot_core.plugins.descriptors import Declaration, TaskTypeView
+    from entrepot_core.plugins.registry import Registry
+    from entrepot_core.store.database import Database
+
+__all__ = ["ParameterReader", "Parameters"]
+
+log = structlog.get_logger()
+
+_MAX_WARNINGS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What a task was asked, ready to be stored."""
+
+    view: TaskTypeView
+    declaration: Declaration
+    message: Message
+    references: list[binding.Reference]
+    warnings: tuple[diagnostic_pb2.Diagnostic, ...] = ()
+
+    @property
+    def data(self) -> bytes:
+        return messages.serialize(self.message)
+
+    def pack(self) -> any_pb2.Any:
+        """The parameters as they are sent on, references in full."""
+        return pack_bytes(self.view.parameters_message, self.data)
+
+
+class ParameterReader:
+    """Reads and checks parameters. A refusal names the field."""
+
+    def __init__(self, database: Database, registry: Registry, clients: Clients) -> None:
+        self._database = database
+        self._registry = registry
+        self._clients = clients
+
+    def decode(self, packed: any_pb2.Any) -> Parameters:
+        """The parameters in an Any: known fields, required ones set, names in full."""
+        view = self._registry.task_type(messages.type_name(packed.type_url))
+        declaration = self._registry.plugin(view.plugin)
+        message = declaration.unpack_strict(packed, view.parameters_message, "parameters")
+        return Parameters(view, declaration, message, binding.read(view, message))
+
+    def resolve(self, parameters: Parameters) -> list[binding.Bound]:
+        """What the parameters name. Raises ResourceNotFoundError naming field and resource."""
+        with self._database.transaction() as cursor:
+            return binding.resolve(cursor, self._registry.catalog(), parameters.references)
+
+    def validate(self, parameters: Parameters, bounds: list[binding.Bound]) -> Parameters:
+        """The parameters with the plugin's defaults and warnings.
+
+        Raises the plugin's refusal, or PluginUnavailableError: better refused now than queued
+        unchecked. Core's ready-made work needs no plugin and does without one that is down.
+        """
+        plugin = parameters.view.plugin
+        if plugin == builtin.NAME:
+            return parameters
+        request = plugin_tasks_pb2.ValidateRequest(
+            task_type=parameters.view.name,
+            parameters=parameters.pack(),
+            resources=binding.to_resources(parameters.declaration, bounds),
+        )
+        try:
+            response = self._clients.at(self._target(plugin)).validate(plugin, request)
+        except PluginUnavailableError:
+            if parameters.view.is_core_work:
+                return parameters
+            raise
+        _refuse_errors(plugin, response)
+        return self._normalized(parameters, response)
+
+    def _target(self, plugin: str) -> str:
+        with self._database.transaction() as cursor:
+            row = plugins.find(cursor, plugin)
+        if row is None:
+            raise unavailable(plugin, "it is not registered any more")
+        if row.health == "incompatible":
+            raise unavailable(plugin, row.message)
+        return row.target
+
+    def _normalized(
+        self, parameters: Parameters, response: plugin_tasks_pb2.ValidateResponse
+    ) -> Parameters:
+        warnings = tuple(
+            one
+            for one in response.diagnostics
+            if one.severity == diagnostic_pb2.Diagnostic.SEVERITY_WARNING
+        )[:_MAX_WARNINGS]
+        message, references = parameters.message, parameters.references
+        if response.normalized_parameters.type_url:
+            try:
+                message = parameters.declaration.unpack_strict(
+                    response.normalized_parameters,
+                    parameters.view.parameters_message,
+                    "normalized_parameters",
+                )
+                references = binding.read(parameters.view, message)
+            except ServiceError as error:
+                raise PluginContractViolationError(
+                    f"The plugin {parameters.view.plugin} filled in parameters that are wrong: "
+                    f"{error.message}",
+                    metadata={"plugin": parameters.view.plugin},
+                ) from error
+        if _named(references) != _named(parameters.references):
+            raise PluginContractViolationError(
+                f"The plugin {parameters.view.plugin} changed what the parameters name.",
+                metadata={"plugin": parameters.view.plugin},
+            )
+        return Parameters(parameters.view, parameters.declaration, message, references, warnings)
+
+
+def _named(references: list[binding.Reference]) -> list[tuple[str, str]]:
+    return [(reference.field, reference.name) for reference in references]
+
+
+def _refuse_errors(plugin: str, response: plugin_tasks_pb2.ValidateResponse) -> None:
+    errors = [
+        one
+        for one in response.diagnostics
+        if one.severity != diagnostic_pb2.Diagnostic.SEVERITY_WARNING
+    ]
+    if errors:
+        raise ServiceError.of(
+            Code.INVALID_ARGUMENT,
+            errors[0].reason or "FIELD_INVALID",
+            " ".join(
+                f"{one.field}: {one.message}" if one.field else one.message for one in errors
+            ),
+            domain=plugin_domain(plugin),
+            violations=tuple(
+                Violation(one.field, one.message, one.reason or "FIELD_INVALID") for one in errors
+            ),
+        )
