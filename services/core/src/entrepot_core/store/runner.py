@@ -1,0 +1,92 @@
+"""Work that one process at a time does: whoever holds an advisory lock while its session lasts."""
+
+from __future__ import annotations
+
+import enum
+import threading
+from typing import TYPE_CHECKING
+
+import psycopg2
+import structlog
+
+from entrepot_core.domain.errors import ServiceError
+from entrepot_core.store.database import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Role", "SingleRunner"]
+
+log = structlog.get_logger()
+
+
+class Role(enum.IntEnum):
+    """The second half of the lock (0, n); 0 is migrations, 1 is claims."""
+
+    NUMBERER = 2
+    SWEEPER = 3
+    PLUGIN_POLLER = 4
+
+
+class SingleRunner:
+    """Calls `step` over and over in the one process that has the role; the others stand by."""
+
+    def __init__(
+        self,
+        url: str,
+        role: Role,
+        step: Callable[[], float],
+        *,
+        stand_by_seconds: float = 1.0,
+    ) -> None:
+        """`step` does what is to do and returns how many seconds later it wants to be called."""
+        self._url = url
+        self._role = role
+        self._step = step
+        self._stand_by_seconds = stand_by_seconds
+        self._poked = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name=role.name.lower(), daemon=True)
+
+    def start(self) -> None:
+        """Starts to stand by."""
+        self._thread.start()
+
+    def poke(self) -> None:
+        """Has the next step done now."""
+        self._poked.set()
+
+    def stop(self) -> None:
+        """Gives up the role and waits until the step under way is over."""
+        self._stopped = True
+        self._poked.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=30)
+
+    def _run(self) -> None:
+        while not self._stopped:
+            try:
+                self._hold()
+            except (psycopg2.Error, ServiceError) as error:
+                log.warning("runner.interrupted", role=self._role.name, error=str(error))
+            self._wait(self._stand_by_seconds)
+
+    def _hold(self) -> None:
+        connection = connect(self._url, name=f"entrepot {self._role.name.lower()}")
+        try:
+            with connection.cursor() as cursor:
+                while not self._stopped:
+                    cursor.execute("SELECT pg_try_advisory_lock(0, %s)", (self._role.value,))
+                    if (cursor.fetchone() or (False,))[0]:
+                        break
+                    self._wait(self._stand_by_seconds)
+                while not self._stopped:
+                    # The session is the role: who lost it must not go on.
+                    cursor.execute("SELECT")
+                    self._wait(self._step())
+        finally:
+            connection.close()
+
+    def _wait(self, seconds: float) -> None:
+        self._poked.wait(seconds)
+        self._poked.clear()
