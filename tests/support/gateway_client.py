@@ -1,4 +1,4 @@
-"""Speaks ASGI to an application in this process, as a server would: raw paths, raw header fields."""
+"""Speaks ASGI to an application in this process, as a server would."""
 
 from __future__ import annotations
 
@@ -92,9 +92,7 @@ class Client:
         body: Iterable[bytes] = (),
     ) -> Answer:
         """The whole answer. A document is sent as JSON, a body in the pieces that it has."""
-        async with self.open(
-            method, target, document, headers=headers, body=body
-        ) as exchange:
+        async with self.open(method, target, document, headers=headers, body=body) as exchange:
             await exchange.finish()
         return exchange.answer
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,8 @@ from entrepot_rpc.errors import Code, ServiceError
 from entrepot_rpc.status import to_grpc_status
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
     from google.protobuf.message import Message
 
 FILES = (
@@ -55,7 +56,7 @@ class Received:
 
 @dataclass(slots=True)
 class FakeCore:
-    """Answers each rpc with what the test gave: a message, an error, or a function of the request."""
+    """Answers each rpc with what the test gave: a message, an error, or a function."""
 
     token: str = TOKEN
     answers: dict[str, Any] = field(default_factory=dict)
@@ -65,7 +66,7 @@ class FakeCore:
     _port: int = 0
 
     def on(self, rpc: str, answer: object) -> None:
-        """Answer an rpc with a message, an error, a function, or for streams a generator function."""
+        """Answer an rpc with a message, an error, or a function that returns one or streams."""
         self.answers[rpc] = answer
 
     def last(self, rpc: str) -> Any:  # noqa: ANN401  whatever the rpc's request is

@@ -73,7 +73,9 @@ def a_plugin(name: str = "zoo") -> describe_pb2.DescribeResponse:
         (describe_pb2.RESOURCE_KIND_REMOTE, ""),
         (describe_pb2.RESOURCE_KIND_DISTRIBUTION, ""),
     ):
-        declaration.resource_types.add(kind=kind, spec_message=f"{package}.{message}" * bool(message))
+        declaration.resource_types.add(
+            kind=kind, spec_message=f"{package}.{message}" * bool(message)
+        )
     declaration.declaration_digest = hashlib.sha256(declaration.SerializeToString()).hexdigest()
     return declaration
 

@@ -59,7 +59,7 @@ _INTEGERS = {
 }
 _FLOATS = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
 _NUMBERS = frozenset({*_INTEGERS, *_FLOATS, FieldDescriptor.CPPTYPE_BOOL})
-_WHOLE = re.compile(r"[+-]?\d{1,20}")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
 _EXACT = 2**53
 # How much of a wrong value is shown.
 SHOWN = 60

@@ -207,17 +207,18 @@ class _Writer:
         if binding.rpc.name == "CloneTask":
             self._add_clone(binding)
             return
-        body = self._book.reference(binding.body_type) if binding.body_type else None
-        if binding.rpc.name == "CreateTask":
-            options = ("wait", "dry_run", "validate_only", "idempotency_key")
-        elif binding.rpc.name == "CancelTask":
+        body: Json | None = None
+        if binding.rpc.name == "CancelTask":
             body = {
                 "type": "object",
                 "required": ["state"],
                 "properties": {"state": {"type": "string", "const": "canceled"}},
             }
-        elif binding.http_method == "PATCH" and binding.body_type:
-            body = self._book.reference(binding.body_type, partial=True)
+        elif binding.body_type is not None:
+            is_update = binding.http_method == "PATCH"
+            body = self._book.reference(binding.body_type, partial=is_update)
+        if binding.rpc.name == "CreateTask":
+            options = ("wait", "dry_run", "validate_only", "idempotency_key")
         self._add(binding, _path(binding), collection, binding.rpc.name, body, options=options)
 
     def add_streams(self) -> None:

@@ -151,14 +151,12 @@ def _of_event(call: Call, event: Event) -> dict[str, Any]:
 
 def _without_repeats(events: list[Event]) -> list[Event]:
     """Of several progress events in a row only the last: they all show the same state."""
+    progressed = Event.KIND_PROGRESSED
     return [
         event
-        for event, following in zip(events, [*events[1:], None], strict=True)
-        if not (
-            event.kind == Event.KIND_PROGRESSED
-            and following is not None
-            and following.kind == Event.KIND_PROGRESSED
-        )
+        for index, event in enumerate(events)
+        if [event.kind, *(following.kind for following in events[index + 1 : index + 2])]
+        != [progressed, progressed]
     ]
 
 

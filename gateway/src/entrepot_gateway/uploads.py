@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from entrepot_gateway.core import service_error
 from entrepot_gateway.problem import refuse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
 
     from entrepot_gateway.call import Call
     from entrepot_gateway.core import Core
@@ -23,7 +24,7 @@ CHUNK_BYTES = 512 * 1024
 # Core gives up an upload that nothing comes for; this is for one that goes on and on.
 LONGEST_SECONDS = 6 * 3600.0
 
-_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 WriteUploadRequest = upload_service_pb2.WriteUploadRequest
 
 
@@ -56,10 +57,8 @@ class Uploads:
                 )
             await stream.done_writing()
             response = await stream
-        except grpc.RpcError as error:
-            raise service_error(error) from None
-        except grpc.aio.UsageError:
-            # Core has ended the call already; the answer says why.
+        except (grpc.RpcError, asyncio.InvalidStateError):
+            # Core has ended the call already. What a write says of that is not why.
             response = await _verdict(stream)
         except ClientDisconnect:
             return Response(status_code=499)
@@ -84,9 +83,11 @@ def parse_range(header: str | None) -> tuple[WriteUploadRequest.Open, int | None
     return WriteUploadRequest.Open(offset=first, last=is_last), last - first + 1
 
 
-async def _verdict(stream: object) -> upload_service_pb2.WriteUploadResponse:
+async def _verdict(
+    stream: Awaitable[upload_service_pb2.WriteUploadResponse],
+) -> upload_service_pb2.WriteUploadResponse:
     try:
-        return await stream  # type: ignore[misc, no-any-return]
+        return await stream
     except grpc.RpcError as error:
         raise service_error(error) from None
 

@@ -21,6 +21,7 @@ class Feed:
     def __init__(self, *first: Any) -> None:  # noqa: ANN401  whatever the rpc sends
         self.first = list(first)
         self.requests: list[Any] = []
+        self.connected = asyncio.Event()
         self._queues: list[asyncio.Queue[Any]] = []
 
     def send(self, message: Any) -> None:  # noqa: ANN401  as above
@@ -33,6 +34,7 @@ class Feed:
         queue: asyncio.Queue[Any] = asyncio.Queue()
         self.requests.append(request)
         self._queues.append(queue)
+        self.connected.set()
         for message in self.first:
             yield message
         while True:
@@ -43,9 +45,11 @@ class Feed:
 async def core() -> AsyncIterator[FakeCore]:
     """A core with one plugin, nothing happening."""
     fake = FakeCore()
-    fake.on("WatchPlugins", Feed(plugin_service_pb2.WatchPluginsResponse(declarations=[a_plugin()])))
+    fake.on(
+        "WatchPlugins", Feed(plugin_service_pb2.WatchPluginsResponse(declarations=[a_plugin()]))
+    )
     fake.on("WatchEvents", Feed(task_service_pb2.WatchEventsResponse()))
-    fake.on("WatchPointers", Feed(serving_service_pb2.WatchPointersResponse(all=True)))
+    fake.on("WatchPointers", Feed())
     fake.on("ListPlugins", plugin_service_pb2.ListPluginsResponse())
     await fake.start()
     yield fake
@@ -69,9 +73,11 @@ def client(app: Api) -> Client:
 
 
 @pytest.fixture
-def feed() -> type[Feed]:
-    """The class of streams that a test writes to."""
-    return Feed
+async def task_events(app: Api, core: FakeCore) -> Feed:
+    """The stream of events that the gateway follows."""
+    stream: Feed = core.answers["WatchEvents"]
+    await stream.connected.wait()
+    return stream
 
 
 @pytest.fixture
@@ -79,5 +85,6 @@ async def content(core: FakeCore, tmp_path: Any) -> AsyncIterator[Content]:  # n
     """The role content, with an empty blob folder."""
     application = Content(Core(core.address, TOKEN), tmp_path / "blobs")
     await application.start()
+    application.pointers.receive(serving_service_pb2.WatchPointersResponse(all=True))
     yield application
     await application.stop()

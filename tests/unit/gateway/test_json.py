@@ -23,6 +23,7 @@ from gateway_declarations import a_plugin
 CATALOG = Catalog.of([a_plugin()])
 FEEDING = CATALOG.task_type("zoo", "feedings").parameters
 HABITAT = CATALOG.plugins["zoo"].specs[1]
+ON_DEMAND = remote_service_pb2.Remote.POLICY_ON_DEMAND
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=20)
 INT32 = st.integers(-(2**31), 2**31 - 1)
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -36,7 +37,9 @@ def decode(document: dict[str, Any], target: Message, **options: Any) -> list[st
     return named
 
 
-def refusals(document: dict[str, Any], target: Message, **options: Any) -> list[tuple[str, str]]:  # noqa: ANN401
+def refusals(
+    document: dict[str, Any], target: Message, **options: Message
+) -> list[tuple[str, str]]:
     """Where and why a document is refused."""
     with pytest.raises(InputRefusedError) as caught:
         decode(document, target, **options)
@@ -256,7 +259,11 @@ def test_forms_are_read_by_the_fields_types() -> None:
         message,
     )
 
-    assert (message.repository, message.remote, list(message.animals)) == ("foo", "bar", ["a", "b"])
+    assert (message.repository, message.remote, list(message.animals)) == (
+        "foo",
+        "bar",
+        ["a", "b"],
+    )
     assert (message.happy, message.count, message.mood) == (True, 3, 1)
     assert dict(message.tags) == {"a.b": "1"}
     assert message.cage.name == "c"
@@ -293,7 +300,7 @@ def test_the_plugins_fields_of_a_resource_are_flat() -> None:
 
 
 def test_what_was_read_can_be_sent_back() -> None:
-    """href and the server's own fields are accepted, and ignored."""
+    """The href and the server's own fields are accepted, and ignored."""
     repository = repository_service_pb2.Repository(name="repositories/zoo/a", latest_version=7)
     document = Encoder(CATALOG).message(repository)
 
@@ -321,8 +328,10 @@ def test_null_means_that_nothing_is_said() -> None:
 
 
 def test_resources_carry_their_address() -> None:
-    """href stands next to name, wherever there is an address."""
-    document = Encoder(CATALOG).message(remote_service_pb2.Remote(name="remotes/zoo/a", policy=2))
+    """The href stands next to name, wherever there is an address."""
+    document = Encoder(CATALOG).message(
+        remote_service_pb2.Remote(name="remotes/zoo/a", policy=ON_DEMAND)
+    )
 
     assert list(document)[:2] == ["name", "href"]
     assert document["href"] == "/api/v3/remotes/zoo/a/"

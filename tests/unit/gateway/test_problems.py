@@ -113,7 +113,11 @@ def test_comments_are_found_by_full_name() -> None:
     file = descriptor_pb2.FileDescriptorProto(package="a.v1")
     message = file.message_type.add(name="M")
     message.field.add(name="f")
-    for path, text in (([4, 0], " One.\n Two.\n\n Three.\n"), ([4, 0, 2, 0], "F"), ([4, 0, 1], "x")):
+    for path, text in (
+        ([4, 0], " One.\n Two.\n\n Three.\n"),
+        ([4, 0, 2, 0], "F"),
+        ([4, 0, 1], "x"),
+    ):
         file.source_code_info.location.add(path=path, leading_comments=text)
 
     assert read_comments([file]) == {"a.v1.M": "One. Two.\n\nThree.", "a.v1.M.f": "F"}

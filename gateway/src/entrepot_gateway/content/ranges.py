@@ -7,7 +7,7 @@ import re
 MAX_RANGES = 100
 MAX_HEADER_BYTES = 4096
 
-_SPEC = re.compile(r"(\d{0,18})-(\d{0,18})")
+_SPEC = re.compile(r"([0-9]{0,18})-([0-9]{0,18})")
 
 Range = tuple[int, int]
 

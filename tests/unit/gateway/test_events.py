@@ -1,0 +1,258 @@
+"""Server-sent events: of one task and of all, resumable, and the hub behind them."""
+
+import json
+from typing import Any
+
+import pytest
+
+from entrepot.core.v1 import task_service_pb2
+from entrepot_gateway.app import Api
+from entrepot_gateway.events import BACKLOG, EventHub
+from entrepot_rpc.errors import Code, ServiceError
+from gateway_client import Client
+from gateway_core import FakeCore
+
+Task = task_service_pb2.Task
+Event = task_service_pb2.Event
+NAME = "tasks/0190-1"
+PATH = "/api/v3/tasks/0190-1/events/"
+
+
+def a_batch(*items: tuple[int, Any, str]) -> task_service_pb2.WatchEventsResponse:
+    """Events of number, kind and task."""
+    return task_service_pb2.WatchEventsResponse(
+        events=[Event(sequence=n, kind=kind, task=task) for n, kind, task in items]
+    )
+
+
+def parse(text: str) -> list[tuple[str, str, Any]]:
+    """Kind, number and data of each event."""
+    found = []
+    for block in text.split("\n\n"):
+        fields = dict(
+            line.split(": ", 1) for line in block.splitlines() if not line.startswith(":")
+        )
+        if fields:
+            found.append((fields["event"], fields.get("id", ""), json.loads(fields["data"])))
+    return found
+
+
+@pytest.fixture
+def state(core: FakeCore) -> dict[str, Any]:
+    """The state that core says the task is in."""
+    state: dict[str, Any] = {"is": Task.STATE_WAITING}
+    core.on(
+        "GetTask",
+        lambda request: task_service_pb2.GetTaskResponse(
+            task=Task(name=request.name, state=state["is"])
+        ),
+    )
+    return state
+
+
+async def test_a_task_is_followed_to_its_end(
+    client: Client,
+    state: dict[str, Any],
+    task_events: Any,  # noqa: ANN401
+) -> None:
+    """Its state now, every change with the task as data, and then the stream ends."""
+    async with client.open("GET", PATH) as exchange:
+        first = parse(await exchange.next())
+        state["is"] = Task.STATE_RUNNING
+        task_events.send(
+            a_batch((7, Event.KIND_STARTED, NAME), (8, Event.KIND_STARTED, "tasks/2"))
+        )
+        second = parse(await exchange.next())
+        state["is"] = Task.STATE_COMPLETED
+        task_events.send(
+            a_batch(
+                (9, Event.KIND_PROGRESSED, NAME),
+                (10, Event.KIND_PROGRESSED, NAME),
+                (11, Event.KIND_COMPLETED, NAME),
+            )
+        )
+        await exchange.finish()
+
+    assert exchange.answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert [(kind, data["state"]) for kind, _, data in first] == [("created", "waiting")]
+    assert [(kind, number) for kind, number, _ in second] == [("started", "7")]
+    rest = parse(exchange.answer.body.decode())[2:]
+    assert [(kind, number) for kind, number, _ in rest] == [
+        ("progressed", "10"),
+        ("completed", "11"),
+    ]
+    assert rest[-1][2]["href"] == "/api/v3/tasks/0190-1/"
+
+
+async def test_a_finished_task_is_told_and_no_more(client: Client, state: dict[str, Any]) -> None:
+    """One event, then the end."""
+    state["is"] = Task.STATE_FAILED
+
+    answer = await client.request("GET", PATH)
+
+    assert [kind for kind, _, _ in parse(answer.body.decode())] == ["failed"]
+    assert answer.complete
+
+
+async def test_a_client_resumes_where_it_was(
+    app: Api, client: Client, state: dict[str, Any]
+) -> None:
+    """With Last-Event-ID it gets what it missed, without what it has."""
+    app.hub.receive(
+        a_batch(
+            (1, Event.KIND_CREATED, NAME),
+            (2, Event.KIND_STARTED, NAME),
+            (3, Event.KIND_COMPLETED, NAME),
+        )
+    )
+    state["is"] = Task.STATE_COMPLETED
+
+    answer = await client.request("GET", PATH, headers={"last-event-id": "1"})
+
+    assert [(kind, number) for kind, number, _ in parse(answer.body.decode())] == [
+        ("started", "2"),
+        ("completed", "3"),
+    ]
+
+
+async def test_a_client_that_has_all_is_not_asked_back(
+    app: Api, client: Client, state: dict[str, Any]
+) -> None:
+    """After the last event 204 ends the browser's attempts."""
+    app.hub.receive(a_batch((1, Event.KIND_CREATED, NAME), (3, Event.KIND_COMPLETED, NAME)))
+    state["is"] = Task.STATE_COMPLETED
+
+    assert (await client.request("GET", PATH, headers={"last-event-id": "3"})).status == 204
+
+
+async def test_an_event_that_is_too_old_is_replaced_by_the_state(
+    app: Api, client: Client, state: dict[str, Any]
+) -> None:
+    """What the hub no longer has is covered by the task as it is now."""
+    app.hub.receive(a_batch((500, Event.KIND_COMPLETED, NAME)))
+    state["is"] = Task.STATE_COMPLETED
+
+    answer = await client.request("GET", PATH, headers={"last-event-id": "3"})
+
+    assert [(kind, number) for kind, number, _ in parse(answer.body.decode())] == [
+        ("completed", "500")
+    ]
+
+
+@pytest.mark.parametrize("number", ["x", "-1", "9" * 19, "1.5"])
+async def test_a_number_that_is_none_is_refused(client: Client, number: str) -> None:
+    """Last-Event-ID is a number."""
+    answer = await client.request("GET", PATH, headers={"last-event-id": number})
+
+    assert answer.status == 400
+    assert answer.json["errors"][0]["in"] == "header"
+
+
+async def test_a_task_that_is_not_there_has_no_events(client: Client, core: FakeCore) -> None:
+    """404 before the stream begins."""
+    core.on("GetTask", ServiceError.of(Code.NOT_FOUND, "RESOURCE_NOT_FOUND", "No."))
+
+    assert (await client.request("GET", PATH)).status == 404
+
+
+async def test_all_events_are_followed(
+    client: Client,
+    core: FakeCore,
+    task_events: Any,  # noqa: ANN401
+) -> None:
+    """In order, of every task; the stream has no end of its own."""
+    core.on("ListTasks", task_service_pb2.ListTasksResponse())
+
+    async with client.open("GET", "/api/v3/events/") as exchange:
+        await exchange.next()
+        task_events.send(
+            a_batch((1, Event.KIND_CREATED, NAME), (2, Event.KIND_CREATED, "tasks/2"))
+        )
+        text = await exchange.until("tasks/2")
+        await exchange.leave()
+
+    assert [(kind, number, data["task"]) for kind, number, data in parse(text)] == [
+        ("created", "1", NAME),
+        ("created", "2", "tasks/2"),
+    ]
+    assert parse(text)[0][2]["href"] == "/api/v3/tasks/0190-1/"
+
+
+async def test_all_events_are_resumed_from_core_if_need_be(
+    app: Api, client: Client, core: FakeCore
+) -> None:
+    """What the hub no longer has comes from core, then the hub goes on, without gap or repeat."""
+    core.on("ListTasks", task_service_pb2.ListTasksResponse())
+
+    async def old(request: task_service_pb2.WatchEventsRequest) -> Any:  # noqa: ANN401  a stream
+        for number in range(request.after_sequence + 1, 8):
+            yield a_batch((number, Event.KIND_CREATED, f"tasks/{number}"))
+
+    core.on("WatchEvents", old)
+    app.hub.receive(a_batch((6, Event.KIND_CREATED, "tasks/6")))
+
+    async with client.open("GET", "/api/v3/events/", headers={"last-event-id": "3"}) as exchange:
+        text = await exchange.until("tasks/6")
+        app.hub.receive(a_batch((7, Event.KIND_CREATED, "tasks/7")))
+        text += await exchange.until("tasks/7")
+        await exchange.leave()
+
+    assert [number for _, number, _ in parse(text)] == ["4", "5", "6", "7"]
+
+
+async def test_streams_end_when_the_gateway_does(
+    app: Api, client: Client, state: dict[str, Any]
+) -> None:
+    """SIGTERM need not wait for those who listen for ever."""
+    async with client.open("GET", PATH) as exchange:
+        await exchange.next()
+        app.end_streams()
+        await exchange.finish()
+
+    assert exchange.answer.complete
+
+
+async def test_the_hub_resumes_after_the_last_event(
+    app: Api,
+    core: FakeCore,
+    task_events: Any,  # noqa: ANN401
+) -> None:
+    """When core comes back, it is asked for what happened since."""
+    with app.hub.listen() as listener:
+        task_events.send(a_batch((41, Event.KIND_CREATED, NAME)))
+        while not await listener.wait(20):
+            pass
+    task_events.connected.clear()
+
+    await core.stop()
+    await core.start()
+    await task_events.connected.wait()
+
+    assert [request.after_sequence for request in task_events.requests] == [-1, 41]
+
+
+async def test_a_slow_listener_is_told_to_look(app: Api) -> None:
+    """It costs bounded memory, and knows that it has missed something."""
+    with app.hub.listen(NAME) as listener:
+        for number in range(BACKLOG + 1):
+            app.hub.receive(a_batch((number, Event.KIND_PROGRESSED, NAME)))
+
+        assert await listener.wait(0) == []
+        assert listener.missed
+
+
+async def test_a_hub_that_lost_its_first_stream_makes_all_look(app: Api) -> None:
+    """Without a number to resume after, nobody can know what was missed."""
+    hub = EventHub(app._core)
+    with hub.listen(NAME) as listener:
+        hub.broken()
+
+        assert listener.missed
+
+
+async def test_a_listener_leaves_nothing_behind(app: Api) -> None:
+    """After the last one of a task has gone, the hub has forgotten the task."""
+    with app.hub.listen(NAME), app.hub.listen(NAME):
+        pass
+
+    assert app.hub._by_task == {}
