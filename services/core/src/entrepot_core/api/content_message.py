@@ -210,9 +210,9 @@ def _edges(
     found = []
     for index, message in enumerate(messages):
         where = f"{field}[{index}]"
-        if message.kind not in set(EdgeKind):
+        if int(message.kind) not in set(EdgeKind):
             raise FieldInvalidError.at(f"{where}.kind", "is required.")
-        if message.scope not in set(EdgeScope):
+        if int(message.scope) not in set(EdgeScope):
             raise FieldInvalidError.at(f"{where}.scope", "is required.")
         if message.target.WhichOneof("by") == "key":
             key = parse_key(catalog, message.target.key, f"{where}.target.key")
