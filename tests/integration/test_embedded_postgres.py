@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +17,16 @@ from entrepot_cli.postgres import MAX_SOCKET_PATH, EmbeddedPostgres, PostgresErr
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+def short_path() -> Iterator[Path]:
+    """A folder whose parents anybody may pass through, with a name that a socket fits in."""
+    with tempfile.TemporaryDirectory(prefix="entrepot-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def server(short_path: Path) -> Iterator[EmbeddedPostgres]:
     """A server that is not started yet."""
-    server = EmbeddedPostgres(tmp_path / "home" / "postgres")
+    server = EmbeddedPostgres(short_path / "home" / "postgres")
     yield server
     server.stop()
 
@@ -61,6 +69,21 @@ def test_the_server_is_not_root(server: EmbeddedPostgres) -> None:
     user = int(status["Uid"].split("\t")[0])
     namespaces = [Path(f"/proc/{process}/ns/user").readlink() for process in (server.pid, "self")]
     assert user != 0 or namespaces[0] != namespaces[1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root needs another identity")
+def test_root_without_namespaces(
+    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where user namespaces are not allowed, the folder above is opened for passing through."""
+    monkeypatch.setattr("entrepot_cli.account._renamed", lambda _entry: None)
+    server.data_dir.parent.parent.chmod(0o755)
+
+    dsn = server.start()
+
+    assert answer(dsn, "SELECT 1") == 1
+    assert server.data_dir.stat().st_uid != 0
+    assert stat.S_IMODE(server.data_dir.parent.stat().st_mode) == 0o711
 
 
 def test_data_survives_kill_and_stop(server: EmbeddedPostgres) -> None:
