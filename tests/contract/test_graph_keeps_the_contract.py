@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from entrepot_sdk import artifact, needs
-from entrepot_sdk.testing import Refusal, Scenario, repository, unit, version
+from entrepot_sdk.testing import Refusal, Scenario, remote, repository, unit, version
 from entrepot_sdk.testing.contract import PluginContract
 from entrepot_test_graph.fixtures import GRAPH_COMMAND, GRAPH_ENVIRONMENT
 from entrepot_test_graph.graph_pb2 import Growth, Leaf, Move, Node, Publish, Wait
@@ -23,6 +23,7 @@ NODES = [
 
 GROWTH = Growth(
     repository="repositories/graph/one",
+    remote="remotes/graph/one",
     plants=[
         Plant(
             name="tree",
@@ -57,7 +58,7 @@ class TestGraphKeepsTheContract(PluginContract):
             name="a graph with every kind of edge",
             task_type="graph/growths",
             parameters=GROWTH,
-            resources=[repository(state=b"before")],
+            resources=[repository(state=b"before"), remote("https://example.org/")],
             refusals=[Refusal(Growth(), "repository")],
         ),
         Scenario(

@@ -16,8 +16,6 @@ from entrepot_sdk.testing.contract.subject import Subject
 
 if TYPE_CHECKING:
     from entrepot.plugin.v1.describe_pb2 import DescribeResponse
-    from entrepot_sdk.testing.attempt import Attempt
-    from entrepot_sdk.testing.execution import Outcome
     from entrepot_sdk.testing.fake_core import FakeCore
     from entrepot_sdk.testing.scenario import Scenario
 
@@ -239,17 +237,3 @@ class ExecuteContract(Subject):
         outcome = core.execute(plugin, request, seconds=_SOON_SECONDS)
 
         assert outcome.verdict != "completed"
-
-    def run(
-        self,
-        core: FakeCore,
-        plugin: str,
-        scenario: Scenario,
-        faults: Faults | None = None,
-        *,
-        seconds: float = 60,
-    ) -> tuple[Attempt, Outcome]:
-        """One attempt, from start to end."""
-        attempt = core.lend(scenario, faults)
-        core.forget_fetches()
-        return attempt, core.execute(plugin, attempt.request(), seconds=seconds)

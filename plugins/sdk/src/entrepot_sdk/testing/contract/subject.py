@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from entrepot.plugin.v1.describe_pb2 import DescribeResponse
+    from entrepot_sdk.testing.attempt import Attempt, Faults
+    from entrepot_sdk.testing.execution import Outcome
     from entrepot_sdk.testing.scenario import Scenario
 
 __all__ = ["Subject", "describe"]
@@ -75,6 +77,20 @@ class Subject:
             pytest.skip("the suite did not start the plugin, so it cannot end it")
         with PluginProcess(cls.command, core.address, environment=cls.environment) as process:
             yield process
+
+    def run(
+        self,
+        core: FakeCore,
+        plugin: str,
+        scenario: Scenario,
+        faults: Faults | None = None,
+        *,
+        seconds: float = 60,
+    ) -> tuple[Attempt, Outcome]:
+        """One attempt, from start to end."""
+        attempt = core.lend(scenario, faults)
+        core.forget_fetches()
+        return attempt, core.execute(plugin, attempt.request(), seconds=seconds)
 
 
 def describe(plugin: str) -> DescribeResponse:
