@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from workspace import ROOT, tracked_files
+from workspace import ROOT, distributions, tracked_files
 
 SETTINGS = ROOT / "docs" / "reference" / "settings.md"
 SETTING = re.compile(r"ENTREPOT_[A-Z][A-Z0-9_]*[A-Z0-9]")
@@ -20,6 +20,10 @@ FENCE = re.compile(
 )
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"`[^`\n]*`")
+# A file or a folder, in code.
+PLACE = re.compile(r"`([\w.-]+(?:/[\w.-]+)+/?|\w+\.(?:py|sql))`")
+TOPS = ("clients", "docs", "gateway", "plugins", "protos", "requirements", "services", "tests")
+SOURCES = (".py", ".sql")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 PAGES = sorted(path for path in tracked_files() if path.suffix == ".md")
@@ -78,6 +82,21 @@ def test_links_lead_somewhere(path: Path) -> None:
             broken.append(target)
 
     assert broken == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_places_in_the_project_exist(path: Path) -> None:
+    """Each file or folder that a page names is there, below the root or below a package."""
+    roots = [ROOT, path.parent, *(one.package for one in distributions())]
+
+    missing = [
+        place
+        for place in PLACE.findall(FENCE.sub("", path.read_text("utf-8")))
+        if place.partition("/")[0] in TOPS or place.endswith(SOURCES)
+        if not any((root / place).exists() for root in roots)
+    ]
+
+    assert missing == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
