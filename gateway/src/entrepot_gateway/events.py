@@ -11,6 +11,8 @@ from collections import deque
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+import grpc
+
 from entrepot.core.v1 import task_service_pb2, task_service_pb2_grpc
 from entrepot_gateway.watch import keep_watching
 
@@ -97,8 +99,12 @@ class EventHub:
             for listener in (*self._by_task.get(event.task, ()), *self._of_all):
                 listener.offer(event)
 
-    def broken(self) -> None:
-        """The stream was lost: listeners look for themselves, as nobody knows where it resumes."""
+    def broken(self, code: grpc.StatusCode | None = None) -> None:
+        """The stream was lost: if nobody knows how it resumes, listeners look for themselves."""
+        if code == grpc.StatusCode.OUT_OF_RANGE:
+            # Away for longer than core keeps events: begin anew with what happens from now on.
+            self.last = None
+            self._kept.clear()
         if self.last is None:
             for listener in self._listeners():
                 listener.miss()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 from starlette.responses import Response, StreamingResponse
 
 from entrepot.core.v1 import task_service_pb2, task_service_pb2_grpc
 from entrepot_gateway.binding import href
+from entrepot_gateway.core import service_error
 from entrepot_gateway.events import TERMINAL_KINDS, Event
 from entrepot_gateway.field import enum_words
 from entrepot_gateway.problem import refuse
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from entrepot_gateway.core import Core
     from entrepot_gateway.events import EventHub
     from entrepot_gateway.tasks import Tasks
+
+    WatchResponse = task_service_pb2.WatchEventsResponse
+    WatchCall = grpc.aio.UnaryStreamCall[task_service_pb2.WatchEventsRequest, WatchResponse]
 
 KEEP_ALIVE_SECONDS = 15.0
 KEEP_ALIVE = ": still here\n\n"
@@ -63,7 +67,17 @@ class EventStreams:
         after = _last_event_id(call)
         request = task_service_pb2.ListTasksRequest(page_size=1)
         await self._core.call(_LIST, request, call.credentials)
-        return _stream(self._follow_all(call, after))
+        older, first = None, []
+        if after is not None and self._hub.since(after) is None and after != self._hub.last:
+            older = self._open(call, after)
+            if self._hub.last is not None and after < self._hub.last:
+                # There is something to come, or core says why not while that can be answered.
+                first = await _first_events(older)
+        return _stream(self._follow_all(call, after, older, first))
+
+    def _open(self, call: Call, after: int) -> WatchCall:
+        request = task_service_pb2.WatchEventsRequest(after_sequence=after)
+        return self._stub.WatchEvents(request, metadata=call.credentials)
 
     async def _follow(self, call: Call, name: str, after: int | None) -> AsyncIterator[str]:
         with self._hub.listen(name) as listener:
@@ -93,13 +107,17 @@ class EventStreams:
                     return
                 if not events and not look:
                     yield KEEP_ALIVE
+                    # The end of a task is not left to events alone.
+                    look = is_over(await self._tasks.read(name, call))
 
-    async def _follow_all(self, call: Call, after: int | None) -> AsyncIterator[str]:
+    async def _follow_all(
+        self, call: Call, after: int | None, older: WatchCall | None, first: list[Event]
+    ) -> AsyncIterator[str]:
         with self._hub.listen() as listener:
             yield KEEP_ALIVE
             seen = -1 if after is None else after
             if after is not None:
-                async for event in self._catch_up(call, after):
+                async for event in self._catch_up(after, older, first):
                     seen = event.sequence
                     yield _event(event.kind, seen, _of_event(call, event))
             # Who is too slow comes back with the number of the last event that it has.
@@ -114,29 +132,45 @@ class EventStreams:
                 if not events:
                     yield KEEP_ALIVE
 
-    async def _catch_up(self, call: Call, after: int) -> AsyncIterator[Event]:
-        """The events between a number and what the hub has; from core if they are too old."""
-        kept = self._hub.since(after)
-        for event in kept or ():
-            yield event
-        if kept is not None or after == self._hub.last:
+    async def _catch_up(
+        self, after: int, older: WatchCall | None, first: list[Event]
+    ) -> AsyncIterator[Event]:
+        """The events between a number and what the hub will say; from core if they are too old."""
+        if older is None:
+            for event in self._hub.since(after) or ():
+                yield event
             return
-        request = task_service_pb2.WatchEventsRequest(after_sequence=after)
-        stream = self._stub.WatchEvents(request, metadata=call.credentials)
         try:
-            async for response in stream:
-                for event in response.events:
+            for event in first:
+                yield event
+                after = event.sequence
+            # Before the hub's first event it has nothing, and we stay here.
+            while self._hub.last is None or after < self._hub.last:
+                response = await older.read()
+                if response is grpc.aio.EOF:
+                    return
+                for event in cast("WatchResponse", response).events:
                     yield event
                     after = event.sequence
-                # The hub has the rest. Before its first event it has nothing, and we stay here.
-                if self._hub.last is not None and after >= self._hub.last:
-                    return
         finally:
-            stream.cancel()
+            older.cancel()
 
     @staticmethod
     def _task_event(call: Call, kind: int, sequence: int | None, task: Task) -> str:
         return _event(kind, sequence, call.encoder.message(task))
+
+
+async def _first_events(stream: WatchCall) -> list[Event]:
+    """The first batch that has events."""
+    try:
+        while True:
+            response = await stream.read()
+            if response is grpc.aio.EOF:
+                return []
+            if events := list(cast("WatchResponse", response).events):
+                return events
+    except grpc.RpcError as error:
+        raise service_error(error) from None
 
 
 def _event(kind: int, sequence: int | None, data: dict[str, Any]) -> str:

@@ -23,12 +23,13 @@ async def keep_watching(
     name: str,
     open_stream: Callable[[], Any],
     receive: Callable[[Response], None],
-    broken: Callable[[], None] = lambda: None,
+    broken: Callable[[grpc.StatusCode | None], None] = lambda _code: None,
 ) -> None:
-    """Hand every message of a stream to `receive`; call `broken` each time the stream is lost."""
+    """Hand every message of a stream to `receive`; tell `broken` each time why it was lost."""
     pause = FIRST_PAUSE
     is_up = True
     while True:
+        code: grpc.StatusCode | None = None
         try:
             stream: AsyncIterable[Response] = open_stream()
             async for response in stream:
@@ -37,9 +38,10 @@ async def keep_watching(
                 is_up, pause = True, FIRST_PAUSE
                 receive(response)
         except grpc.RpcError as error:
+            code = error.code()
             if is_up:
-                log.warning("watch.lost", stream=name, code=str(error.code()))
+                log.warning("watch.lost", stream=name, code=str(code))
             is_up = False
-        broken()
+        broken(code)
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import grpc
 import pytest
 
 from entrepot.core.v1 import task_service_pb2
@@ -198,6 +199,50 @@ async def test_all_events_are_resumed_from_core_if_need_be(
         await exchange.leave()
 
     assert [number for _, number, _ in parse(text)] == ["4", "5", "6", "7"]
+
+
+async def test_events_that_core_no_longer_has_are_refused(
+    app: Api, client: Client, core: FakeCore
+) -> None:
+    """With a problem, before the stream begins: a browser does not ask for them for ever."""
+    core.on("ListTasks", task_service_pb2.ListTasksResponse())
+
+    async def gone(_: object) -> Any:  # noqa: ANN401  a stream
+        yield task_service_pb2.WatchEventsResponse()
+        raise ServiceError.of(Code.OUT_OF_RANGE, "QUERY_INVALID", "No longer kept.")
+
+    core.on("WatchEvents", gone)
+    app.hub.receive(a_batch((600, Event.KIND_CREATED, NAME)))
+
+    answer = await client.request("GET", "/api/v3/events/", headers={"last-event-id": "3"})
+
+    assert answer.status == 400
+    assert answer.json["reason"] == "QUERY_INVALID"
+
+
+async def test_an_end_that_no_event_tells_is_seen(
+    client: Client, state: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever follows a task looks now and then, as events may fail to come."""
+    monkeypatch.setattr("entrepot_gateway.sse.KEEP_ALIVE_SECONDS", 0.01)
+
+    async with client.open("GET", PATH) as exchange:
+        await exchange.until("waiting")
+        state["is"] = Task.STATE_COMPLETED
+        await exchange.finish()
+
+    assert parse(exchange.answer.body.decode())[-1][2]["state"] == "completed"
+
+
+async def test_the_hub_begins_anew_when_core_has_forgotten(app: Api) -> None:
+    """Away for longer than events are kept: everybody looks, and it follows from now on."""
+    app.hub.receive(a_batch((600, Event.KIND_CREATED, NAME)))
+    with app.hub.listen(NAME) as listener:
+        app.hub.broken(grpc.StatusCode.OUT_OF_RANGE)
+
+        assert listener.missed
+        assert app.hub.last is None
+        assert app.hub.since(599) is None
 
 
 async def test_streams_end_when_the_gateway_does(

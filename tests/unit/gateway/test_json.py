@@ -85,7 +85,7 @@ def test_what_is_written_can_be_read_back(message: Message) -> None:
 
 
 def test_names_numbers_and_words() -> None:
-    """JSON has the proto's names, integers as numbers, and enum values as short lower-case words."""
+    """JSON has the proto's names, integers as numbers, and enum values as short words."""
     message: Any = FEEDING(repository="r", big=2**64 - 1, mood=2, raw=b"\xff", note="")
     message.pause.FromMilliseconds(1500)
     message.at.FromJsonString("2026-01-31T12:00:00Z")
@@ -196,7 +196,7 @@ def test_everything_wrong_is_named_at_once() -> None:
 
 @pytest.mark.parametrize(
     ("field", "hint"),
-    [("repositry", "Did you mean repository?"), ("add_animal", "Did you mean add_animals?")],
+    [("reposiory", "Did you mean repository?"), ("add_animal", "Did you mean add_animals?")],
 )
 def test_a_near_name_is_offered(field: str, hint: str) -> None:
     """An unknown field comes with the nearest known one."""

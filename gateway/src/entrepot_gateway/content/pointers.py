@@ -82,7 +82,7 @@ class Pointers:
             if base_path in self._known:
                 self._known[base_path].is_current = False
 
-    def broken(self) -> None:
+    def broken(self, _code: grpc.StatusCode | None = None) -> None:
         """The stream is lost: nobody says what moves."""
         if self._is_watched:
             self._lost_at = self._clock()
