@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import time
@@ -59,8 +60,7 @@ class DirectoryBlobStore:
         return self._blobs / name[:2] / name[2:4] / name
 
     def read(self, digest: bytes, offset: int = 0, limit: int | None = None) -> Iterator[bytes]:
-        descriptor = self._open(digest)
-        return _chunks(descriptor, offset, limit)
+        return _chunks(self._open(digest), offset, limit)
 
     def size(self, digest: bytes) -> int | None:
         try:
@@ -130,7 +130,7 @@ class DirectoryBlobStore:
     def close(self) -> None:
         self._scratch.close()
 
-    def _open(self, digest: bytes) -> int:
+    def _open(self, digest: bytes) -> io.FileIO:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         try:
             descriptor = os.open(self.path(digest), flags)
@@ -142,11 +142,11 @@ class DirectoryBlobStore:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise _missing(digest)
-        return descriptor
+        return io.FileIO(descriptor, "rb")
 
 
-def _chunks(descriptor: int, offset: int, limit: int | None) -> Iterator[bytes]:
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+def _chunks(file: io.FileIO, offset: int, limit: int | None) -> Iterator[bytes]:
+    with file:
         left = limit
         try:
             while left is None or left > 0:

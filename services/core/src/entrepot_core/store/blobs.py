@@ -30,7 +30,8 @@ def register(cursor: Cursor, blobs: Iterable[Blob], workspace_id: int | None = N
     execute_values(
         cursor,
         "INSERT INTO blob (digest, size_bytes) VALUES %s"
-        " ON CONFLICT (digest) DO UPDATE SET state = 'live' WHERE blob.state <> 'live'",
+        " ON CONFLICT (digest) DO UPDATE SET state = 'live', created_at = now()"
+        " WHERE blob.state <> 'live'",
         [(blob.digest, blob.size_bytes) for blob in rows],
         page_size=_BATCH,
     )

@@ -1,0 +1,208 @@
+"""Collecting blobs that nothing names: condemn, wait, look again, move aside, unlink.
+
+No lock is taken on a blob that lives. What makes it safe is the wait: whoever could have missed
+that a blob is condemned has ended by then, and everybody else has revived it (experiments-content
+9). The file is moved aside before the row's deletion commits, so that a writer of the same bytes,
+who waits for that commit, sees that it must bring the file back.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from entrepot_core.store.blob_references import IS_REFERENCED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from entrepot_core.store.database import Cursor, Database
+
+__all__ = ["CollectedBlobs", "Files", "collect_blobs", "forget_attempts", "recover_aside"]
+
+log = structlog.get_logger()
+
+_WALK = 5_000
+_DELETE = 500
+_LONGEST_WAIT_SECONDS = 300.0
+_POLL_SECONDS = 0.02
+
+
+class _File(Protocol):
+    @property
+    def digest(self) -> bytes: ...
+
+    @property
+    def size_bytes(self) -> int: ...
+
+    @property
+    def age_seconds(self) -> float: ...
+
+
+class Files(Protocol):
+    """The files of blobs, as far as a collector needs them."""
+
+    def set_aside(self, digests: Iterable[bytes]) -> None: ...
+
+    def restore(self, digests: Iterable[bytes]) -> None: ...
+
+    def discard(self, digests: Iterable[bytes]) -> None: ...
+
+    def set_aside_files(self) -> Iterator[_File]: ...
+
+    def files(self) -> Iterator[_File]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CollectedBlobs:
+    """How many blobs were (or, in a dry run, would be) collected, and how many bytes."""
+
+    blobs: int
+    bytes: int
+
+
+def collect_blobs(
+    database: Database, files: Files, grace_seconds: float, *, dry_run: bool = False
+) -> CollectedBlobs:
+    """Collects what nothing names and is older than the grace."""
+    if dry_run:
+        return _count(database, grace_seconds)
+    recover_aside(database, files)
+    _adopt(database, files, grace_seconds)
+    condemned = _condemn(database, grace_seconds)
+    if not condemned:
+        return CollectedBlobs(0, 0)
+    if not _wait_for_older(database):
+        # They stay condemned; the next run goes on from here.
+        log.warning("collector.gave_up_waiting", condemned=len(condemned))
+        return CollectedBlobs(0, 0)
+    collected = CollectedBlobs(0, 0)
+    for start in range(0, len(condemned), _DELETE):
+        gone = _delete(database, files, condemned[start : start + _DELETE])
+        collected = CollectedBlobs(
+            collected.blobs + len(gone), collected.bytes + sum(size for _, size in gone)
+        )
+    return collected
+
+
+def recover_aside(database: Database, files: Files) -> None:
+    """Ends what a collector that died has begun: its files go back, or go."""
+    aside = [file.digest for file in files.set_aside_files()]
+    for start in range(0, len(aside), _DELETE):
+        digests = aside[start : start + _DELETE]
+        with database.transaction() as cursor:
+            # Waits for a collector that is at it now.
+            cursor.execute(
+                "SELECT digest FROM blob WHERE digest = ANY(%s::bytea[]) FOR UPDATE", (digests,)
+            )
+            known = {bytes(row[0]) for row in cursor}
+            files.restore(known)
+        files.discard([digest for digest in digests if digest not in known])
+
+
+def forget_attempts(cursor: Cursor, limit: int = 10_000) -> int:
+    """Lets go what gone attempts held, at most so many blobs; returns how many."""
+    cursor.execute(
+        "DELETE FROM attempt_blob WHERE ctid = ANY(ARRAY(SELECT a.ctid FROM attempt_blob a"
+        " WHERE NOT EXISTS (SELECT FROM workspace w WHERE w.workspace_id = a.workspace_id)"
+        " LIMIT %s))",
+        (limit,),
+    )
+    return cursor.rowcount
+
+
+def _adopt(database: Database, files: Files, grace_seconds: float) -> None:
+    """Gives files that were never recorded a condemned row, to be collected like others."""
+    old = ((f.digest, f.size_bytes) for f in files.files() if f.age_seconds > grace_seconds)
+    while step := list(islice(old, _WALK)):
+        with database.transaction() as cursor:
+            cursor.execute(
+                "INSERT INTO blob (digest, size_bytes, state)"
+                " SELECT digest, size_bytes, 'condemned'"
+                " FROM unnest(%s::bytea[], %s::bigint[]) AS f(digest, size_bytes)"
+                " WHERE NOT EXISTS (SELECT FROM blob b WHERE b.digest = f.digest)"
+                " ORDER BY digest ON CONFLICT DO NOTHING",
+                ([digest for digest, _ in step], [size for _, size in step]),
+            )
+
+
+def _count(database: Database, grace_seconds: float) -> CollectedBlobs:
+    ((blobs, size),) = database.fetch(
+        "SELECT count(*), coalesce(sum(b.size_bytes), 0)::bigint FROM blob b"
+        f" WHERE NOT {IS_REFERENCED} AND b.created_at < now() - make_interval(secs => %s)",
+        (grace_seconds,),
+    )
+    return CollectedBlobs(blobs, size)
+
+
+def _condemn(database: Database, grace_seconds: float) -> list[bytes]:
+    """Condemns in steps over all blobs; returns these and those that were condemned before."""
+    last = b""
+    while True:
+        with database.transaction() as cursor:
+            cursor.execute(
+                "SELECT digest FROM (SELECT digest FROM blob WHERE digest > %s"
+                " ORDER BY digest LIMIT %s) step ORDER BY digest DESC LIMIT 1",
+                (last, _WALK),
+            )
+            row = cursor.fetchone()
+            if row is None:
+                break
+            end = bytes(row[0])
+            cursor.execute(
+                "UPDATE blob SET state = 'condemned' WHERE digest = ANY(ARRAY("
+                "SELECT b.digest FROM blob b WHERE b.digest > %s AND b.digest <= %s"
+                " AND b.state = 'live' AND b.created_at < now() - make_interval(secs => %s)"
+                f" AND NOT {IS_REFERENCED} ORDER BY b.digest FOR UPDATE SKIP LOCKED))",
+                (last, end, grace_seconds),
+            )
+            last = end
+    rows = database.fetch("SELECT digest FROM blob WHERE state = 'condemned' ORDER BY digest")
+    return [bytes(digest) for (digest,) in rows]
+
+
+def _wait_for_older(database: Database) -> bool:
+    """Waits until every transaction that may not have seen the last commit is over."""
+    ((horizon,),) = database.fetch("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+    deadline = time.monotonic() + _LONGEST_WAIT_SECONDS
+    while True:
+        ((oldest,),) = database.fetch(
+            "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+        )
+        if oldest >= horizon:
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+
+
+def _delete(database: Database, files: Files, condemned: list[bytes]) -> list[tuple[bytes, int]]:
+    gone: list[tuple[bytes, int]] = []
+    try:
+        with database.transaction() as cursor:
+            cursor.execute(
+                "UPDATE blob SET state = 'live' WHERE digest = ANY(ARRAY("
+                "SELECT b.digest FROM blob b WHERE b.digest = ANY(%s::bytea[])"
+                f" AND b.state = 'condemned' AND {IS_REFERENCED}"
+                " ORDER BY b.digest FOR UPDATE SKIP LOCKED))",
+                (condemned,),
+            )
+            cursor.execute(
+                "DELETE FROM blob WHERE digest = ANY(ARRAY("
+                "SELECT b.digest FROM blob b WHERE b.digest = ANY(%s::bytea[])"
+                f" AND b.state = 'condemned' AND NOT {IS_REFERENCED}"
+                " ORDER BY b.digest FOR UPDATE SKIP LOCKED)) RETURNING digest, size_bytes",
+                (condemned,),
+            )
+            gone = [(bytes(digest), size) for digest, size in cursor]
+            files.set_aside(digest for digest, _ in gone)
+    except BaseException:
+        # The rows are still there, or nobody knows: recover_aside will look.
+        log.warning("collector.interrupted", blobs=len(gone))
+        raise
+    files.discard(digest for digest, _ in gone)
+    return gone
