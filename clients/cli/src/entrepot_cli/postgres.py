@@ -275,6 +275,7 @@ def _command(account: Account, program: Path, *arguments: str) -> Command:
 
 
 def _run(command: Command, text: str = "") -> None:
+    # Guarded, so that a start that was killed does not go on behind the next one's back.
     done = subprocess.run(
         command.arguments,
         input=text.encode(),
@@ -282,6 +283,7 @@ def _run(command: Command, text: str = "") -> None:
         check=False,
         env=command.environment,
         cwd=command.folder,
+        start_new_session=True,
     )
     if done.returncode != 0:
         words = (done.stdout + done.stderr).decode(errors="replace").strip()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from entrepot_cli.stack.registration import Registrar
 
 SERVED_SECONDS = 60.0
+POLL_SECONDS = 0.05
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
 
@@ -237,10 +238,13 @@ class Stack:
     async def _wait_until_served(self) -> None:
         # The gateway learns of a new plugin a moment after core does: ask for one page of each.
         pages = [f"/api/v3/tasks/{types[0]}/" for types in self._task_types.values() if types]
+        give_up = asyncio.get_running_loop().time() + SERVED_SECONDS
         for path in ("/api/v3/status/", *pages):
-            await asyncio.to_thread(
-                probe.wait_for, self._settings.http, path, self._token, SERVED_SECONDS
-            )
+            address = self._settings.http
+            while answer := await asyncio.to_thread(probe.ask, address, path, self._token):
+                if asyncio.get_running_loop().time() > give_up:
+                    raise StartError(f"http://{address}{path} is not served: {answer}")
+                await asyncio.sleep(POLL_SECONDS)
 
     def _tell(self) -> None:
         settings = self._settings

@@ -22,6 +22,7 @@ UPLOADS = upload_service_pb2.DESCRIPTOR.services_by_name["UploadService"]
 CHUNK_BYTES = 512 << 10
 USAGE = "Puts files into a repository: upload PLUGIN/NAME FILE…"
 # What this verb sets itself in the parameters of a plugin's `uploads`.
+_PATH = "relative_path"
 _OURS = ("repository", "upload")
 
 
@@ -40,6 +41,8 @@ def run(words: list[str]) -> int:
         _refuse_what_is_no_file(files)
         if options.path is not None and len(files) > 1:
             raise Failure("--path is for one file.", status=Status.USAGE)
+        if options.path is not None and _PATH not in kind.parameters.DESCRIPTOR.fields_by_name:
+            raise Failure(f"{kind.name} knows no path.", status=Status.USAGE)
         statuses = [_take(work, kind, repository, file, options) for file in files]
     return max(statuses)
 
@@ -77,7 +80,7 @@ def _take(
     parameters = kind.parameters(repository=repository, upload=upload.name)
     fill(parameters, options, kind.plugin)
     if options.path is not None:
-        parameters.relative_path = options.path  # type: ignore[attr-defined]
+        setattr(parameters, _PATH, options.path)
     request = task_service_pb2.CreateTaskRequest()
     request.parameters.Pack(parameters)
     task = work.connection.call(TASKS, "CreateTask", request).task
