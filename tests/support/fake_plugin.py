@@ -54,10 +54,12 @@ class FakePlugin(plugin_tasks_pb2_grpc.PluginTasksServicer):
 
     def stop(self, grace_seconds: float | None = None) -> None:
         """Ends, at once or after a grace; streams break."""
-        self.released.set()
         if self._server is not None:
-            self._server.stop(grace_seconds).wait()
+            stopped = self._server.stop(grace_seconds)
+            self.released.set()
+            stopped.wait()
             self._server = None
+        self.released.set()
 
     def Describe(
         self, request: describe_pb2.DescribeRequest, context: grpc.ServicerContext

@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from concurrent import futures
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from entrepot.core.v1 import (
+    blob_service_pb2_grpc,
+    content_service_pb2_grpc,
+    distribution_service_pb2_grpc,
     plugin_service_pb2_grpc,
+    publication_service_pb2_grpc,
+    remote_service_pb2_grpc,
+    repository_service_pb2_grpc,
+    serving_service_pb2_grpc,
     status_service_pb2_grpc,
     task_service_pb2_grpc,
+    upload_service_pb2_grpc,
+    workspace_service_pb2_grpc,
 )
-from entrepot_core.api.authentication import Authenticator
+from entrepot_core.api.authentication import Authenticator, principal_of
+from entrepot_core.api.blob_service import BlobService
+from entrepot_core.api.content_service import ContentService
+from entrepot_core.api.distribution_service import DistributionService
 from entrepot_core.api.event_log import EventLog
 from entrepot_core.api.plugin_service import PluginService
+from entrepot_core.api.pointers import PointerWatch
+from entrepot_core.api.publication_service import PublicationService
 from entrepot_core.api.reflection import ReflectionPool
+from entrepot_core.api.remote_service import RemoteService
+from entrepot_core.api.repository_service import RepositoryService
+from entrepot_core.api.serving_service import LONG_CALLS, ServingService
 from entrepot_core.api.status_service import StatusService
 from entrepot_core.api.task_creator import TaskCreator
 from entrepot_core.api.task_service import MAX_WAITING, MAX_WATCHING, TaskService
+from entrepot_core.api.upload_service import UploadService
+from entrepot_core.api.workspace_service import WorkspaceService, workspace_of
+from entrepot_core.blobs.opening import open_blob_store
+from entrepot_core.downloads.downloader import Downloader
+from entrepot_core.downloads.fetching import Fetching
+from entrepot_core.downloads.index_files import IndexFiles, IndexTemplate
+from entrepot_core.downloads.keeper import Keeper
+from entrepot_core.downloads.on_demand import OnDemand
+from entrepot_core.downloads.receiving import Receiving
 from entrepot_core.plugins.client import Clients
 from entrepot_core.plugins.describing import Describer
 from entrepot_core.plugins.parameters import ParameterReader
@@ -30,7 +58,7 @@ from entrepot_core.store.runner import Role, SingleRunner
 from entrepot_rpc.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import grpc
 
@@ -39,8 +67,9 @@ if TYPE_CHECKING:
 __all__ = ["ApiServer"]
 
 _THREADS = 48
-_CONNECTIONS = 24
+_CONNECTIONS = 32
 _SERVICE = "entrepot.core.v1."
+_LONG_THREADS = 128
 
 T = TypeVar("T")
 
@@ -49,6 +78,7 @@ class ApiServer:
     """Serves core's API on one address; `start` and `stop`."""
 
     def __init__(self, config: Config) -> None:
+        self._config = config
         self.database = Database(config.database_url, size=_CONNECTIONS, name="entrepot api")
         self.database.on_connect(temporary.prepare)
         self._clients = Clients()
@@ -56,8 +86,11 @@ class ApiServer:
         self._stopping = threading.Event()
         self._log = EventLog(self.database)
         self._waker = Waker(self.database)
-        describer = Describer(self.database, self._clients, self.registry)
-        self._poller = Poller(self.database, self._clients, describer)
+        self._pointers = PointerWatch(self.database)
+        self._downloader = Downloader(allow_loopback=config.allow_loopback_upstreams)
+        self._keeper = Keeper(self.database, open_blob_store(config.blobs_url))
+        self._describer = Describer(self.database, self._clients, self.registry)
+        self._poller = Poller(self.database, self._clients, self._describer)
         self._polling = SingleRunner(config.database_url, Role.PLUGIN_POLLER, self._poller.step)
         self._poller.poke = self._polling.poke
         self._follower = threading.Thread(
@@ -70,24 +103,15 @@ class ApiServer:
             pools=_pools(),
         )
         self._add_tasks()
-        self._add(
-            "PluginService",
-            plugin_service_pb2_grpc.add_PluginServiceServicer_to_server,
-            PluginService(
-                self.database, self.registry, describer, self._stopping, self._waker.poke
-            ),
-        )
-        self._add(
-            "StatusService",
-            status_service_pb2_grpc.add_StatusServiceServicer_to_server,
-            StatusService(self.database, self.registry, lambda: 0, config.content_url),
-        )
+        self._add_content()
+        self._add_bytes()
 
     def start(self) -> str:
         """Begins to serve; returns the address."""
         self.registry.refresh()
         self._log.start()
         self._waker.start()
+        self._pointers.start()
         self._follower.start()
         self._polling.start()
         return self._server.start(ReflectionPool(self.registry.catalog))
@@ -96,12 +120,15 @@ class ApiServer:
         """Takes no new calls, ends watches, waits for the other calls."""
         self._stopping.set()
         self._log.close()
+        self._pointers.close()
         self._server.stop(grace_seconds)
         self._polling.stop()
         self._poller.close()
         self._follower.join(timeout=10)
         self._waker.stop()
         self._clients.close()
+        self._downloader.close()
+        self._keeper.store.close()
         self.database.close()
 
     def _add_tasks(self) -> None:
@@ -112,6 +139,88 @@ class ApiServer:
             task_service_pb2_grpc.add_TaskServiceServicer_to_server,
             TaskService(self.database, self.registry, creator, self._log, self._waker.poke),
         )
+        self._add(
+            "PluginService",
+            plugin_service_pb2_grpc.add_PluginServiceServicer_to_server,
+            PluginService(
+                self.database, self.registry, self._describer, self._stopping, self._waker.poke
+            ),
+        )
+        self._add(
+            "StatusService",
+            status_service_pb2_grpc.add_StatusServiceServicer_to_server,
+            StatusService(
+                self.database, self.registry, self._free_bytes, self._config.content_url
+            ),
+        )
+
+    def _add_content(self) -> None:
+        self._add(
+            "WorkspaceService",
+            workspace_service_pb2_grpc.add_WorkspaceServiceServicer_to_server,
+            WorkspaceService(self.database, self.registry),
+        )
+        self._add(
+            "ContentService",
+            content_service_pb2_grpc.add_ContentServiceServicer_to_server,
+            ContentService(self.database, self.registry),
+        )
+        self._add(
+            "RepositoryService",
+            repository_service_pb2_grpc.add_RepositoryServiceServicer_to_server,
+            RepositoryService(self.database, self.registry),
+        )
+        self._add(
+            "RemoteService",
+            remote_service_pb2_grpc.add_RemoteServiceServicer_to_server,
+            RemoteService(self.database, self.registry),
+        )
+        self._add(
+            "PublicationService",
+            publication_service_pb2_grpc.add_PublicationServiceServicer_to_server,
+            PublicationService(self.database),
+        )
+        self._add(
+            "DistributionService",
+            distribution_service_pb2_grpc.add_DistributionServiceServicer_to_server,
+            DistributionService(self.database, self.registry, self._config.content_url),
+        )
+
+    def _add_bytes(self) -> None:
+        self._add(
+            "BlobService",
+            blob_service_pb2_grpc.add_BlobServiceServicer_to_server,
+            BlobService(
+                self._keeper, Fetching(self._keeper, self._downloader), self._workspace_of
+            ),
+        )
+        self._add(
+            "UploadService",
+            upload_service_pb2_grpc.add_UploadServiceServicer_to_server,
+            UploadService(self._keeper, Receiving(self._keeper), principal_of),
+        )
+        self._add(
+            "ServingService",
+            serving_service_pb2_grpc.add_ServingServiceServicer_to_server,
+            ServingService(
+                self.database,
+                OnDemand(self._keeper, self._downloader),
+                IndexFiles(self._keeper, self._indexes),
+                self._pointers,
+            ),
+        )
+
+    def _workspace_of(self, context: grpc.ServicerContext) -> int:
+        return workspace_of(self.database, context).workspace_id
+
+    def _indexes(self) -> Iterator[IndexTemplate]:
+        for content_type in self.registry.catalog().content_types():
+            for index in content_type.declared.indexes:
+                yield IndexTemplate(content_type.name, index.path, index.line)
+
+    def _free_bytes(self) -> int:
+        path = Path(self._config.blobs_url.removeprefix("file://"))
+        return shutil.disk_usage(path).free if path.is_dir() else 0
 
     def _add(self, name: str, register: Callable[[T, grpc.Server], None], servicer: T) -> None:
         self._server.add(_SERVICE + name, lambda server: register(servicer, server))
@@ -121,6 +230,7 @@ def _pools() -> Mapping[str, futures.ThreadPoolExecutor]:
     # Calls that wait have threads of their own, so that no number of them delays the others.
     waiting = futures.ThreadPoolExecutor(MAX_WAITING + _THREADS, thread_name_prefix="waiting")
     watching = futures.ThreadPoolExecutor(MAX_WATCHING + 8, thread_name_prefix="watching")
+    long_calls = futures.ThreadPoolExecutor(_LONG_THREADS, thread_name_prefix="long")
     pools = {
         f"/{_SERVICE}TaskService/{method}": waiting
         for method in ("CreateTask", "GetTask", "CloneTask")
@@ -131,6 +241,17 @@ def _pools() -> Mapping[str, futures.ThreadPoolExecutor]:
             "TaskService/WatchTask",
             "TaskService/WatchEvents",
             "PluginService/WatchPlugins",
+        )
+    }
+    pools |= dict.fromkeys(LONG_CALLS, long_calls)
+    pools |= {
+        f"/{_SERVICE}{method}": long_calls
+        for method in (
+            "BlobService/FetchBlobs",
+            "BlobService/ReadBlob",
+            "BlobService/WriteBlob",
+            "UploadService/WriteUpload",
+            "WorkspaceService/ReadContent",
         )
     }
     return pools

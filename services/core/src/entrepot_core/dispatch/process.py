@@ -20,7 +20,7 @@ from entrepot_core.plugins.describing import Describer
 from entrepot_core.plugins.parameters import ParameterReader
 from entrepot_core.plugins.poller import Poller
 from entrepot_core.plugins.registry import Registry
-from entrepot_core.store import lending, temporary
+from entrepot_core.store import blob_collection, lending, temporary, uploads
 from entrepot_core.store.database import Database
 from entrepot_core.store.listener import Waker
 from entrepot_core.store.runner import Role, SingleRunner
@@ -66,7 +66,8 @@ class DispatchProcess:
         )
         url = config.database_url
         self._numberer = SingleRunner(url, Role.NUMBERER, Numberer(self.database).step)
-        sweeper = Sweeper(self.database, self._waker.poke, (_take_back,))
+        janitors = (_take_back, uploads.sweep_expired, blob_collection.forget_attempts)
+        sweeper = Sweeper(self.database, self._waker.poke, janitors)
         self._sweeper = SingleRunner(url, Role.SWEEPER, sweeper.step)
         self._poller = Poller(
             self.database, self._clients, Describer(self.database, self._clients, self.registry)

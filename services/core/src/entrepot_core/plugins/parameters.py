@@ -16,7 +16,7 @@ from entrepot_core.domain.errors import (
     ServiceError,
     Violation,
 )
-from entrepot_core.plugins import binding, builtin, messages
+from entrepot_core.plugins import binding, builtin, messages, selection
 from entrepot_core.plugins.client import unavailable
 from entrepot_core.plugins.descriptors import pack_bytes
 from entrepot_core.store import plugins
@@ -70,7 +70,9 @@ class ParameterReader:
         view = self._registry.task_type(messages.type_name(packed.type_url))
         declaration = self._registry.plugin(view.plugin)
         message = declaration.unpack_strict(packed, view.parameters_message, "parameters")
-        return Parameters(view, declaration, message, binding.read(view, message))
+        parameters = Parameters(view, declaration, message, binding.read(view, message))
+        selection.check(self._registry.catalog(), view, message)
+        return parameters
 
     def resolve(self, parameters: Parameters) -> list[binding.Bound]:
         """What the parameters name. Raises ResourceNotFoundError naming field and resource."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import select
+import socket
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 import structlog
@@ -42,6 +43,7 @@ class Listener:
         self._heard = heard
         self._sweep_seconds = sweep_seconds
         self._stopped = threading.Event()
+        self._told, self._teller = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
     def start(self) -> None:
@@ -49,10 +51,12 @@ class Listener:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops, at the latest after the sweep."""
+        """Stops."""
         self._stopped.set()
+        self._teller.close()
         if self._thread.is_alive():
             self._thread.join(timeout=10)
+        self._told.close()
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -70,8 +74,11 @@ class Listener:
                     cursor.execute(f"LISTEN {channel}")
             # What was said before is not heard: look once.
             self._heard(set(self._channels))
+            waited: list[Any] = [connection, self._told]
             while not self._stopped.is_set():
-                select.select([connection], [], [], self._sweep_seconds)
+                select.select(waited, [], [], self._sweep_seconds)
+                if self._stopped.is_set():
+                    return
                 connection.poll()
                 channels = {notice.channel for notice in connection.notifies}
                 connection.notifies.clear()

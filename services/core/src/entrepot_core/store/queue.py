@@ -29,7 +29,6 @@ __all__ = [
     "lock_workspace",
     "lose",
     "owned_workspaces",
-    "workspace_of_token",
     "write_progress",
 ]
 
@@ -177,13 +176,6 @@ def owned_workspaces(cursor: Cursor, dispatcher_id: int) -> list[tuple[int, str]
         (dispatcher_id,),
     )
     return list(cursor.fetchall())
-
-
-def workspace_of_token(cursor: Cursor, digest: bytes) -> int | None:
-    """The workspace whose attempt has the token of this SHA-256, or None."""
-    cursor.execute("SELECT workspace_id FROM workspace WHERE token_digest = %s", (digest,))
-    row = cursor.fetchone()
-    return None if row is None else int(row[0])
 
 
 def write_progress(

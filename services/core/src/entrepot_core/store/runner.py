@@ -69,7 +69,8 @@ class SingleRunner:
                 self._hold()
             except (psycopg2.Error, ServiceError) as error:
                 log.warning("runner.interrupted", role=self._role.name, error=str(error))
-            self._wait(self._stand_by_seconds)
+            if not self._stopped:
+                self._wait(self._stand_by_seconds)
 
     def _hold(self) -> None:
         connection = connect(self._url, name=f"entrepot {self._role.name.lower()}")
@@ -83,7 +84,9 @@ class SingleRunner:
                 while not self._stopped:
                     # The session is the role: who lost it must not go on.
                     cursor.execute("SELECT")
-                    self._wait(self._step())
+                    seconds = self._step()
+                    if not self._stopped:
+                        self._wait(seconds)
         finally:
             connection.close()
 
