@@ -1,5 +1,9 @@
 """No secret reaches a log line."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from entrepot_rpc.logs import redact
@@ -26,3 +30,24 @@ def test_other_fields_are_kept() -> None:
     event = {"event": "attempt.lost", "task": "tasks/1", "count": 3}
 
     assert event == redact(None, "info", dict(event))
+
+
+def test_a_traceback_has_no_local_variables(capfd: pytest.CaptureFixture[str]) -> None:
+    """An error's traceback is logged without the values that the code had at hand."""
+    program = """
+from entrepot_rpc import logs
+import structlog
+logs.configure("test")
+def fail(thing):
+    raise ValueError("no")
+try:
+    fail("hunter2")
+except ValueError as error:
+    structlog.get_logger().error("failed", exc_info=error)
+"""
+    environment = {**os.environ, "ENTREPOT_LOG_FORMAT": "json"}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+
+    line = capfd.readouterr().err
+    assert "ValueError" in line
+    assert "hunter2" not in line

@@ -47,7 +47,9 @@ def configure(process: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if not text:
-        processors.append(structlog.processors.dict_tracebacks)
+        # Without local variables: a secret may be among them.
+        tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        processors.append(structlog.processors.ExceptionRenderer(tracebacks))
     structlog.configure(
         processors=[*processors, redact, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
