@@ -145,7 +145,7 @@ class Api:
         raw = request.scope.get("raw_path") or quote(request.scope["path"]).encode("ascii")
         segments = split_path(raw.decode("latin-1").partition("?")[0])
         if segments is None:
-            raise not_found("ROUTE_UNKNOWN", "There is nothing at this address.")
+            raise _nowhere(request)
         is_open = segments[:2] != _ROOT or segments[2:3] == ("docs",)
         call = Call(request, EMPTY if is_open else await self._catalog(segments))
         if not call.credentials and not is_open and segments[2:] != ("openapi.json",):
@@ -159,7 +159,7 @@ class Api:
             raise _not_allowed(request.method, handlers)
         if not is_open:
             await self._authorize(call)
-        raise not_found("ROUTE_UNKNOWN", "There is nothing at this address.", path=call.path)
+        raise _nowhere(request)
 
     def _handlers(self, segments: tuple[str, ...], call: Call) -> dict[str, Handler]:
         """Who answers this path, by method."""
@@ -259,6 +259,11 @@ def _at_once(function: Callable[..., Response], *arguments: object) -> Handler:
 def _request_id(request: Request) -> str:
     given = request.headers.get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _nowhere(request: Request) -> ServiceError:
+    path = request.scope["path"]
+    return not_found("ROUTE_UNKNOWN", f"There is nothing at {path}.", path=path)
 
 
 def _not_allowed(method: str, handlers: Iterable[str]) -> ProblemError:

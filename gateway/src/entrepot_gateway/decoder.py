@@ -178,7 +178,9 @@ class Decoder:
 
     def _field(self, item: FieldDescriptor, value: Any, target: Message, here: str) -> None:
         if here.count("/") > MAX_DEPTH:
-            self.wrong(here, "FIELD_INVALID", f"Nested deeper than {MAX_DEPTH} levels.")
+            self.wrong(
+                here, "FIELD_INVALID", f"{_at(here)} is nested deeper than {MAX_DEPTH} levels."
+            )
         elif is_map(item):
             self._map(item, value, getattr(target, item.name), here)
         elif item.is_repeated:
@@ -192,7 +194,7 @@ class Decoder:
 
     def _list(self, item: FieldDescriptor, value: Any, target: Any, here: str) -> None:
         if not isinstance(value, list) or isinstance(value, Pairs):
-            self.wrong(here, "FIELD_TYPE", f"{item.name} must be a list, not {_kind(value)}.")
+            self.wrong(here, "FIELD_TYPE", f"{_at(here)} must be a list, not {_kind(value)}.")
             return
         for index, one in enumerate(value):
             one = Words([one]) if isinstance(value, Words) else one  # noqa: PLW2901
@@ -208,7 +210,7 @@ class Decoder:
         if isinstance(value, Pairs):
             value = {key: Words([text]) for key, text in value}
         if not isinstance(value, dict):
-            self.wrong(here, "FIELD_TYPE", f"{item.name} must be an object, not {_kind(value)}.")
+            self.wrong(here, "FIELD_TYPE", f"{_at(here)} must be an object, not {_kind(value)}.")
             return
         for key in value.repeated if isinstance(value, Members) else ():
             self.wrong(f"{here}/{escape(key)}", "FIELD_REPEATED", f"{key} is given twice.")
@@ -236,7 +238,7 @@ class Decoder:
         elif name.startswith("google.protobuf."):
             self._well_known(value, target, here)
         elif not isinstance(value, dict):
-            self.wrong(here, "FIELD_TYPE", f"{item.name} must be an object, not {_kind(value)}.")
+            self.wrong(here, "FIELD_TYPE", f"{_at(here)} must be an object, not {_kind(value)}.")
         else:
             target.SetInParent()
             self.message(value, target, pointer=here)
@@ -246,7 +248,7 @@ class Decoder:
         if name == DURATION and isinstance(text, int | float) and not isinstance(text, bool):
             text = str(text)
         if not isinstance(text, str):
-            self.wrong(here, "FIELD_TYPE", f"Expected text, not {_kind(value)}.")
+            self.wrong(here, "FIELD_TYPE", f"{_at(here)} must be text, not {_kind(value)}.")
             return
         try:
             if name == DURATION:
@@ -256,12 +258,12 @@ class Decoder:
         except (ValueError, OverflowError) as error:
             example = "" if name == DURATION else " Write it as 2026-01-31T12:00:00Z."
             hint = example if name == TIMESTAMP else ""
-            self.wrong(here, "FIELD_INVALID", f"{str(error).rstrip('.')}.{hint}")
+            self.wrong(here, "FIELD_INVALID", f"{_at(here)}: {str(error).rstrip('.')}.{hint}")
 
     def _any(self, value: Any, target: AnyMessage, here: str) -> None:
         url = value.get("@type") if isinstance(value, dict) else None
         if not isinstance(url, str) or not url:
-            self.wrong(here, "FIELD_TYPE", 'Expected an object with "@type".')
+            self.wrong(here, "FIELD_TYPE", f'{_at(here)} must be an object with "@type".')
             return
         url = url if "/" in url else f"type.googleapis.com/{url}"
         known = self.resolve(url)
@@ -279,7 +281,7 @@ class Decoder:
             plain: Any = value[-1] if isinstance(value, Words) else value
             json_format.ParseDict(plain, target)
         except json_format.ParseError as error:
-            self.wrong(here, "FIELD_INVALID", str(error))
+            self.wrong(here, "FIELD_INVALID", f"{_at(here)}: {error}.")
 
     def _scalar(self, item: FieldDescriptor, value: Any, here: str) -> Any:
         """The value of a scalar; None if it is wrong, which is noted."""
@@ -292,13 +294,17 @@ class Decoder:
         if item.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
             if isinstance(value, bool):
                 return value
-            return self._refuse(here, "FIELD_TYPE", f"Expected true or false, not {_kind(value)}.")
+            return self._refuse(
+                here, "FIELD_TYPE", f"{_at(here)} must be true or false, not {_kind(value)}."
+            )
         if item.cpp_type in _INTEGERS:
             return self._integer(item, value, here)
         if item.cpp_type in _FLOATS:
             return self._float(value, here)
         if not isinstance(value, str):
-            return self._refuse(here, "FIELD_TYPE", f"Expected text, not {_kind(value)}.")
+            return self._refuse(
+                here, "FIELD_TYPE", f"{_at(here)} must be text, not {_kind(value)}."
+            )
         if item.type == FieldDescriptor.TYPE_BYTES:
             return self._bytes(value, here)
         return self._text(item, value, here)
@@ -307,7 +313,9 @@ class Decoder:
         if item.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
             meaning = {"true": True, "1": True, "false": False, "0": False}.get(word.lower())
             if meaning is None:
-                return self._refuse(here, "FIELD_TYPE", f"Expected true or false, not {word!r}.")
+                return self._refuse(
+                    here, "FIELD_TYPE", f"{_at(here)} must be true or false, not {_short(word)}."
+                )
             return meaning
         return self._scalar(item, word, here)
 
@@ -322,9 +330,12 @@ class Decoder:
             if not is_unspecified(enum_of(item), number)
         ]
         near = get_close_matches(str(value).lower(), words, n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"It is one of: {', '.join(words)}."
+        hint = f" Did you mean {near[0]}?" if near else ""
+        known = ", ".join(words)
         return self._refuse(
-            here, "FIELD_INVALID", f"{item.name} cannot be {_short(value)}. {hint}"
+            here,
+            "FIELD_INVALID",
+            f"{_at(here)} cannot be {_short(value)}.{hint} It is one of: {known}.",
         )
 
     def _integer(self, item: FieldDescriptor, value: Any, here: str) -> Any:
@@ -337,11 +348,13 @@ class Decoder:
             number = int(value)
         if number is None:
             kind = _short(value) if isinstance(value, str | float) else _kind(value)
-            return self._refuse(here, "FIELD_TYPE", f"Expected a whole number, not {kind}.")
+            return self._refuse(
+                here, "FIELD_TYPE", f"{_at(here)} must be a whole number, not {kind}."
+            )
         lowest, highest = _INTEGERS[item.cpp_type]
         if not lowest <= number <= highest:
             return self._refuse(
-                here, "FIELD_INVALID", f"The number must be between {lowest} and {highest}."
+                here, "FIELD_INVALID", f"{_at(here)} must be between {lowest} and {highest}."
             )
         return number
 
@@ -351,17 +364,21 @@ class Decoder:
                 return float(value)
         except (TypeError, ValueError, OverflowError):
             pass
-        return self._refuse(here, "FIELD_TYPE", f"Expected a number, not {_kind(value)}.")
+        return self._refuse(
+            here, "FIELD_TYPE", f"{_at(here)} must be a number, not {_kind(value)}."
+        )
 
     def _bytes(self, value: str, here: str) -> Any:
         try:
             return base64.b64decode(value, validate=True)
         except (binascii.Error, ValueError):
-            return self._refuse(here, "FIELD_TYPE", "Expected base64.")
+            return self._refuse(here, "FIELD_TYPE", f"{_at(here)} must be base64.")
 
     def _text(self, item: FieldDescriptor, value: str, here: str) -> Any:
         if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
-            return self._refuse(here, "FIELD_INVALID", "The text has a character that is none.")
+            return self._refuse(
+                here, "FIELD_INVALID", f"{_at(here)} has a character that is none."
+            )
         is_core = item.full_name.startswith("entrepot.core.v1.")
         if is_reference(item) or (is_core and item.name in _CORE_REFERENCES):
             return self.resource_name(value)
@@ -406,6 +423,11 @@ def _offer(
     ]
     every = [*settable, *(item.name for item in inner.values() if item.name not in settable)]
     return f" There are: {', '.join(dict.fromkeys(every))}." if every else ""
+
+
+def _at(pointer: str) -> str:
+    """A field as people name it: "cages/0/bars"."""
+    return pointer.removeprefix("#/") or "The document"
 
 
 def _kind(value: object) -> str:

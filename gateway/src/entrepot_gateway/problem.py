@@ -36,6 +36,9 @@ HTTP_STATUS = {
     Code.DEADLINE_EXCEEDED: 504,
 }
 
+# How many errors the sentence for people names; the list has all.
+SHOWN = 3
+
 _WRAPPERS = re.compile(r"^(?:parameters|overrides|repository|remote|distribution|upload|plugin)\.")
 
 
@@ -63,9 +66,9 @@ class InputRefusedError(ServiceError):
     reason = "FIELD_INVALID"
 
     def __init__(self, errors: Sequence[InputError]) -> None:
-        first = errors[0]
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        super().__init__(f"{first.detail}{more}")
+        first = " ".join(error.detail for error in errors[:SHOWN])
+        more = f" And {len(errors) - SHOWN} more." if len(errors) > SHOWN else ""
+        super().__init__(f"{first}{more}")
         self.errors = tuple(errors)
 
 

@@ -87,12 +87,12 @@ class EventStreams:
             while True:
                 if look:
                     # Whatever has a lower number is in what is read now.
-                    number = self._hub.last
+                    number = self._hub.last or 0
                     task = await self._tasks.read(name, call)
                     yield self._task_event(call, _KIND_OF_STATE.get(task.state, 0), number, task)
                     if is_over(task):
                         return
-                    seen = max(seen, number or 0)
+                    seen = max(seen, number)
                 events = _without_repeats([event for event in events if event.sequence > seen])
                 if events:
                     task = await self._tasks.read(name, call)
@@ -156,7 +156,7 @@ class EventStreams:
             older.cancel()
 
     @staticmethod
-    def _task_event(call: Call, kind: int, sequence: int | None, task: Task) -> str:
+    def _task_event(call: Call, kind: int, sequence: int, task: Task) -> str:
         return _event(kind, sequence, call.encoder.message(task))
 
 
@@ -173,10 +173,9 @@ async def _first_events(stream: WatchCall) -> list[Event]:
         raise service_error(error) from None
 
 
-def _event(kind: int, sequence: int | None, data: dict[str, Any]) -> str:
-    number = f"id: {sequence}\n" if sequence is not None else ""
+def _event(kind: int, sequence: int, data: dict[str, Any]) -> str:
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return f"event: {_WORDS.get(kind, 'changed')}\n{number}data: {text}\n\n"
+    return f"event: {_WORDS.get(kind, 'changed')}\nid: {sequence}\ndata: {text}\n\n"
 
 
 def _of_event(call: Call, event: Event) -> dict[str, Any]:

@@ -401,7 +401,7 @@ async def test_an_upstream_that_fails_is_named(
     answer = await client.request("GET", "/dev/f")
 
     assert answer.status == 502
-    assert answer.body == b"Bad gateway: up.test answered 404 (DOWNLOAD_FAILED).\n"
+    assert answer.body == b"/dev/f: up.test answered 404 (DOWNLOAD_FAILED).\n"
 
 
 async def test_a_streamed_file_is_passed_through(

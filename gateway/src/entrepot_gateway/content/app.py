@@ -262,7 +262,8 @@ class Content:
             status = error.metadata.get("http_status", "")
             said = f"{host} answered {status}" if status.isdecimal() else f"{host} failed"
             log.info("content.upstream_failed", path=scope["path"], reason=error.reason, host=host)
-            await answer.text(502, f"Bad gateway: {said} ({error.reason}).\n", headers)
+            path = scope["path"].encode("ascii", "backslashreplace").decode("ascii")
+            await answer.text(502, f"{path}: {said} ({error.reason}).\n", headers)
             return
         if error.code == Code.NOT_FOUND:
             await answer.text(404, "Not found.\n")
