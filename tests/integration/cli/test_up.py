@@ -70,8 +70,18 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def up(home: Path) -> Iterator[Up]:
-    """A run that is ready."""
-    up = Up(home)
+    """A run that is ready, without a database, which the programs do not need."""
+    yield from running(Up(home, ENTREPOT_DATABASE_URL="postgresql://elsewhere/entrepot"))
+
+
+@pytest.fixture
+def whole(home: Path) -> Iterator[Up]:
+    """A run that is ready, with its own PostgreSQL."""
+    yield from running(Up(home))
+
+
+def running(up: Up) -> Iterator[Up]:
+    """Wait until it is ready, and end it after the test."""
     assert up.ready().startswith("ready http://127.0.0.1:")
     yield up
     if up.process.poll() is None:
@@ -89,21 +99,21 @@ def test_the_plugin_is_registered_when_it_is_ready(up: Up) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_everything(up: Up, number: signal.Signals) -> None:
+def test_a_signal_ends_everything(whole: Up, number: signal.Signals) -> None:
     """SIGINT and SIGTERM end it with 0, and nothing of it runs any more."""
-    code, said = up.stop(number)
+    code, said = whole.stop(number)
 
-    assert (code, up.children()) == (0, [])
+    assert (code, whole.children()) == (0, [])
     assert "Traceback" not in said
 
 
-def test_kill_9_ends_everything(up: Up) -> None:
+def test_kill_9_ends_everything(whole: Up) -> None:
     """When it is killed itself, the kernel ends its children, and the next start succeeds."""
-    up.process.kill()
-    up.process.wait()
+    whole.process.kill()
+    whole.process.wait()
 
-    until(lambda: not up.children(), "the end of the children", 20)
-    again = Up(up.home)
+    until(lambda: not whole.children(), "the end of the children", 20)
+    again = Up(whole.home)
     assert again.ready().startswith("ready ")
     assert again.stop()[0] == 0
 
@@ -149,7 +159,7 @@ def test_no_log_has_the_token(up: Up) -> None:
     assert not any(token in text for text in [said, *logs])
 
 
-def test_every_program_has_a_log(up: Up) -> None:
+def test_every_program_has_a_log(whole: Up) -> None:
     """What each program says is in a file of its own."""
     expected = {
         "core-api",
@@ -160,7 +170,7 @@ def test_every_program_has_a_log(up: Up) -> None:
         "postgres",
     }
 
-    assert expected <= {path.stem for path in (up.home / "logs").iterdir()}
+    assert expected <= {path.stem for path in (whole.home / "logs").iterdir()}
 
 
 def test_a_second_one_on_the_same_home_refuses(up: Up) -> None:
@@ -191,18 +201,16 @@ def test_a_port_that_is_taken_is_named_before_anything_starts(home: Path) -> Non
 
 def test_several_dispatchers(home: Path) -> None:
     """--dispatchers starts as many."""
-    up = Up(home, "--dispatchers", "2")
+    up = Up(home, "--dispatchers", "2", ENTREPOT_DATABASE_URL="postgresql://elsewhere/entrepot")
     up.ready()
 
     assert len(up.facts("dispatch")) == 2
     up.stop()
 
 
-def test_another_database_needs_no_server_of_ours(home: Path) -> None:
+def test_another_database_needs_no_server_of_ours(up: Up) -> None:
     """With ENTREPOT_DATABASE_URL no PostgreSQL is started, and core gets the URL."""
-    up = Up(home, ENTREPOT_DATABASE_URL="postgresql://elsewhere/entrepot")
-    up.ready()
-
     given = up.facts("dispatch")[0]["environment"]["ENTREPOT_DATABASE_URL"]
-    assert (given, (home / "postgres").exists()) == ("postgresql://elsewhere/entrepot", False)
-    up.stop()
+
+    assert given == "postgresql://elsewhere/entrepot"
+    assert not (up.home / "postgres").exists()
