@@ -144,10 +144,15 @@ class PluginService(plugin_service_pb2_grpc.PluginServiceServicer):
             catalog = self._registry.wait_for_change(catalog.revision, _IDLE_SECONDS)
 
     def _put(self, declaration: Declaration, target: str, weight: int) -> None:
-        self._describer.check_replacement(declaration)
         with self._database.transaction() as cursor:
             plugins.put(cursor, declaration.name, target, weight)
-        self._describer.record(declaration)
+        try:
+            self._describer.check_replacement(declaration)
+        except PluginIncompatibleError as error:
+            # It is listed, with what is wrong, and gets no tasks.
+            self._describer.record_incompatible(declaration, error)
+        else:
+            self._describer.record(declaration)
         self._wake()
 
     def _find(self, name: str) -> PluginRow:

@@ -84,6 +84,20 @@ class Describer:
             )
         self._registry.refresh()
 
+    def record_incompatible(self, declaration: Declaration, error: ServiceError) -> None:
+        """Notes that a plugin answers, and why its declaration is not used."""
+        response = declaration.response
+        with self._database.transaction() as cursor:
+            plugins.record(
+                cursor,
+                declaration.name,
+                health="incompatible",
+                message=error.message,
+                version=response.version,
+                instance_id=response.instance_id,
+            )
+        self._registry.refresh()
+
     def poll(self, row: plugins.PluginRow) -> bool:
         """Asks a registered plugin again and records how it is; True if it serves."""
         try:

@@ -1,0 +1,172 @@
+"""The command entrepot-core: migrate, api, dispatch, check."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import structlog
+
+from entrepot_core.config import Config
+from entrepot_core.domain.errors import ServiceError
+from entrepot_core.store import installation
+from entrepot_core.store.database import Database, wait_until_ready
+from entrepot_core.store.migrate import migrate, pending
+from entrepot_rpc import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from entrepot_core.domain.finding import Finding
+
+__all__ = ["main"]
+
+log = structlog.get_logger()
+
+_DATABASE_SECONDS = 30.0
+_DRAIN_SECONDS = 10.0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one of the commands; exits with 1 if it fails."""
+    parser = argparse.ArgumentParser(
+        prog="entrepot-core", description="Entrepot's core: tasks, repositories and content."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("migrate", help="bring the database up to date")
+    commands.add_parser("api", help="serve the gRPC API")
+    commands.add_parser("dispatch", help="run tasks")
+    check = commands.add_parser("check", help="look for broken invariants; 1 if there are any")
+    check.add_argument("--json", action="store_true", help="one JSON object per finding")
+    check.add_argument("--sizes", action="store_true", help="compare sizes only, read no bytes")
+    check.add_argument(
+        "--grace", type=float, default=86400, metavar="SECONDS", help="age of what may lie about"
+    )
+    options = parser.parse_args(arguments)
+    logs.configure(f"core {options.command}")
+    config = Config.from_environment()
+    if not config.database_url:
+        sys.exit("entrepot-core: ENTREPOT_DATABASE_URL must name a PostgreSQL database.")
+    run: dict[str, Callable[[], int]] = {
+        "migrate": lambda: _migrate(config),
+        "api": lambda: _api(config),
+        "dispatch": lambda: _dispatch(config),
+        "check": lambda: _check(config, options),
+    }
+    try:
+        sys.exit(run[options.command]())
+    except (ServiceError, OSError, RuntimeError, ValueError) as error:
+        sys.exit(f"entrepot-core: {error}")
+
+
+def _migrate(config: Config) -> int:
+    wait_until_ready(config.database_url, _DATABASE_SECONDS)
+    applied = migrate(config.database_url)
+    for name in applied:
+        print(f"applied {name}")  # noqa: T201  for a person
+    if not applied:
+        print("The database is up to date.")  # noqa: T201
+    return 0
+
+
+def _api(config: Config) -> int:
+    from entrepot_core.api.server import ApiServer  # noqa: PLC0415  the other roles need it not
+
+    if not config.api_token:
+        raise ValueError(
+            f"There is no API token: set ENTREPOT_TOKEN, or put one in {config.home / 'token'}."
+        )
+    _prepare(config)
+    stop = _stop_signal()
+    server = ApiServer(config)
+    address = server.start()
+    print(f"ready grpc://{address}", flush=True)  # noqa: T201  who started it waits for this
+    stop.wait()
+    server.stop()
+    return 0
+
+
+def _dispatch(config: Config) -> int:
+    from entrepot_core.dispatch.process import (  # noqa: PLC0415  as above
+        DispatchProcess,
+    )
+
+    _prepare(config)
+    stop = _stop_signal()
+    process = DispatchProcess(config)
+    process.start()
+    print("ready dispatcher", flush=True)  # noqa: T201  who started it waits for this
+    stop.wait()
+    process.stop(_DRAIN_SECONDS)
+    return 0
+
+
+def _check(config: Config, options: argparse.Namespace) -> int:
+    database = Database(config.database_url, name="entrepot check")
+    count = 0
+    try:
+        for finding in _findings(config, database, options):
+            count += 1
+            line = (
+                json.dumps(asdict(finding))
+                if options.json
+                else f"{finding.invariant} {finding.subject}: {finding.message}"
+            )
+            print(line)  # noqa: T201  for a person or a program
+    finally:
+        database.close()
+    if not count and not options.json:
+        print("All invariants hold.")  # noqa: T201
+    return 1 if count else 0
+
+
+def _findings(
+    config: Config, database: Database, options: argparse.Namespace
+) -> Iterator[Finding]:
+    from entrepot_core.blobs.opening import open_blob_store  # noqa: PLC0415  as above
+    from entrepot_core.store.blob_check import check_blobs  # noqa: PLC0415
+    from entrepot_core.store.engine_check import check_engine  # noqa: PLC0415
+
+    yield from check_engine(database)
+    store = open_blob_store(config.blobs_url)
+    try:
+        yield from check_blobs(database, store, options.grace, only_sizes=options.sizes)
+    finally:
+        store.close()
+
+
+def _prepare(config: Config) -> None:
+    log.info("settings", settings=repr(config))
+    wait_until_ready(config.database_url, _DATABASE_SECONDS)
+    missing = pending(config.database_url)
+    if missing:
+        raise RuntimeError(
+            f"The database lacks {', '.join(missing)}; run `entrepot-core migrate` first."
+        )
+    database = Database(config.database_url, size=1, name="entrepot start")
+    try:
+        with database.transaction() as cursor:
+            for problem in installation.problems(cursor):
+                log.warning("database.unsafe", problem=problem)
+    finally:
+        database.close()
+
+
+def _stop_signal() -> threading.Event:
+    """Set by the first SIGTERM or SIGINT; a second one ends the process at once."""
+    stop = threading.Event()
+
+    def handle(number: int, _frame: object) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+    return stop
