@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -40,7 +41,13 @@ class Application(Protocol):
 
 
 async def serve(application: Application, config: Config, ready: Callable[[], None]) -> None:
-    """Serve with one worker until SIGTERM or SIGINT."""
+    """Serve with one worker until SIGTERM or SIGINT.
+
+    Raises:
+        OSError: the address is not free.
+
+    """
+    _check_free(config)
     server = Server(
         application,
         address=config.host,
@@ -62,7 +69,13 @@ async def serve(application: Application, config: Config, ready: Callable[[], No
 
 
 def serve_many(make: Callable[[], Application], config: Config, ready: Callable[[], None]) -> None:
-    """Serve with several worker processes until SIGTERM or SIGINT."""
+    """Serve with several worker processes until SIGTERM or SIGINT.
+
+    Raises:
+        OSError: the address is not free.
+
+    """
+    _check_free(config)
     server = Granian(
         "entrepot_gateway",
         address=config.host,
@@ -99,6 +112,14 @@ def _options() -> dict[str, Any]:
         "http2_settings": _HTTP2,
         "backlog": 1024,
     }
+
+
+def _check_free(config: Config) -> None:
+    """Refuse an address that is taken: granian would share it, and half the requests go astray."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((config.host, config.port))
 
 
 async def _until_open(config: Config, serving: asyncio.Task[None]) -> None:

@@ -1,0 +1,105 @@
+"""The programs as they are started: settings, the line that says ready, and the end."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from entrepot_gateway.cli import main
+from entrepot_gateway.config import Config, blob_folder, parse_address
+
+
+def test_settings_come_from_the_environment(tmp_path: Path) -> None:
+    """Each role has an address and a credential of its own."""
+    env = {
+        "ENTREPOT_HOME": str(tmp_path),
+        "ENTREPOT_HTTP": "[::1]:81",
+        "ENTREPOT_CONTENT": ":82",
+        "ENTREPOT_TOKEN": "one",
+        "ENTREPOT_CONTENT_TOKEN": "two",
+        "ENTREPOT_GRPC": "core:1",
+    }
+
+    api = Config.from_environment("api", env=env)
+    content = Config.from_environment("content", env=env)
+
+    assert (api.host, api.port, api.token, api.core) == ("::1", 81, "one", "core:1")
+    assert (content.host, content.port, content.token) == ("0.0.0.0", 82, "two")  # noqa: S104
+    assert content.blobs == tmp_path / "blobs"
+
+
+def test_settings_have_defaults(tmp_path: Path) -> None:
+    """Loopback, and the token of the first start."""
+    (tmp_path / "token").write_text("secret\n")
+
+    config = Config.from_environment("api", env={"ENTREPOT_HOME": str(tmp_path)})
+
+    assert (config.host, config.port, config.core) == ("127.0.0.1", 8080, "127.0.0.1:50051")
+    assert config.token == "secret"
+
+
+def test_no_secret_is_printed(tmp_path: Path) -> None:
+    """Neither at the start nor by accident."""
+    env = {"ENTREPOT_HOME": str(tmp_path), "ENTREPOT_TOKEN": "hush"}
+
+    config = Config.from_environment("api", env=env)
+
+    assert "hush" not in str(config.redacted()) + repr(config)
+    assert config.redacted()["token"] == "set"
+
+
+@pytest.mark.parametrize("text", ["8080", "host", "host:", "host:http", ""])
+def test_an_address_has_a_port(text: str) -> None:
+    """Anything else is refused, with an example."""
+    with pytest.raises(ValueError, match="host:port"):
+        parse_address(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "folder"),
+    [("/a/b", Path("/a/b")), ("file:///a%20b", Path("/a b")), ("s3://bucket/prefix", None)],
+)
+def test_blobs_may_be_elsewhere(url: str, folder: Path | None) -> None:
+    """A path or a file URL is a folder; anything else is not here."""
+    assert blob_folder(url) == folder
+
+
+def test_a_wrong_setting_ends_the_program(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a sentence, not with a trace."""
+    monkeypatch.setenv("ENTREPOT_HTTP", "nonsense")
+
+    with pytest.raises(SystemExit) as caught:
+        main(["api"])
+
+    assert caught.value.code == 2
+    assert "'nonsense' is not an address" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("role", ["api", "content"])
+def test_a_process_gets_ready_and_ends(role: str, tmp_path: Path) -> None:
+    """It prints one line when it serves, also without core, and SIGTERM ends it with 0."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    env = {"ENTREPOT_HOME": str(tmp_path), "ENTREPOT_GRPC": "127.0.0.1:1"}
+    env |= {"ENTREPOT_HTTP": address, "ENTREPOT_CONTENT": address}
+    command = [sys.executable, "-m", "entrepot_gateway", role]
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline().decode()
+        second = subprocess.run(command, env=env, capture_output=True, check=False, timeout=60)
+        process.terminate()
+        rest, errors = process.communicate(timeout=60)
+
+    assert line == f"ready http://{address}\n"
+    assert rest == b""
+    assert process.returncode == 0
+    assert b"Traceback" not in errors
+    assert second.returncode == 1
+    assert b"gateway.cannot_listen" in second.stderr
