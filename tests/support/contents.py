@@ -1,4 +1,4 @@
-"""Building repositories, units and attempts straight in the store, without plugins or servicers."""
+"""Building repositories, units and attempts straight in the store, without plugins."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 
 from entrepot_core.domain.change import CommitMode, CommitRequest, CommitResult
 from entrepot_core.domain.task import State
-from entrepot_core.domain.unit import Artifact, ContentType, Edge, EdgeKind, EdgeScope, Unit
+from entrepot_core.domain.unit import (
+    Artifact,
+    ContentType,
+    Edge,
+    EdgeKind,
+    EdgeScope,
+    Source,
+    Unit,
+)
 from entrepot_core.store import (
     commit,
     content_types,
@@ -81,12 +89,7 @@ class Attempt:
             is_ready_made=is_ready_made,
         )
         if dry_run:
-            try:
-                with self.database.transaction() as cursor:
-                    result = commit.commit(cursor, request)
-                    raise _RollBack  # noqa: TRY301  the way to undo a transaction
-            except _RollBack:
-                return result
+            return self._rehearse(request)
         with self.database.transaction() as cursor:
             result = commit.commit(cursor, request)
             queue.finish(
@@ -100,6 +103,15 @@ class Attempt:
                 ),
             )
         return result
+
+    def _rehearse(self, request: CommitRequest) -> CommitResult:
+        found = []
+        try:
+            with self.database.transaction() as cursor:
+                found.append(commit.commit(cursor, request))
+                raise _RollBack  # noqa: TRY301  the way to undo a transaction
+        except _RollBack:
+            return found[0]
 
     def abandon(self) -> None:
         """Ends the attempt as if it had been taken over."""
@@ -179,7 +191,7 @@ class Scene:
         return self.unfetched(path, text, implied=implied)
 
     def unfetched(
-        self, path: str, text: str = "", *, implied: bool = False, sources: tuple = ()
+        self, path: str, text: str = "", *, implied: bool = False, sources: tuple[Source, ...] = ()
     ) -> Unit:
         """The same, without a blob."""
         text = text or path

@@ -25,7 +25,7 @@ def scene(database: Database) -> Scene:
 
 def count(scene: Scene, table: str) -> int:
     """How many rows a table has."""
-    return int(scene.database.fetch(f"SELECT count(*) FROM {table}")[0][0])
+    return int(scene.database.fetch(f"SELECT count(*) FROM {table}")[0][0])  # noqa: S608
 
 
 def test_says_which_units_it_had(scene: Scene) -> None:
@@ -80,11 +80,16 @@ def test_take_over_waits_for_an_open_call(scene: Scene) -> None:
     """Deleting the workspace waits until a staging call that began before has ended."""
     attempt = scene.attempt()
     order: list[str] = []
+
+    def take_over() -> None:
+        attempt.abandon()
+        order.append("gone")
+
     with scene.database.transaction() as cursor:
         cursor.execute(
             "SELECT FROM workspace WHERE workspace_id = %s FOR KEY SHARE", (attempt.workspace_id,)
         )
-        thread = threading.Thread(target=lambda: (attempt.abandon(), order.append("gone")))
+        thread = threading.Thread(target=take_over)
         thread.start()
         thread.join(0.05)
         order.append("staged")
@@ -185,7 +190,7 @@ def test_overlapping_batches_do_not_deadlock(scene: Scene) -> None:
     errors: list[BaseException] = []
 
     def work(seed: int) -> None:
-        shuffled = random.Random(seed).sample(units, len(units))
+        shuffled = random.Random(seed).sample(units, len(units))  # noqa: S311
         try:
             for start in range(0, len(units), 50):
                 attempts[seed].stage(*shuffled[start : start + 50])

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 from entrepot_core.domain.change import CommitMode, CommitResult
 from entrepot_core.domain.errors import AttemptSupersededError, VersionConflictError
 from entrepot_core.domain.names import version_name
-from entrepot_core.store import lending, publishing, repository_commit
+from entrepot_core.store import (
+    events,
+    lending,
+    publishing,
+    repositories,
+    repository_commit,
+    versions,
+)
 from entrepot_rpc.failpoints import failpoint
 
 if TYPE_CHECKING:
@@ -24,6 +31,7 @@ __all__ = ["ANALYZE_FROM", "after", "before", "commit"]
 ANALYZE_FROM = 10_000
 """From so many rows on, statistics are made: without them a plan may take minutes."""
 
+_POINTERS = "entrepot_pointers"
 _STATEMENT_TIMEOUT = "600s"
 _NESTED_LOOPS_UP_TO = 2_000
 
@@ -64,7 +72,18 @@ def commit(cursor: Cursor, request: CommitRequest) -> CommitResult:
 
 
 def after(database: Database, result: CommitResult) -> None:
-    """To be called after the transaction of a commit: statistics after a large one."""
+    """To be called after the transaction of a commit.
+
+    Tells those who serve, deletes versions that are kept no longer, makes statistics after a large
+    change. What fails here is made good by the next commit, or by those who look now and then.
+    """
+    if not result.changed:
+        return
+    with database.transaction() as cursor:
+        events.notify(cursor, _POINTERS)
+    for difference in result.differences:
+        if difference.changed:
+            _retain(database, difference.repository)
     rows = sum(difference.added + difference.removed for difference in result.differences)
     if rows >= ANALYZE_FROM:
         # Never inside the commit: its lock would be held to the end and make others wait.
@@ -72,6 +91,13 @@ def after(database: Database, result: CommitResult) -> None:
         database.fetch("ANALYZE content")
         database.fetch("ANALYZE artifact")
         database.fetch("ANALYZE edge")
+
+
+def _retain(database: Database, full_name: str) -> None:
+    with database.transaction() as cursor:
+        row = repositories.find(cursor, full_name)
+    if row is not None and row.retain_versions:
+        versions.retain(database, row.repository_id)
 
 
 def _fence(cursor: Cursor, workspace_id: int) -> None:

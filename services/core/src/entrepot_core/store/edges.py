@@ -176,7 +176,7 @@ WITH waiting AS (
   SELECT u.source, u.kind, u.type_id, u.key_digest, c.content_id AS target
     FROM added_unit a
     JOIN unresolved_edge u ON u.source = a.content_id
-    JOIN content c USING (type_id, key_digest)
+    JOIN content c ON c.type_id = u.type_id AND c.key_digest = u.key_digest
    ORDER BY u.source, u.kind, u.type_id, u.key_digest FOR UPDATE OF u SKIP LOCKED
 ), gone AS (
   DELETE FROM unresolved_edge u USING waiting w

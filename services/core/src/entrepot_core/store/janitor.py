@@ -8,12 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from entrepot_core.store import versions
+from entrepot_core.store import lending, versions
+from entrepot_core.store.blob_collection import forget_attempts
 
 if TYPE_CHECKING:
     from entrepot_core.store.database import Cursor
 
-__all__ = ["CHUNK", "forget_sources", "forget_staged", "sweep_versions"]
+__all__ = [
+    "ALL",
+    "CHUNK",
+    "forget_lent",
+    "forget_sources",
+    "forget_staged",
+    "sweep_versions",
+]
 
 CHUNK = 10_000
 
@@ -34,6 +42,11 @@ def forget_staged(cursor: Cursor, limit: int = CHUNK) -> int:
     return gone
 
 
+def forget_lent(cursor: Cursor, limit: int = CHUNK) -> int:
+    """Forgets what gone workspaces were lent."""
+    return lending.take_back(cursor, limit)
+
+
 def sweep_versions(cursor: Cursor, limit: int = CHUNK) -> int:
     """Deletes rows of members that are in no version any more."""
     return versions.sweep(cursor, limit)
@@ -49,3 +62,7 @@ def forget_sources(cursor: Cursor, limit: int = CHUNK) -> int:
         (limit,),
     )
     return cursor.rowcount
+
+
+ALL = (forget_staged, forget_lent, forget_attempts, sweep_versions, forget_sources)
+"""All of them, for whoever runs them every few seconds."""

@@ -1,0 +1,52 @@
+"""The rule for URLs of remotes."""
+
+import pytest
+
+from entrepot_core.domain.errors import FieldInvalidError
+from entrepot_core.domain.urls import check_remote_url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://x/",
+        "https://example.test:8443/a/b?c=d",
+        "HTTP://x",
+        "http://[::1]:1/",
+        "http://x/@",
+    ],
+)
+def test_a_usable_url_is_itself(url: str) -> None:
+    """Nothing is rewritten."""
+    assert url == check_remote_url(url, "remote.url")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "x",
+        "/a",
+        "ftp://x/",
+        "file:///etc/passwd",
+        "http://",
+        "http:///a",
+        "http://user:secret@x/",
+        "http://user@x/",
+        "http://x/ a",
+        "http://x/\n",
+        "http://x\\y/",
+        "http://x:99999/",
+        "http://x:0/",
+        "http://x/#part",
+        "http://[::1/",
+        "http://x/" + "a" * 2000,
+    ],
+)
+def test_any_other_url_is_refused(url: str) -> None:
+    """The field is named, and no password is shown."""
+    with pytest.raises(FieldInvalidError) as refused:
+        check_remote_url(url, "remote.url")
+
+    assert refused.value.violations[0].field == "remote.url"
+    assert "secret" not in refused.value.message
