@@ -108,12 +108,16 @@ def test_a_write_that_fails_leaves_nothing(
         raise OSError(number, os.strerror(number))
 
     with store.begin() as batch:
-        writer = batch.create()
-        writer.write(b"first")
+        small, large = batch.create(), batch.create()
+        large.write(bytes(100_000))
+        small.write(b"small")
+        small.close()
         monkeypatch.setattr(os, "write", fail)
         with pytest.raises(expected):
-            writer.write(b"second")
-        writer.abort()
+            large.write(b"second")
+        large.abort()
+        with pytest.raises(expected):
+            batch.settle()
     monkeypatch.undo()
 
     assert list(store.files()) == []
@@ -149,6 +153,27 @@ def test_a_sync_that_fails_is_not_asked_again(
     assert list(store.files()) == []
 
 
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_bytes_named_by_somebody_else_and_then_taken_come_back(
+    store: DirectoryBlobStore, size: int
+) -> None:
+    """What another writer had stored already is brought back as well, small or large."""
+    (blob,) = put(store, bytes(size))
+
+    with store.begin() as batch:
+        writer = batch.create()
+        writer.write(bytes(size))
+        writer.close()
+        batch.settle()
+        store.set_aside([blob.digest])
+        store.discard([blob.digest])
+        batch.ensure()
+
+    assert get(store, blob) == bytes(size)
+    assert store.temporary_files() == 0
+    assert not any(path.is_file() for path in (store.root / "tmp").glob("*/*"))
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     """A store on a file instead of a folder fails with an error of ours."""
     (tmp_path / "file").touch()
@@ -170,7 +195,7 @@ def test_a_writer_that_is_killed_leaves_no_torn_blob(tmp_path: Path, name: str) 
         "with store.begin() as batch:\n"
         "    writer = batch.create()\n"
         "    writer.write(b'first')\n"
-        "    writer.write(b'second')\n"
+        "    writer.write(bytes(100000))\n"
         "    writer.close()\n"
         "    batch.settle()\n"
     )
@@ -186,7 +211,7 @@ def test_a_writer_that_is_killed_leaves_no_torn_blob(tmp_path: Path, name: str) 
     assert store.temporary_files() == 1
     assert store.sweep_temporary() == 1
     assert store.temporary_files() == 0
-    assert [b"firstsecond"] * len(list(store.files())) == [
+    assert [b"first" + bytes(100_000)] * len(list(store.files())) == [
         b"".join(store.read(file.digest)) for file in store.files()
     ]
     store.close()

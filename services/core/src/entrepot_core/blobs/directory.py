@@ -7,6 +7,7 @@ import os
 import stat
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from entrepot_core.blobs.blob_store import StoredFile
@@ -18,7 +19,6 @@ from entrepot_core.domain.errors import BlobMissingError, StorageFullError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from entrepot_core.blobs.blob_store import BlobBatch
 
@@ -44,6 +44,8 @@ class DirectoryBlobStore:
         self._blobs = root / "sha256"
         self._aside = root / "aside"
         self._reserve_bytes = reserve_bytes
+        # At most 65,536.
+        self._folders: set[str] = set()
         try:
             for folder in (root, self._blobs, self._aside):
                 folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
@@ -56,15 +58,26 @@ class DirectoryBlobStore:
 
     def path(self, digest: bytes) -> Path:
         """Where a blob is, or would be."""
+        return Path(self.location(digest))
+
+    def location(self, digest: bytes) -> str:
+        """The same as text, for many."""
         name = digest.hex()
-        return self._blobs / name[:2] / name[2:4] / name
+        return f"{self._blobs}/{name[:2]}/{name[2:4]}/{name}"
+
+    def make_folder(self, location: str) -> None:
+        """Makes the folder of a blob's location, unless this process knows it is there."""
+        folder = os.path.dirname(location)  # noqa: PTH120  thousands of them
+        if folder not in self._folders:
+            os.makedirs(folder, mode=_FOLDER_MODE, exist_ok=True)  # noqa: PTH103  as above
+            self._folders.add(folder)
 
     def read(self, digest: bytes, offset: int = 0, limit: int | None = None) -> Iterator[bytes]:
         return _chunks(self._open(digest), offset, limit)
 
     def size(self, digest: bytes) -> int | None:
         try:
-            status = self.path(digest).lstat()
+            status = os.lstat(self.location(digest))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -133,7 +146,7 @@ class DirectoryBlobStore:
     def _open(self, digest: bytes) -> io.FileIO:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         try:
-            descriptor = os.open(self.path(digest), flags)
+            descriptor = os.open(self.location(digest), flags)
         except OSError as error:
             # ELOOP: a link, which is never ours.
             if isinstance(error, FileNotFoundError) or self.path(digest).is_symlink():

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import stat
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from entrepot_core.blobs.directory_writer import DirectoryWriter, ended
 from entrepot_core.blobs.durability import (
     storage_error,
     sync_directory,
@@ -15,11 +14,9 @@ from entrepot_core.blobs.durability import (
     sync_filesystem,
 )
 from entrepot_core.domain.blob import Verifier
-from entrepot_core.domain.errors import StorageFailedError
 from entrepot_rpc.failpoints import failpoint
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -27,18 +24,18 @@ if TYPE_CHECKING:
     from entrepot_core.blobs.scratch import Scratch
     from entrepot_core.domain.blob import Blob
 
-__all__ = ["DirectoryBatch", "DirectoryWriter"]
+__all__ = ["DirectoryBatch"]
 
 # Up to here a sync of each file is cheaper than one of everything that anybody wrote to the disk.
 SMALL_BATCH = 8
-# How much is written between two looks at the free room.
-ROOM_STEP_BYTES = 16 * 1024**2
-
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class DirectoryBatch:
-    """One batch. The temporary file keeps its name until the rows are there: see `ensure`."""
+    """One batch.
+
+    The bytes are kept a second time, under their temporary name or in memory, until the rows are
+    there: see `ensure`.
+    """
 
     def __init__(self, store: DirectoryBlobStore, scratch: Scratch) -> None:
         self._store = store
@@ -74,14 +71,11 @@ class DirectoryBatch:
 
     def create(self, verifier: Verifier | None = None) -> DirectoryWriter:
         verifier = verifier or Verifier()
-        writer = DirectoryWriter(self, self._store, self._scratch.new_path(), verifier)
+        writer = DirectoryWriter(self._store, self._scratch, verifier, self._hand_over)
         with self._guard:
-            has_ended = self._has_ended
-            if not has_ended:
-                self._open.add(writer)
-        if has_ended:
-            writer.drop()
-            raise _ended()
+            if self._has_ended:
+                raise ended()
+            self._open.add(writer)
         return writer
 
     def settle(self) -> list[Blob]:
@@ -93,7 +87,7 @@ class DirectoryBatch:
             return []
         many = len(closed) > SMALL_BATCH
         try:
-            self._sync_bytes(closed, many=many)
+            self._sync_bytes([w for w in closed if not self._is_there(w)], many=many)
             failpoint("bytes.complete")
             folders = {folder for writer in closed for folder in self._name(writer)}
             failpoint("bytes.renamed")
@@ -101,140 +95,57 @@ class DirectoryBatch:
         except OSError as error:
             for writer in closed:
                 writer.drop()
-            raise storage_error(error, *self._store.room()) from error
+            raise storage_error(error, self._store.room()[0]) from error
         failpoint("bytes.synced")
-        for writer in closed:
-            writer.release()
         self._settled = closed
         return [writer.blob for writer in closed]
 
     def ensure(self) -> None:
         vanished = [w for w in self._settled if self._store.size(w.blob.digest) is None]
+        if not vanished:
+            return
+        many = len(vanished) > SMALL_BATCH
         try:
+            self._sync_bytes(vanished, many=many)
             folders = {folder for writer in vanished for folder in self._name(writer)}
-            self._sync_names(folders, many=len(vanished) > SMALL_BATCH)
+            self._sync_names(folders, many=many)
         except OSError as error:
-            raise storage_error(error) from error
+            raise storage_error(error, self._store.room()[0]) from error
 
-    def hand_over(self, writer: DirectoryWriter, *, complete: bool) -> None:
-        """Takes a writer that is done."""
+    def _hand_over(self, writer: DirectoryWriter, *, is_complete: bool) -> None:
         with self._guard:
             self._open.discard(writer)
-            if self._has_ended:
-                writer.drop()
-            elif complete:
+            if is_complete and not self._has_ended:
                 self._closed.append(writer)
-                # Too many to sync one by one, so their descriptors are of no more use.
-                if len(self._closed) > SMALL_BATCH:
-                    for done in self._closed[-SMALL_BATCH - 1 :]:
-                        done.release()
+                return
+        writer.drop()
+
+    def _is_there(self, writer: DirectoryWriter) -> bool:
+        # Named by somebody who had synced it: only the name may still have to become durable.
+        return self._store.size(writer.blob.digest) == writer.blob.size_bytes
 
     def _sync_bytes(self, writers: list[DirectoryWriter], *, many: bool) -> None:
-        if many:
-            sync_filesystem(self._root)
-        else:
-            for writer in writers:
+        for writer in writers:
+            writer.spill()
+            if not many:
                 sync_file(writer.descriptor)
+            writer.release()
+        if many and writers:
+            sync_filesystem(self._root)
 
-    def _name(self, writer: DirectoryWriter) -> list[Path]:
+    def _name(self, writer: DirectoryWriter) -> list[str]:
         """Gives a file its final name, and returns the folders in which names have changed."""
-        final = self._store.path(writer.blob.digest)
-        folders = [final.parent, final.parent.parent, final.parent.parent.parent]
-        try:
-            final.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            os.link(writer.path, final)
-        except FileExistsError:
-            status = final.lstat()
-            if not stat.S_ISREG(status.st_mode) or status.st_size != writer.blob.size_bytes:
-                # Not what we wrote: a link somebody planted, or a disk's own work.
-                substitute = self._scratch.new_path()
-                os.link(writer.path, substitute)
-                substitute.replace(final)
-        return folders
+        final = self._store.location(writer.blob.digest)
+        if not self._is_there(writer):
+            self._store.make_folder(final)
+            writer.move_to(final)
+        folder = os.path.dirname(final)  # noqa: PTH120  thousands of them
+        parent = os.path.dirname(folder)  # noqa: PTH120  as above
+        return [folder, parent, os.path.dirname(parent)]  # noqa: PTH120  as above
 
-    def _sync_names(self, folders: set[Path], *, many: bool) -> None:
+    def _sync_names(self, folders: set[str], *, many: bool) -> None:
         if many:
             sync_filesystem(self._root)
-        else:
-            for folder in folders:
-                sync_directory(folder)
-
-
-class DirectoryWriter:
-    """A temporary file that is verified while it is written.
-
-    The batch may end, in its thread, while another thread writes: then writing fails.
-    """
-
-    def __init__(
-        self, batch: DirectoryBatch, store: DirectoryBlobStore, path: Path, verifier: Verifier
-    ) -> None:
-        store.require_room(verifier.expected_bytes or 0)
-        self.path = path
-        self.descriptor = -1
-        self.blob: Blob
-        self._batch = batch
-        self._store = store
-        self._verifier = verifier
-        self._room_checked = 0
-        self._is_done = False
-        # Or the number of a closed descriptor, which may be another file's by then, is written to.
-        self._guard = threading.Lock()
-        try:
-            self.descriptor = os.open(path, _CREATE, 0o640)
-        except OSError as error:
-            raise storage_error(error, *store.room()) from error
-        failpoint("bytes.opened")
-
-    def write(self, chunk: bytes) -> None:
-        self._verifier.update(chunk)
-        if self._verifier.size_bytes - self._room_checked > ROOM_STEP_BYTES:
-            self._store.require_room(len(chunk))
-            self._room_checked = self._verifier.size_bytes
-        view = memoryview(chunk)
-        with self._guard:
-            if self._is_done:
-                raise _ended()
-            try:
-                while view:
-                    view = view[os.write(self.descriptor, view) :]
-            except OSError as error:
-                raise storage_error(error, self._store.room()[0], len(chunk)) from error
-        failpoint("bytes.half_written")
-
-    def close(self) -> Blob:
-        try:
-            self.blob = self._verifier.finish()
-        except BaseException:
-            self.abort()
-            raise
-        with self._guard:
-            if self._is_done:
-                raise _ended()
-            self._is_done = True
-        self._batch.hand_over(self, complete=True)
-        return self.blob
-
-    def abort(self) -> None:
-        if not self._is_done:
-            self._batch.hand_over(self, complete=False)
-            self.drop()
-
-    def release(self) -> None:
-        """Closes the file."""
-        with self._guard:
-            if self.descriptor >= 0:
-                os.close(self.descriptor)
-                self.descriptor = -1
-
-    def drop(self) -> None:
-        """Closes the file and removes its temporary name."""
-        with self._guard:
-            self._is_done = True
-        self.release()
-        with suppress(OSError):
-            self.path.unlink(missing_ok=True)
-
-
-def _ended() -> StorageFailedError:
-    return StorageFailedError("The batch that the bytes belong to has ended.")
+            return
+        for folder in folders:
+            sync_directory(folder)

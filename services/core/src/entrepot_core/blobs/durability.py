@@ -5,12 +5,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from typing import TYPE_CHECKING
 
 from entrepot_core.domain.errors import StorageFailedError, StorageFullError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["storage_error", "sync_directory", "sync_file", "sync_filesystem"]
 
@@ -40,7 +36,7 @@ def sync_file(descriptor: int) -> None:
     os.fsync(descriptor)
 
 
-def sync_directory(path: Path) -> None:
+def sync_directory(path: str) -> None:
     """Writes the names in one folder to its disk; OSError if it cannot."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import secrets
 import shutil
@@ -28,10 +29,11 @@ class Scratch:
         self._guard = threading.Lock()
         self._folder: Path | None = None
         self._lock = -1
+        self._numbers = itertools.count()
 
-    def new_path(self) -> Path:
+    def new_path(self) -> str:
         """A path that no file has had."""
-        return self._own_folder() / secrets.token_hex(16)
+        return f"{self._own_folder()}/{next(self._numbers)}"
 
     def sweep(self) -> int:
         """Removes what dead processes left, and returns how many files that were."""

@@ -28,7 +28,7 @@ __all__ = ["AttemptDownloads", "DownloadProgress", "download_of"]
 
 # Staged units that are looked at in one step, and downloads under way: both bound the memory.
 PAGE = 1_000
-UNDER_WAY = 200
+UNDER_WAY = 500
 # How long a finished download waits for others to share a sync with.
 LINGER_SECONDS = 0.05
 LOOK_SECONDS = 0.2
