@@ -131,9 +131,11 @@ def _findings(
 ) -> Iterator[Finding]:
     from entrepot_core.blobs.opening import open_blob_store  # noqa: PLC0415  as above
     from entrepot_core.store.blob_check import check_blobs  # noqa: PLC0415
+    from entrepot_core.store.check import check_content  # noqa: PLC0415
     from entrepot_core.store.engine_check import check_engine  # noqa: PLC0415
 
     yield from check_engine(database)
+    yield from check_content(database)
     store = open_blob_store(config.blobs_url)
     try:
         yield from check_blobs(database, store, options.grace, only_sizes=options.sizes)

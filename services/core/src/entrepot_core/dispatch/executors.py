@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from entrepot.core.v1 import tasks_pb2
 from entrepot.plugin.v1 import describe_pb2
 from entrepot_core.dispatch.ready_made import ReadyMade
 from entrepot_core.dispatch.verdict import Completion
 from entrepot_core.plugins import selection
-from entrepot_core.store import changes, retry
+from entrepot_core.store import changes, collector, retry
 from entrepot_core.store.changes import Selection
 from entrepot_core.store.content import VersionRange
 
@@ -27,6 +28,7 @@ __all__ = ["ready_made"]
 
 _TYPE = describe_pb2.TaskType
 _STAGED = Completion("", b"", {}, {}, "")
+_GRACE_SECONDS = 24 * 3600.0
 
 
 def ready_made(database: Database, keeper: Keeper, registry: Registry) -> ReadyMade:
@@ -38,7 +40,7 @@ def ready_made(database: Database, keeper: Keeper, registry: Registry) -> ReadyM
             _TYPE.IMPLEMENTATION_CORE_REMOVE: work.remove,
             _TYPE.IMPLEMENTATION_CORE_COPY: work.copy,
         },
-        {},
+        {"core/orphans": work.collect_orphans},
     )
 
 
@@ -112,6 +114,35 @@ class _Work:
 
         retry.run(self._database, stage)
         return _STAGED
+
+    def collect_orphans(
+        self,
+        claimed: Claimed,
+        parameters: Parameters,
+        bounds: list[Bound],
+        *,
+        is_dry_run: bool,
+        report: Callable[[progress_pb2.Progress], None],
+    ) -> Completion:
+        _ = claimed, bounds, report
+        asked = tasks_pb2.CollectOrphans.FromString(parameters.data)
+        grace = asked.grace.ToNanoseconds() / 1e9 if asked.HasField("grace") else _GRACE_SECONDS
+        collected = collector.collect(
+            self._database, self._keeper.store, grace, dry_run=is_dry_run
+        )
+        result = tasks_pb2.CollectOrphansResult(
+            content_units=collected.content_units,
+            blobs=collected.blobs,
+            blob_bytes=collected.blob_bytes,
+        )
+        is_nothing = not (collected.content_units or collected.blobs)
+        return Completion(
+            result.DESCRIPTOR.full_name,
+            result.SerializeToString(),
+            {},
+            {},
+            "There were no orphans." if is_nothing else "",
+        )
 
     def _selection(self, cursor: Cursor, parameters: Parameters, bounds: list[Bound]) -> Selection:
         choice = selection.read(parameters.message)

@@ -9,6 +9,7 @@ from entrepot_core.blobs.opening import open_blob_store
 from entrepot_core.dispatch.attempt import AttemptTools
 from entrepot_core.dispatch.dispatcher import Dispatcher
 from entrepot_core.dispatch.executors import ready_made
+from entrepot_core.dispatch.housekeeper import Housekeeper
 from entrepot_core.dispatch.numberer import Numberer
 from entrepot_core.dispatch.settling import Settler
 from entrepot_core.dispatch.sweeper import Sweeper
@@ -20,7 +21,7 @@ from entrepot_core.plugins.describing import Describer
 from entrepot_core.plugins.parameters import ParameterReader
 from entrepot_core.plugins.poller import Poller
 from entrepot_core.plugins.registry import Registry
-from entrepot_core.store import blob_collection, lending, temporary, uploads
+from entrepot_core.store import events, janitor, temporary, uploads
 from entrepot_core.store.database import Database
 from entrepot_core.store.listener import Waker
 from entrepot_core.store.runner import Role, SingleRunner
@@ -29,11 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from entrepot_core.config import Config
-    from entrepot_core.store.database import Cursor
 
 __all__ = ["DispatchProcess"]
-
-_JANITOR_ROWS = 10_000
 
 
 class DispatchProcess:
@@ -48,6 +46,7 @@ class DispatchProcess:
         self.registry = Registry(self.database)
         self._stopping = threading.Event()
         self._waker = Waker(self.database)
+        self._pointer_waker = Waker(self.database, events.POINTERS)
         self._downloader = Downloader(allow_loopback=config.allow_loopback_upstreams)
         keeper = Keeper(self.database, open_blob_store(config.blobs_url))
 
@@ -59,21 +58,24 @@ class DispatchProcess:
             registry=self.registry,
             clients=self._clients,
             reader=ParameterReader(self.database, self.registry, self._clients),
-            settler=Settler(self.database, self._stopping),
+            settler=Settler(self.database, self._stopping, self._pointer_waker.poke),
             ready_made=ready_made(self.database, keeper, self.registry),
             downloads=downloads,
             heartbeat_timeout_seconds=config.heartbeat_timeout_seconds,
         )
         url = config.database_url
         self._numberer = SingleRunner(url, Role.NUMBERER, Numberer(self.database).step)
-        janitors = (_take_back, uploads.sweep_expired, blob_collection.forget_attempts)
+        janitors = (*janitor.ALL, uploads.sweep_expired)
         sweeper = Sweeper(self.database, self._waker.poke, janitors)
         self._sweeper = SingleRunner(url, Role.SWEEPER, sweeper.step)
         self._poller = Poller(
             self.database, self._clients, Describer(self.database, self._clients, self.registry)
         )
+        housekeeper = Housekeeper(self.database, keeper.store)
+        self._housekeeper = SingleRunner(url, Role.HOUSEKEEPER, housekeeper.step)
         self._polling = SingleRunner(url, Role.PLUGIN_POLLER, self._poller.step)
         self._poller.poke = self._polling.poke
+        self._runners = (self._numberer, self._sweeper, self._polling, self._housekeeper)
         self.dispatcher = Dispatcher(
             self.database, tools, slots, wake=self._waker.poke, heard=self._numberer.poke
         )
@@ -85,8 +87,9 @@ class DispatchProcess:
         """Registers and begins to claim."""
         self.registry.refresh()
         self._waker.start()
+        self._pointer_waker.start()
         self._follower.start()
-        for runner in (self._numberer, self._sweeper, self._polling):
+        for runner in self._runners:
             runner.start()
         self.dispatcher.start()
 
@@ -94,15 +97,12 @@ class DispatchProcess:
         """Drains: claims nothing more, waits for attempts, hands over those that take longer."""
         self.dispatcher.stop(grace_seconds)
         self._stopping.set()
-        for runner in (self._polling, self._sweeper, self._numberer):
+        for runner in reversed(self._runners):
             runner.stop()
         self._poller.close()
         self._follower.join(timeout=10)
         self._waker.stop()
+        self._pointer_waker.stop()
         self._clients.close()
         self._downloader.close()
         self.database.close()
-
-
-def _take_back(cursor: Cursor) -> int:
-    return lending.take_back(cursor, _JANITOR_ROWS)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVENTS",
+    "POINTERS",
     "WORK",
     "EventRow",
     "first_number",
@@ -25,6 +26,8 @@ __all__ = [
 # Channels: something is in the inbox or ready; the log has grown.
 WORK = "entrepot_work"
 EVENTS = "entrepot_events"
+# Something that is served may have changed.
+POINTERS = "entrepot_pointers"
 
 
 @dataclass(frozen=True, slots=True)

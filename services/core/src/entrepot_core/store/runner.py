@@ -26,6 +26,7 @@ class Role(enum.IntEnum):
     NUMBERER = 2
     SWEEPER = 3
     PLUGIN_POLLER = 4
+    HOUSEKEEPER = 5
 
 
 class SingleRunner:
