@@ -13,6 +13,7 @@ import pytest
 from blob_store_conformance import BlobStoreConformance, blob_of, get, put
 from entrepot_core.blobs import directory_batch
 from entrepot_core.blobs.directory import DirectoryBlobStore
+from entrepot_core.blobs.opening import open_blob_store
 from entrepot_core.domain.errors import BlobMissingError, StorageFailedError, StorageFullError
 
 
@@ -253,3 +254,22 @@ def test_a_full_disk_is_survived(tmp_path: Path) -> None:
         store.close()
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_addresses_of_stores(tmp_path: Path) -> None:
+    """A path and a file: URL name a folder; the URL may say how much stays free."""
+    plain = open_blob_store(str(tmp_path / "a"))
+    store = open_blob_store(f"file://{tmp_path}/b%20c?reserve_bytes=7")
+
+    assert isinstance(plain, DirectoryBlobStore)
+    assert isinstance(store, DirectoryBlobStore)
+    assert (tmp_path / "b c").is_dir()
+    assert store.room()[1] == 7
+    assert store.free_bytes() == store.room()[0] - 7
+
+
+@pytest.mark.parametrize("url", ["s3://bucket", "file:///tmp/x?color=red"])
+def test_other_addresses_are_refused(url: str) -> None:
+    """What is not known is an error at start, naming the setting."""
+    with pytest.raises(ValueError, match="ENTREPOT_BLOBS_URL"):
+        open_blob_store(url)

@@ -459,3 +459,18 @@ def test_connections_are_used_again(client: Client, upstream: Upstream) -> None:
         blobs = batch.settle()
 
     assert {blob.hex for blob in blobs} == set(upstream.digests().values())
+
+
+def test_closing_fails_what_is_under_way(client: Client, upstream: Upstream) -> None:
+    """Whoever waits for a download when the process ends hears of a failure that passes."""
+    gate = upstream.hold("file")
+    download = Download((Source(upstream.url + "file", RemoteLimits(1)),))
+
+    with client.store.begin() as batch:
+        future = client.downloader.submit(download, BatchSink(batch))
+        gate.wait_entered()
+        client.downloader.close()
+        with pytest.raises(DownloadFailedError) as caught:
+            future.result(10)
+
+    assert caught.value.retryable

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from concurrent import futures
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from entrepot.core.v1 import (
@@ -150,7 +148,10 @@ class ApiServer:
             "StatusService",
             status_service_pb2_grpc.add_StatusServiceServicer_to_server,
             StatusService(
-                self.database, self.registry, self._free_bytes, self._config.content_url
+                self.database,
+                self.registry,
+                self._keeper.store.free_bytes,
+                self._config.content_url,
             ),
         )
 
@@ -217,10 +218,6 @@ class ApiServer:
         for content_type in self.registry.catalog().content_types():
             for index in content_type.declared.indexes:
                 yield IndexTemplate(content_type.name, index.path, index.line)
-
-    def _free_bytes(self) -> int:
-        path = Path(self._config.blobs_url.removeprefix("file://"))
-        return shutil.disk_usage(path).free if path.is_dir() else 0
 
     def _add(self, name: str, register: Callable[[T, grpc.Server], None], servicer: T) -> None:
         self._server.add(_SERVICE + name, lambda server: register(servicer, server))

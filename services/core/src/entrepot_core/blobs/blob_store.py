@@ -114,5 +114,8 @@ class BlobStore(Protocol):
     def require_room(self, needed_bytes: int) -> None:
         """StorageFullError if the bytes would not leave the reserve free."""
 
+    def free_bytes(self) -> int:
+        """How much more fits, the reserve not counted; a large number if nobody knows."""
+
     def close(self) -> None:
         """Gives back what the process holds."""

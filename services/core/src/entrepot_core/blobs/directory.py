@@ -140,6 +140,10 @@ class DirectoryBlobStore:
             reserve = min(share, RESERVE_BYTES)
         return status.f_bavail * status.f_frsize, reserve
 
+    def free_bytes(self) -> int:
+        free, reserve = self.room()
+        return max(0, free - reserve)
+
     def close(self) -> None:
         self._scratch.close()
 

@@ -49,6 +49,7 @@ class Downloader:
         self._allow_loopback = allow_loopback
         self._backoff_seconds = backoff_seconds
         self._loop = asyncio.new_event_loop()
+        self._is_closing = False
         self._session: aiohttp.ClientSession
         self._gates: Gates
         started = threading.Event()
@@ -64,7 +65,7 @@ class Downloader:
         The future fails with DownloadFailedError, SizeMismatchError, DigestMismatchError or
         AddressForbiddenError of the first source, or with what the sink raises.
         """
-        return self.run(self.fetch(download, sink))
+        return self.run(self._fetch(download, sink))
 
     def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Runs a coroutine in the downloader's loop."""
@@ -91,10 +92,21 @@ class Downloader:
         raise _verdict(failures)
 
     def close(self) -> None:
-        """Ends all downloads, and the thread."""
+        """Ends all downloads, which then fail, and the thread."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
+
+    async def _fetch(self, download: Download, sink: Sink) -> Fetched:
+        try:
+            return await self.fetch(download, sink)
+        except asyncio.CancelledError:
+            if not self._is_closing:
+                raise
+            # Not the caller's wish: to whoever waits it is a failure that passes.
+            error = DownloadFailedError("The process that downloaded has ended.")
+            error.retryable = True
+            raise error from None
 
     async def _fetch_from(self, source: Source, download: Download, sink: Sink) -> Fetched:
         tries = 0
@@ -139,13 +151,13 @@ class Downloader:
         )
 
     async def _shut(self) -> None:
+        self._is_closing = True
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._session.close()
         await self._loop.shutdown_asyncgens()
-        await self._loop.shutdown_default_executor()
 
     def _socket(self, address: tuple[Any, ...]) -> socket.socket:
         # Here it is the address that is connected to, whoever resolved what before.

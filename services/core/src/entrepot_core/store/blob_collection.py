@@ -8,7 +8,6 @@ who waits for that commit, sees that it must bring the file back.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from entrepot_core.store.blob_references import IS_REFERENCED
+from entrepot_core.store.horizon import wait_for_older
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,8 +28,6 @@ log = structlog.get_logger()
 
 _WALK = 5_000
 _DELETE = 500
-_LONGEST_WAIT_SECONDS = 300.0
-_POLL_SECONDS = 0.02
 
 
 class _File(Protocol):
@@ -76,7 +74,7 @@ def collect_blobs(
     condemned = _condemn(database, grace_seconds)
     if not condemned:
         return CollectedBlobs(0, 0)
-    if not _wait_for_older(database):
+    if not wait_for_older(database):
         # They stay condemned; the next run goes on from here.
         log.warning("collector.gave_up_waiting", condemned=len(condemned))
         return CollectedBlobs(0, 0)
@@ -163,21 +161,6 @@ def _condemn(database: Database, grace_seconds: float) -> list[bytes]:
             last = end
     rows = database.fetch("SELECT digest FROM blob WHERE state = 'condemned' ORDER BY digest")
     return [bytes(digest) for (digest,) in rows]
-
-
-def _wait_for_older(database: Database) -> bool:
-    """Waits until every transaction that may not have seen the last commit is over."""
-    ((horizon,),) = database.fetch("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
-    deadline = time.monotonic() + _LONGEST_WAIT_SECONDS
-    while True:
-        ((oldest,),) = database.fetch(
-            "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
-        )
-        if oldest >= horizon:
-            return True
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
 
 
 def _delete(database: Database, files: Files, condemned: list[bytes]) -> list[tuple[bytes, int]]:
