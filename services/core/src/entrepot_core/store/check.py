@@ -22,9 +22,12 @@ __all__ = ["check_content"]
 _SHOWN = 100
 
 
-def check_content(database: Database) -> Iterator[Finding]:
-    """What is wrong with repositories, versions and units; nothing if all is well."""
-    for invariant, statement in _QUERIES:
+def check_content(database: Database, *, is_at_rest: bool = False) -> Iterator[Finding]:
+    """What is wrong with repositories, versions and units; nothing if all is well.
+
+    Where no task runs and the janitors have come by (`is_at_rest`), nothing may be left staged.
+    """
+    for invariant, statement in _QUERIES + (_AT_REST if is_at_rest else ()):
         for subject, sentence in database.fetch(statement, {"current": CURRENT, "most": _SHOWN}):
             yield Finding(invariant, subject, sentence)
     for repository_id, name in database.fetch(
@@ -189,6 +192,9 @@ SELECT x.name, x.name || ' has the unit ' || x.source || ', which needs one that
          WHERE u.kind = 1) x
  LIMIT %(most)s""",
     ),
+)
+
+_AT_REST = (
     (
         "I14",
         """
