@@ -3,10 +3,9 @@
 import sys
 
 from entrepot.core.v1 import difference_pb2, task_service_pb2
-from entrepot_cli.follow import is_over
 from entrepot_cli.outcome import Failure, Status
 from entrepot_cli.output import size
-from entrepot_cli.progress import headline
+from entrepot_cli.progress import headline, is_over
 from entrepot_cli.server.failure import failure_of_error, status_of
 from entrepot_cli.server.name import short_name
 from entrepot_cli.session import Session

@@ -8,6 +8,7 @@ import grpc
 
 from entrepot.core.v1 import task_service_pb2
 from entrepot_cli.outcome import Failure, Status
+from entrepot_cli.progress import is_over, view
 from entrepot_cli.server.connection import Connection
 from entrepot_cli.server.failure import failure_of
 from entrepot_cli.server.name import short_name
@@ -19,7 +20,6 @@ AWAY_SECONDS = 60.0
 PAUSE_SECONDS = 0.5
 
 _Task = task_service_pb2.Task
-_OVER = (_Task.STATE_COMPLETED, _Task.STATE_FAILED, _Task.STATE_CANCELED)
 
 
 class TimedOut(Failure):
@@ -42,11 +42,6 @@ class Detached(Failure):
             status=Status.INTERRUPTED,
             suggestion=f"entrepot task watch {short_name(name)}",
         )
-
-
-def is_over(task: task_service_pb2.Task) -> bool:
-    """Say whether nothing more happens to a task."""
-    return task.state in _OVER
 
 
 def follow(
@@ -88,8 +83,6 @@ def _watch(
     *,
     is_quiet: bool,
 ) -> task_service_pb2.Task:
-    from entrepot_cli.progress import view
-
     sequence = 0
     away_since: float | None = None
     with view(is_quiet=is_quiet) as show:

@@ -14,6 +14,11 @@ from entrepot_cli.server.name import short_name
 Show = Callable[[task_service_pb2.Task], None]
 
 _STATE = task_service_pb2.Task.DESCRIPTOR.enum_types_by_name["State"]
+_OVER = (
+    task_service_pb2.Task.STATE_COMPLETED,
+    task_service_pb2.Task.STATE_FAILED,
+    task_service_pb2.Task.STATE_CANCELED,
+)
 # Off a terminal: at most so often about progress alone.
 LINE_SECONDS = 5.0
 
@@ -28,6 +33,11 @@ def view(*, is_quiet: bool) -> Iterator[Show]:
             yield show
     else:
         yield Lines().show
+
+
+def is_over(task: task_service_pb2.Task) -> bool:
+    """Say whether nothing more happens to a task."""
+    return task.state in _OVER
 
 
 def headline(task: task_service_pb2.Task) -> str:
@@ -48,22 +58,27 @@ class Lines:
 
     def __init__(self) -> None:
         self._last = ""
-        self._phases: set[str] = set()
+        # What was last said of each phase, and when another of them may be said.
+        self._phases: dict[str, str] = {}
         self._next = 0.0
 
     def show(self, task: task_service_pb2.Task) -> None:
         """Write what is new."""
-        if (text := headline(task)) != self._last:
+        # Of the end others say more.
+        if not is_over(task) and (text := headline(task)) != self._last:
             self._last = text
             print(text, file=sys.stderr, flush=True)
         for phase in task.progress:
-            is_done = phase.HasField("total") and phase.done >= phase.total
-            key = f"{phase.code}{' done' if is_done else ''}"
-            if key in self._phases and (is_done or time.monotonic() < self._next):
-                continue
-            self._phases.add(key)
-            self._next = time.monotonic() + LINE_SECONDS
-            print(f"  {phase.message}: {amount(phase)}", file=sys.stderr, flush=True)
+            text = f"  {phase.message}: {amount(phase)}"
+            is_due = phase.code not in self._phases or time.monotonic() > self._next
+            if self._phases.get(phase.code) != text and (is_due or _is_done(task, phase)):
+                self._phases[phase.code] = text
+                self._next = time.monotonic() + LINE_SECONDS
+                print(text, file=sys.stderr, flush=True)
+
+
+def _is_done(task: task_service_pb2.Task, phase: progress_pb2.Progress) -> bool:
+    return is_over(task) or (phase.HasField("total") and phase.done >= phase.total)
 
 
 def amount(phase: progress_pb2.Progress) -> str:
@@ -114,7 +129,7 @@ def _bars() -> Iterator[Show]:
 
         def show(task: task_service_pb2.Task) -> None:
             nonlocal last
-            if (text := headline(task)) != last:
+            if not is_over(task) and (text := headline(task)) != last:
                 last = text
                 progress.console.print(text, markup=False, highlight=False)
             for phase in task.progress:

@@ -118,7 +118,7 @@ class Stack:
 
     async def _live(self) -> None:
         children = self._plan()
-        # Plugins and gateways wait for core by themselves, so they need not wait to be started.
+        # Nobody calls a plugin before core does, so it need not wait to be started.
         early = asyncio.ensure_future(self._start_all(children["early"]))
         registrar = asyncio.ensure_future(asyncio.to_thread(self._make_registrar))
         try:
@@ -165,8 +165,8 @@ class Stack:
         self._rows = [database, api, plugins, dispatch, gateways]
         return {
             "database": database,
-            "core": [*api, *dispatch],
-            "early": [*plugins, *gateways],
+            "core": [*api, *dispatch, *gateways],
+            "early": plugins,
         }
 
     def _child(
