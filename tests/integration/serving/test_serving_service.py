@@ -368,6 +368,8 @@ def test_streamed_files_are_not_kept(gateway: Gateway, upstream: Upstream) -> No
     assert gateway.stream(version, "f") == data
     assert gateway.stream(version, "f") == data
     assert upstream.count("f") == 2
+    with raises("FIELD_INVALID"):
+        gateway.fetch(version, "f")
     assert list(gateway.keeper.store.files()) == []
 
 

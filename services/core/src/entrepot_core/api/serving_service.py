@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from entrepot.core.v1 import serving_service_pb2, serving_service_pb2_grpc
-from entrepot_core.domain.errors import PathNotFoundError
+from entrepot_core.domain.errors import FieldInvalidError, PathNotFoundError
 from entrepot_core.domain.paths import fault_of
 from entrepot_core.store import folders, serving, sources
 
@@ -89,11 +89,11 @@ class ServingService(serving_service_pb2_grpc.ServingServiceServicer):
                 )
                 _set_time(response.time, made_at)
                 return response
-            if path in (paths := self._indexes.paths(cursor, where)):
+            if self._indexes.has(cursor, where, path):
                 return _Kind(kind=_Kind.KIND_FETCHABLE, size_bytes=-1)
             folder = path.removesuffix("/")
-            if folders.is_folder(cursor, where, folder) or any(
-                index_path.startswith(folder + "/") for index_path in paths
+            if folders.is_folder(cursor, where, folder) or self._indexes.paths(
+                cursor, where, folder
             ):
                 return _Kind(kind=_Kind.KIND_FOLDER)
         return _Kind(kind=_Kind.KIND_ABSENT)
@@ -106,7 +106,7 @@ class ServingService(serving_service_pb2_grpc.ServingServiceServicer):
             where = serving.find_set(cursor, request.content_set)
             if where is None or (folder and fault_of(folder)):
                 raise _not_found(request.path)
-            generated = self._indexes.paths(cursor, where)
+            generated = self._indexes.paths(cursor, where, folder)
         found = False
         for batch in folders.entries(self._database, where, folder, generated):
             found = True
@@ -126,7 +126,7 @@ class ServingService(serving_service_pb2_grpc.ServingServiceServicer):
     def FetchFile(
         self, request: serving_service_pb2.FetchFileRequest, context: grpc.ServicerContext
     ) -> serving_service_pb2.FetchFileResponse:
-        where, file = self._find(request.content_set, request.path)
+        where, file, is_streamed = self._find(request.content_set, request.path)
         if file is None:
             blob = self._indexes.make(where, request.path)
         elif file.is_stored and file.digest is not None:
@@ -135,6 +135,8 @@ class ServingService(serving_service_pb2_grpc.ServingServiceServicer):
             )
         elif file.content_id is None:
             raise _not_found(request.path)
+        elif is_streamed:
+            raise FieldInvalidError.at("path", "is a file that is not kept; use StreamFile.")
         else:
             blob = self._on_demand.fetch(file.content_id, file.relative_path)
         return serving_service_pb2.FetchFileResponse(sha256=blob.hex, size_bytes=blob.size_bytes)
@@ -142,7 +144,7 @@ class ServingService(serving_service_pb2_grpc.ServingServiceServicer):
     def StreamFile(
         self, request: serving_service_pb2.StreamFileRequest, context: grpc.ServicerContext
     ) -> Iterator[serving_service_pb2.StreamFileResponse]:
-        _, file = self._find(request.content_set, request.path)
+        _, file, _ = self._find(request.content_set, request.path)
         if file is None or file.content_id is None:
             raise _not_found(request.path)
         for chunk in self._on_demand.stream(file.content_id, file.relative_path):
@@ -166,12 +168,13 @@ class ServingService(serving_service_pb2_grpc.ServingServiceServicer):
             found = serving.base_paths(cursor)
         return serving_service_pb2.ListBasePathsResponse(base_paths=found)
 
-    def _find(self, content_set: str, path: str) -> tuple[ContentSet, ServedFile | None]:
+    def _find(self, content_set: str, path: str) -> tuple[ContentSet, ServedFile | None, bool]:
         with self._database.transaction() as cursor:
             where = serving.find_set(cursor, content_set)
             if where is None or fault_of(path):
                 raise _not_found(path)
-            return where, serving.find_file(cursor, where, path)
+            file = serving.find_file(cursor, where, path)
+            return where, file, file is not None and _is_streamed(cursor, file)
 
     def _describe(
         self, cursor: Cursor, file: ServedFile
@@ -184,15 +187,18 @@ class ServingService(serving_service_pb2_grpc.ServingServiceServicer):
         )
         _set_time(response.time, file.made_at)
         if not file.is_stored:
-            policy = (
-                ""
-                if file.content_id is None
-                else sources.policy(cursor, file.content_id, file.relative_path)
-            )
-            # Without a digest nobody could say later that the kept bytes are the right ones.
-            is_streamed = policy == "streamed" or not file.is_verifiable
+            is_streamed = _is_streamed(cursor, file)
             response.kind = _Kind.KIND_STREAMED if is_streamed else _Kind.KIND_FETCHABLE
         return response
+
+
+def _is_streamed(cursor: Cursor, file: ServedFile) -> bool:
+    if file.is_stored or file.content_id is None:
+        return False
+    # Without a digest nobody could say later that the kept bytes are the right ones.
+    if not file.is_verifiable:
+        return True
+    return sources.policy(cursor, file.content_id, file.relative_path) == "streamed"
 
 
 def _not_found(path: str) -> PathNotFoundError:

@@ -21,7 +21,7 @@ from entrepot_core.plugins.describing import Describer
 from entrepot_core.plugins.parameters import ParameterReader
 from entrepot_core.plugins.poller import Poller
 from entrepot_core.plugins.registry import Registry
-from entrepot_core.store import events, janitor, temporary, uploads
+from entrepot_core.store import events, fetch_cache, janitor, temporary, uploads
 from entrepot_core.store.database import Database
 from entrepot_core.store.listener import Waker
 from entrepot_core.store.runner import Role, SingleRunner
@@ -65,7 +65,7 @@ class DispatchProcess:
         )
         url = config.database_url
         self._numberer = SingleRunner(url, Role.NUMBERER, Numberer(self.database).step)
-        janitors = (*janitor.ALL, uploads.sweep_expired)
+        janitors = (*janitor.ALL, uploads.sweep_expired, fetch_cache.forget_unused)
         sweeper = Sweeper(self.database, self._waker.poke, janitors)
         self._sweeper = SingleRunner(url, Role.SWEEPER, sweeper.step)
         self._poller = Poller(

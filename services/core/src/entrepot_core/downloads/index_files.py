@@ -41,15 +41,25 @@ class IndexFiles:
         self._declared = declared
         self._flights: Flights[Blob] = Flights()
 
-    def paths(self, cursor: Cursor, where: ContentSet) -> list[str]:
-        """Paths of the indexes that a content set has, generated or not."""
-        if not where.has_version:
+    def paths(self, cursor: Cursor, where: ContentSet, folder: str = "") -> list[str]:
+        """Paths of the indexes that a content set has in or below a folder, generated or not."""
+        prefix = folder + "/" if folder else ""
+        declared = [t for t in self._declared() if t.path.startswith(prefix)]
+        if not where.has_version or not declared:
             return []
-        declared = list(self._declared())
         present = version_index.types_present(
             cursor, where, sorted({template.content_type for template in declared})
         )
         return sorted({t.path for t in declared if t.content_type in present})
+
+    def has(self, cursor: Cursor, where: ContentSet, path: str) -> bool:
+        """Whether a content set has an index at a path, generated or not."""
+        types = [t.content_type for t in self._declared() if t.path == path]
+        return (
+            where.has_version
+            and bool(types)
+            and bool(version_index.types_present(cursor, where, types))
+        )
 
     def find(self, cursor: Cursor, where: ContentSet, path: str) -> tuple[Blob, datetime] | None:
         """The index at a path, and when it was made; None if it was not."""
@@ -65,7 +75,7 @@ class IndexFiles:
     def _make(self, where: ContentSet, path: str) -> Blob:
         with self._keeper.database.transaction() as cursor:
             found = version_index.find(cursor, where, path)
-            is_one = found is not None or path in self.paths(cursor, where)
+            is_one = found is not None or self.has(cursor, where, path)
         if found is not None:
             return found[0]
         if not is_one:

@@ -37,6 +37,7 @@ CREATE TABLE fetch_cache (
 );
 COMMENT ON TABLE fetch_cache IS 'What an upstream last answered for a URL and how to ask whether that still holds; keeps its blob.';
 CREATE INDEX fetch_cache_digest_idx ON fetch_cache (digest);
+CREATE INDEX fetch_cache_used_idx ON fetch_cache (used_at);
 
 CREATE TABLE upload (
   upload_id      uuid        NOT NULL,
