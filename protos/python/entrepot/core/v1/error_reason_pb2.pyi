@@ -117,6 +117,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The body is of a media type that the address does not take."""
     ERROR_REASON_METHOD_NOT_ALLOWED: _ErrorReason.ValueType  # 47
     """The address does not know the HTTP method; the header field Allow names those it knows."""
+    ERROR_REASON_TOO_MANY_WAITING: _ErrorReason.ValueType  # 48
+    """So many calls wait already that one more would take the threads of the others."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why core refused or failed: the `reason` of google.rpc.ErrorInfo with domain "entrepot", without the prefix. Each has a
@@ -218,4 +220,6 @@ ERROR_REASON_MEDIA_TYPE_UNSUPPORTED: ErrorReason.ValueType  # 46
 """The body is of a media type that the address does not take."""
 ERROR_REASON_METHOD_NOT_ALLOWED: ErrorReason.ValueType  # 47
 """The address does not know the HTTP method; the header field Allow names those it knows."""
+ERROR_REASON_TOO_MANY_WAITING: ErrorReason.ValueType  # 48
+"""So many calls wait already that one more would take the threads of the others."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

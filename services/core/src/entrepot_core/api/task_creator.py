@@ -11,7 +11,7 @@ import structlog
 
 from entrepot_core.domain.errors import DatabaseUnavailableError, FieldInvalidError
 from entrepot_core.domain.names import new_id
-from entrepot_core.plugins import binding
+from entrepot_core.plugins import binding, builtin
 from entrepot_core.store import plugins, tasks
 from entrepot_rpc.failpoints import failpoint
 
@@ -100,6 +100,9 @@ class TaskCreator:
 
     def _store(self, order: Order, parameters: Parameters, task_id: str) -> str:
         wanted = binding.locks(parameters.references)
+        if parameters.view.plugin == builtin.NAME:
+            # Core's own tasks have no resources of their own, and one of a kind runs at a time.
+            wanted[parameters.view.name] = True
         with self._database.transaction() as cursor:
             numbers = tasks.resource_numbers(cursor, wanted)
         with self._database.transaction() as cursor:

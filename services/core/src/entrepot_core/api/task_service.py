@@ -15,12 +15,11 @@ from entrepot_core.api.task_creator import Order
 from entrepot_core.api.task_message import STATES, event_message, task_message
 from entrepot_core.domain.errors import (
     CanceledError,
-    Code,
     FieldInvalidError,
     QueryInvalidError,
     ResourceNotFoundError,
-    ServiceError,
     TaskFinishedError,
+    TooManyWaitingError,
 )
 from entrepot_core.plugins import binding, messages
 from entrepot_core.plugins.descriptors import pack_bytes
@@ -306,9 +305,7 @@ class _room:  # noqa: N801  reads as a statement
 
     def __enter__(self) -> None:
         if not self._places.acquire(blocking=False):
-            raise ServiceError.of(
-                Code.RESOURCE_EXHAUSTED,
-                "TOO_MANY_WATCHERS",
+            raise TooManyWaitingError(
                 f"This server has {self._most} {self._what} already, as many as it allows. "
                 "Ask again without waiting, or start another api process.",
                 retry_after_seconds=5,

@@ -47,6 +47,7 @@ __all__ = [
     "StorageFullError",
     "TaskFinishedError",
     "TaskTypeUnknownError",
+    "TooManyWaitingError",
     "UnauthenticatedError",
     "UnitNotInRepositoryError",
     "UnitStillNeededError",
@@ -313,3 +314,9 @@ class PathNotFoundError(ServiceError):
     """The distribution serves nothing at this path."""
 
     code, reason = Code.NOT_FOUND, "PATH_NOT_FOUND"
+
+
+class TooManyWaitingError(ServiceError):
+    """So many calls wait already that one more would take the threads of the others."""
+
+    code, reason = Code.RESOURCE_EXHAUSTED, "TOO_MANY_WAITING"
