@@ -1,14 +1,19 @@
 """Follows a task to its end: shows how far it is, lets go on Ctrl-C, cancels on a second one."""
 
+import contextlib
+import queue
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
 
 from entrepot.core.v1 import task_service_pb2
 from entrepot_cli.outcome import Failure, Status
-from entrepot_cli.progress import is_over, view
+from entrepot_cli.progress import Show, is_over, view
 from entrepot_cli.server.connection import Connection
 from entrepot_cli.server.failure import failure_of
 from entrepot_cli.server.name import short_name
@@ -19,7 +24,7 @@ SECOND_CHANCE_SECONDS = 3.0
 AWAY_SECONDS = 60.0
 PAUSE_SECONDS = 0.5
 
-_Task = task_service_pb2.Task
+Task = task_service_pb2.Task
 
 
 class TimedOut(Failure):
@@ -44,73 +49,129 @@ class Detached(Failure):
         )
 
 
-def follow(
-    connection: Connection, task: task_service_pb2.Task, *, seconds: float = 0, is_quiet: bool
-) -> task_service_pb2.Task:
+def follow(connection: Connection, task: Task, *, seconds: float = 0, is_quiet: bool) -> Task:
     """Return the task once it is over; until then show what it does.
 
     Raises:
         TimedOut: `seconds` went by, if they are not zero.
         Detached: the user pressed Ctrl-C.
     """
-    end = time.monotonic() + seconds if seconds else None
-    try:
-        return _watch(connection, task, end, seconds, is_quiet=is_quiet)
-    except KeyboardInterrupt:
-        detached = Detached(task.name)
-        print(f"\nThe task goes on; come back with: {detached.suggestion}", file=sys.stderr)
-        print("Ctrl-C once more asks it to stop.", file=sys.stderr)
-    try:
-        time.sleep(SECOND_CHANCE_SECONDS)
-    except KeyboardInterrupt:
-        cancel(connection, task.name)
-        return _watch(connection, task, None, 0, is_quiet=is_quiet)
-    raise detached
+    with view(is_quiet=is_quiet) as show:
+        follower = Follower(connection, task, show, seconds)
+        with follower.listening():
+            return follower.run()
 
 
-def cancel(connection: Connection, name: str) -> task_service_pb2.Task:
+def cancel(connection: Connection, name: str) -> Task:
     """Ask a task to stop."""
-    request = task_service_pb2.CancelTaskRequest(name=name, state=_Task.STATE_CANCELED)
-    task: task_service_pb2.Task = connection.call(SERVICE, "CancelTask", request).task
+    request = task_service_pb2.CancelTaskRequest(name=name, state=Task.STATE_CANCELED)
+    task: Task = connection.call(SERVICE, "CancelTask", request).task
     return task
 
 
-def _watch(
-    connection: Connection,
-    task: task_service_pb2.Task,
-    end: float | None,
-    seconds: float,
-    *,
-    is_quiet: bool,
-) -> task_service_pb2.Task:
-    sequence = 0
-    away_since: float | None = None
-    with view(is_quiet=is_quiet) as show:
-        while True:
-            show(task)
-            if is_over(task):
-                return task
-            stream = _open(connection, task.name, sequence, end)
+class _Pressed:
+    """Ctrl-C, among what the server says."""
+
+
+class Follower:
+    """One task, what the server says about it, and the keys that the user presses meanwhile."""
+
+    def __init__(self, connection: Connection, task: Task, show: Show, seconds: float) -> None:
+        self._connection = connection
+        self._task = task
+        self._show = show
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds if seconds else None
+        self._sequence = 0
+        self._presses = 0
+        self._let_go_at: float | None = None
+        self._away_since: float | None = None
+        # Responses, errors and key presses in the order they come; a signal may put at any time.
+        self._feed: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take Ctrl-C as something that is said, not as an end wherever the program is."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGINT, lambda *_: self._feed.put(_Pressed()))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def run(self) -> Task:
+        """Follow until the task is over."""
+        self._show(self._task)
+        while not is_over(self._task):
+            stream = self._open()
             try:
-                for response in stream:
-                    away_since = None
-                    task, sequence = response.task, response.sequence
-                    show(task)
-                    if is_over(task):
-                        return task
-            except grpc.RpcError as error:
-                if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED and end is not None:
-                    raise TimedOut(task.name, seconds) from None
-                away_since = away_since or time.monotonic()
-                is_away = error.code() == grpc.StatusCode.UNAVAILABLE
-                if not is_away or time.monotonic() - away_since > AWAY_SECONDS:
-                    raise failure_of(error, connection.settings) from None
-                time.sleep(PAUSE_SECONDS)
+                self._listen()
             finally:
                 stream.cancel()
+        return self._task
 
+    def _open(self) -> Any:  # noqa: ANN401, gRPC's own call object
+        request = task_service_pb2.WatchTaskRequest(
+            name=self._task.name, after_sequence=self._sequence
+        )
+        left = None if self._end is None else max(0.001, self._end - time.monotonic())
+        stream = self._connection.stream(SERVICE, "WatchTask", request, left)
+        threading.Thread(target=self._pump, args=(stream,), daemon=True).start()
+        return stream
 
-def _open(connection: Connection, name: str, sequence: int, end: float | None) -> Any:  # noqa: ANN401
-    request = task_service_pb2.WatchTaskRequest(name=name, after_sequence=sequence)
-    left = None if end is None else max(0.001, end - time.monotonic())
-    return connection.stream(SERVICE, "WatchTask", request, left)
+    def _pump(self, stream: Any) -> None:  # noqa: ANN401, as above
+        try:
+            for response in stream:
+                self._feed.put(response)
+            self._feed.put(None)
+        except grpc.RpcError as error:
+            self._feed.put(error)
+
+    def _listen(self) -> None:
+        """Take what comes until the task is over or the stream has ended."""
+        while not is_over(self._task):
+            left = None if self._let_go_at is None else self._let_go_at - time.monotonic()
+            try:
+                said = self._feed.get(timeout=None if left is None else max(0.0, left))
+            except queue.Empty:
+                raise Detached(self._task.name) from None
+            if said is None:
+                # A server that ends streams is going away; it is asked again, not at once.
+                time.sleep(PAUSE_SECONDS)
+                return
+            if isinstance(said, _Pressed):
+                self._take_press()
+            elif isinstance(said, grpc.RpcError):
+                self._take_error(said)
+                return
+            else:
+                self._away_since = None
+                self._task, self._sequence = said.task, said.sequence
+                self._show(self._task)
+
+    def _take_press(self) -> None:
+        self._presses += 1
+        if self._presses == 1:
+            come_back = Detached(self._task.name).suggestion
+            print(f"\nThe task goes on; come back with: {come_back}", file=sys.stderr)
+            print("Ctrl-C once more asks it to stop.", file=sys.stderr, flush=True)
+            self._let_go_at = time.monotonic() + SECOND_CHANCE_SECONDS
+        elif self._let_go_at is not None:
+            self._let_go_at = self._end = None
+            cancel(self._connection, self._task.name)
+        else:
+            raise Detached(self._task.name)
+
+    def _take_error(self, error: grpc.RpcError) -> None:
+        if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+            if self._end is not None:
+                raise TimedOut(self._task.name, self._seconds)
+            # Of a time that ended to matter when the task was asked to stop.
+            return
+        self._away_since = self._away_since or time.monotonic()
+        is_away = error.code() == grpc.StatusCode.UNAVAILABLE
+        if not is_away or time.monotonic() - self._away_since > AWAY_SECONDS:
+            raise failure_of(error, self._connection.settings)
+        time.sleep(PAUSE_SECONDS)
