@@ -53,7 +53,7 @@ def sync(stack: Stack, size: Size) -> Iterator[Figure]:
     changed = Figure("the same again, 1 % changed", "ms")
     changed.floor_is = "the manifest and the changed files with aiohttp"
     for _ in range(size.repeats):
-        with separate_upstream(size.files, salt=_salt()) as upstream, _folder(stack) as folder:
+        with separate_upstream(size.files) as upstream, _folder(stack) as folder:
             repository = api.a_repository()
             remote = api.a_remote(upstream.manifest_url, max_concurrency=CONCURRENCY)
             names = {"repository": repository["name"], "remote": remote["name"]}
@@ -231,10 +231,6 @@ def _role_of(command: tuple[str, ...]) -> str:
 def _etag(manifest_url: str) -> str:
     answer = Rest(manifest_url).request("GET", "/PULP_MANIFEST")
     return str(answer.headers["ETag"])
-
-
-def _salt() -> int:
-    return secrets.randbits(40)
 
 
 @contextmanager

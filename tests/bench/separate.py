@@ -13,7 +13,7 @@ from stack import BIN, free_addresses
 
 
 class SeparateUpstream:
-    """An upstream of many files; they are the same for the same salt."""
+    """An upstream of many files."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -38,10 +38,10 @@ class SeparateUpstream:
 
 @contextmanager
 def separate_upstream(
-    files: int = 0, size: int = 1024, listed: int = 0, salt: int = 0
+    files: int = 0, size: int = 1024, listed: int = 0
 ) -> Iterator[SeparateUpstream]:
     """An upstream in a process of its own."""
-    arguments = {"files": files, "size": size, "listed": listed, "salt": salt}
+    arguments = {"files": files, "size": size, "listed": listed}
     words = [f"--{name}={value}" for name, value in arguments.items()]
     command = [sys.executable, upstream.__file__, *words]
     with _running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

@@ -33,9 +33,7 @@ def hurt() -> Iterator[Stack]:
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
     """Many small files that no other test has had, so that all must be fetched."""
-    with Upstream() as upstream:
-        upstream.fill(COUNT, 100, folder=f"files-{upstream.port}")
-        upstream.change(COUNT, salt=upstream.port)
+    with Upstream().fill(COUNT, 100) as upstream:
         yield upstream
 
 

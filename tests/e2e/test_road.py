@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from polling import until
 from rest import Api, Json, Rest
 from stack import Stack
-from upstream import Upstream, digest_of
+from upstream import Upstream, data_for, digest_of
 
 COUNT = 30
+# How long the content origin may take to hear of a change, in seconds.
+SOON = 2
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ def road(stack: Stack) -> Iterator[Road]:
     api = stack.api
     with Upstream().fill(COUNT, 1000) as upstream:
         upstream.files["docs/read me+now.txt"] = b"spaces and a plus\n"
-        upstream.files["docs/größe/%41.txt"] = b"more than ASCII, and a percent sign\n"
-        upstream.files["large.bin"] = bytes(range(256)) * 8192
+        upstream.files["docs/größe/100%.txt"] = b"more than ASCII, and a percent sign\n"
+        upstream.files["large.bin"] = data_for(0, 4 << 20)
         upstream.files["empty.txt"] = b""
         repository = api.a_repository()
         remote = api.a_remote(upstream)
@@ -123,7 +126,7 @@ def test_aria2_downloads_in_pieces_and_verifies(stack: Stack, road: Road, tmp_pa
     """Range requests put the file together rightly: aria2 fetches it in pieces, and checks."""
     digest = road.upstream.digests()["large.bin"]
     script = (
-        f"aria2c -q -x 4 -s 4 -k 256K --min-split-size=256K --checksum=sha-256={digest} "
+        f"aria2c -q -x 4 -s 4 --min-split-size=1M --checksum=sha-256={digest} "
         f"'{stack.content_url}{road.base}large.bin'"
     )
 
@@ -224,7 +227,7 @@ def test_folders_are_listed(content: Rest, road: Road) -> None:
     assert answer.status == 200
     assert answer.headers["Content-Type"].startswith("text/html")
     for number in range(COUNT):
-        assert f'href="{number:06d}.bin"' in answer.body.decode()
+        assert f'href="./{number:06d}.bin"' in answer.body.decode()
 
 
 @pytest.mark.parametrize("path", ["nothing.txt", "files/nothing.bin", "files/000001.bin/more"])
@@ -270,7 +273,8 @@ def test_a_distribution_follows_its_repository(api: Api, content: Rest) -> None:
         api.completed("file/syncs", **names)
 
     assert old == b"old"
-    assert content.request("GET", f"/{latest['base_path']}/a.txt").body == b"new"
+    path = f"/{latest['base_path']}/a.txt"
+    until(lambda: content.request("GET", path).body == b"new", "the new version", SOON)
     assert content.request("GET", f"/{latest['base_path']}/b.txt").body == b"more"
     assert content.request("GET", f"/{fixed['base_path']}/a.txt").body == b"old"
     assert content.request("GET", f"/{fixed['base_path']}/b.txt").status == 404
@@ -284,7 +288,7 @@ def test_a_deleted_distribution_serves_nothing(api: Api, content: Rest, road: Ro
 
     api.delete(distribution["href"]).expect(200, 204)
 
-    assert content.request("GET", path).status == 404
+    until(lambda: content.request("GET", path).status == 404, "nothing to be served", SOON)
 
 
 def test_two_versions_are_compared(api: Api, upstream: Upstream) -> None:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ ENTREPOT = BIN / "entrepot"
 
 READY_SECONDS = 60
 STOP_SECONDS = 30
+SWEEP_SECONDS = 15
 
 # What tells the children of `up` apart: words of their command lines.
 ROLES: Mapping[str, tuple[str, ...]] = {
@@ -186,7 +188,7 @@ class Stack:
         with process.stdout as stream:
             for line in stream:
                 self.lines.append(line.rstrip("\n"))
-                if "ready http://" in line:
+                if line.startswith("ready http://"):
                     self._ready.set()
 
     def _clear(self) -> None:
@@ -283,8 +285,14 @@ class Stack:
         )
 
     def check(self) -> None:
-        """Let `entrepot check` look for anything that must not be."""
+        """Let `entrepot check` look for anything that must not be.
+
+        What attempts leave behind is swept in the background, so it gets a while.
+        """
         self.settle()
+        deadline = time.monotonic() + SWEEP_SECONDS
+        while self.cli("check", expect=None).returncode and time.monotonic() < deadline:
+            continue
         self.cli("check")
 
 

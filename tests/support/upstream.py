@@ -9,10 +9,10 @@ import argparse
 import asyncio
 import hashlib
 import random
+import secrets
 import struct
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -114,6 +114,8 @@ class Upstream:
 
     def __init__(self, files: Mapping[str, bytes] | None = None) -> None:
         self.files: dict[str, bytes] = dict(files or {})
+        # What is stored once is not asked for again: each upstream has bytes of its own.
+        self.salt = secrets.randbits(48)
         # Lines of the manifest for files that are listed and not there.
         self.listed: dict[str, tuple[str, int]] = {}
         # Replaces the generated manifest.
@@ -147,15 +149,17 @@ class Upstream:
     def fill(self, count: int, size: int = 64, folder: str = "files") -> Self:
         """Have `count` files of `size` bytes, each with bytes of its own."""
         self.files |= {
-            f"{folder}/{number:06d}.bin": data_for(number, size) for number in range(count)
+            f"{folder}/{number:06d}.bin": data_for(number, size, self.salt)
+            for number in range(count)
         }
         return self
 
-    def change(self, count: int, salt: int = 1) -> list[str]:
+    def change(self, count: int) -> list[str]:
         """Give the first `count` files other bytes of the same length; returns their paths."""
+        self.salt += 1
         changed = sorted(self.files)[:count]
         for number, path in enumerate(changed):
-            self.files[path] = data_for(number, len(self.files[path]), salt)
+            self.files[path] = data_for(number, len(self.files[path]), self.salt)
         return changed
 
     def list_only(self, count: int, size: int = 1024, folder: str = "listed") -> Self:
@@ -409,15 +413,13 @@ def main(arguments: list[str], write: Callable[[str], object] = sys.stdout.write
     parser.add_argument("--files", type=int, default=0)
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--listed", type=int, default=0)
-    parser.add_argument("--salt", type=int, default=0)
     options = parser.parse_args(arguments)
     upstream = Upstream().fill(options.files, options.size).list_only(options.listed)
-    upstream.change(options.files, options.salt)
     with upstream:
         write(f"{upstream.port}\n")
         sys.stdout.flush()
         for line in sys.stdin:
-            changed = upstream.change(int(line.split()[1]), salt=time.monotonic_ns())
+            changed = upstream.change(int(line.split()[1]))
             write(f"changed {len(changed)}\n")
             sys.stdout.flush()
 
