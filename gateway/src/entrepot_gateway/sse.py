@@ -84,6 +84,7 @@ class EventStreams:
             missed = self._hub.since(after, name) if after is not None else None
             events, seen = missed or [], after or 0
             look = missed is None
+            task = Task()
             while True:
                 if look:
                     # Whatever has a lower number is in what is read now.
@@ -96,10 +97,10 @@ class EventStreams:
                 events = _without_repeats([event for event in events if event.sequence > seen])
                 if events:
                     task = await self._tasks.read(name, call)
-                    for event in events:
-                        yield self._task_event(call, event.kind, event.sequence, task)
-                    seen = events[-1].sequence
-                    if events[-1].kind in TERMINAL_KINDS:
+                for event in events:
+                    seen = event.sequence
+                    yield self._task_event(call, event.kind, seen, task)
+                    if event.kind in TERMINAL_KINDS:
                         return
                 events = await listener.wait(KEEP_ALIVE_SECONDS)
                 look, listener.missed = listener.missed, False

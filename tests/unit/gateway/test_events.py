@@ -85,6 +85,24 @@ async def test_a_task_is_followed_to_its_end(
     assert rest[-1][2]["href"] == "/api/v3/tasks/0190-1/"
 
 
+async def test_nothing_is_told_after_the_end(
+    app: Api, client: Client, state: dict[str, Any]
+) -> None:
+    """A counter that is numbered late does not keep the stream open."""
+    app.hub.receive(
+        a_batch(
+            (1, Event.KIND_CREATED, NAME),
+            (2, Event.KIND_COMPLETED, NAME),
+            (3, Event.KIND_PROGRESSED, NAME),
+        )
+    )
+    state["is"] = Task.STATE_COMPLETED
+
+    answer = await client.request("GET", PATH, headers={"last-event-id": "1"})
+
+    assert [kind for kind, _, _ in parse(answer.body.decode())] == ["completed"]
+
+
 async def test_a_finished_task_is_told_and_no_more(client: Client, state: dict[str, Any]) -> None:
     """One event, then the end."""
     state["is"] = Task.STATE_FAILED
