@@ -71,6 +71,8 @@ def test_a_wrong_setting_ends_the_program(
 ) -> None:
     """With a sentence, not with a trace."""
     monkeypatch.setenv("ENTREPOT_HTTP", "nonsense")
+    # Logging is the whole process's, and this one has other tests to run.
+    monkeypatch.setattr("entrepot_rpc.logs.configure", lambda _process: None)
 
     with pytest.raises(SystemExit) as caught:
         main(["api"])
