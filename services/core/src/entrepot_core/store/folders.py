@@ -19,6 +19,11 @@ __all__ = ["Entry", "entries", "is_folder"]
 # Files in a row are read so many at a time; after a folder, one look at what follows it.
 _FILES = 500
 _AFTER_FOLDER = 2
+# Entries that are handed on together.
+_BATCH = 200
+
+# A path, the unit that is there, and the path in it.
+_Row = tuple[str, "int | None", "str | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,52 +49,77 @@ def entries(
 
     `generated` are paths of indexes of the set, which no row has yet.
     """
-    prefix = folder + "/" if folder else ""
-    # "0" follows "/": the first path behind everything in the folder. At the top there is none.
-    end = folder + "0" if folder else None
-    indexes = sorted(path for path in generated if path.startswith(prefix))
-    start, limit = prefix, _AFTER_FOLDER
-    while True:
+    walk = _Walk(where, folder, generated)
+    while walk.goes_on():
+        batch: list[Entry] = []
         with database.transaction() as cursor:
-            rows = _next(cursor, where, start, end, limit)
-            is_end = len(rows) < limit
-            horizon = None if is_end else rows[-1][0]
-            due = [
-                (path, None, None)
-                for path in indexes
-                if path >= start and (horizon is None or path <= horizon)
-            ]
-            known = {row[0] for row in rows}
-            rows = sorted([*rows, *(row for row in due if row[0] not in known)], key=itemgetter(0))
-            files: list[tuple[str, int | None, str | None]] = []
-            names: list[tuple[str, bool]] = []
-            for row in rows:
-                path = row[0]
-                name, slash, _ = path[len(prefix) :].partition("/")
-                if not slash:
-                    files.append(row)
-                    names.append((name, False))
-                elif not names or names[-1] != (name, True):
-                    names.append((name, True))
-            known_files = _details(cursor, where, files)
+            while walk.goes_on() and len(batch) < _BATCH:
+                batch += walk.step(cursor)
+        if batch:
+            yield batch
+
+
+class _Walk:
+    """Where a listing is, and how it goes on."""
+
+    def __init__(self, where: ContentSet, folder: str, generated: Sequence[str]) -> None:
+        self._is_over = False
+        self._where = where
+        self._prefix = folder + "/" if folder else ""
+        # "0" follows "/": the first path behind all in the folder. At the top there is none.
+        self._end = folder + "0" if folder else None
+        self._indexes = [path for path in generated if path.startswith(self._prefix)]
+        self._start = self._prefix
+        self._limit = _AFTER_FOLDER
+
+    def goes_on(self) -> bool:
+        """Whether there is more to look at."""
+        return not self._is_over
+
+    def step(self, cursor: Cursor) -> list[Entry]:
+        """The next entries: some files, or a folder and what is before it."""
+        rows = self._rows(cursor)
+        files: list[_Row] = []
+        names: list[tuple[str, bool]] = []
+        for row in rows:
+            name, slash, _ = row[0][len(self._prefix) :].partition("/")
+            if not slash:
+                files.append(row)
+                names.append((name, False))
+            elif not names or names[-1] != (name, True):
+                names.append((name, True))
         if names:
-            yield [
-                Entry(name, is_folder=True)
-                if is_a_folder
-                else known_files.get(prefix + name, Entry(name, is_folder=False))
-                for name, is_a_folder in names
-            ]
-        if is_end:
-            return
-        name, is_a_folder = names[-1]
+            self._go_on(*names[-1])
+        known = _details(cursor, self._where, files)
+        return [
+            Entry(name, is_folder=True)
+            if is_a_folder
+            else known.get(self._prefix + name, Entry(name, is_folder=False))
+            for name, is_a_folder in names
+        ]
+
+    def _rows(self, cursor: Cursor) -> list[_Row]:
+        rows = _next(cursor, self._where, self._start, self._end, self._limit)
+        self._is_over = len(rows) < self._limit
+        # An index further on comes with the rows around it.
+        horizon = None if self._is_over else rows[-1][0]
+        known = {row[0] for row in rows}
+        due: list[_Row] = [
+            (path, None, None)
+            for path in self._indexes
+            if path >= self._start and (horizon is None or path <= horizon) and path not in known
+        ]
+        return sorted([*rows, *due], key=itemgetter(0))
+
+    def _go_on(self, name: str, is_a_folder: bool) -> None:  # noqa: FBT001  as it was listed
         # No path has a control character, so nothing lies between a path and itself with one.
-        start = f"{prefix}{name}0" if is_a_folder else f"{prefix}{name}\x01"
-        limit = _AFTER_FOLDER if is_a_folder else min(_FILES, limit * 8)
+        self._start = f"{self._prefix}{name}0" if is_a_folder else f"{self._prefix}{name}\x01"
+        self._limit = _AFTER_FOLDER if is_a_folder else min(_FILES, self._limit * 8)
 
 
 def _next(
     cursor: Cursor, where: ContentSet, start: str, end: str | None, limit: int
-) -> list[tuple[str, int | None, str | None]]:
+) -> list[_Row]:
     """The next paths from a start on, each with its unit and the path there, in order."""
     scope = {
         "repository": where.repository_id,
@@ -109,7 +139,7 @@ def _next(
         condition = "" if end is None else " AND path < %(end)s"
         cursor.execute(query.format(condition), scope)
         streams.append(cursor.fetchall())
-    merged: list[tuple[str, int | None, str | None]] = []
+    merged: list[_Row] = []
     for row in heapq.merge(*streams, key=itemgetter(0)):
         # What is published hides what the version has at the same path.
         if not merged or merged[-1][0] != row[0]:
@@ -122,7 +152,7 @@ def _next(
 def _details(
     cursor: Cursor,
     where: ContentSet,
-    files: Sequence[tuple[str, int | None, str | None]],
+    files: Sequence[_Row],
 ) -> dict[str, Entry]:
     of_units = [row for row in files if row[1] is not None]
     found: dict[str, Entry] = {}

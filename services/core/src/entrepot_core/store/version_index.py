@@ -100,7 +100,10 @@ SELECT p.path, a.digest, coalesce(a.size_bytes, b.size_bytes)
             AND f.removed_in > %(number)s AND f.added_in <= %(number)s
             AND c.type_id = (SELECT type_id FROM content_type WHERE name = %(type)s)
           ORDER BY f.path LIMIT %(limit)s)) p
-  JOIN artifact a ON a.content_id = p.content_id AND a.relative_path = p.path
-  LEFT JOIN blob b ON b.digest = a.digest
+  -- One look-up each: a hash over all artifacts would be made for every page.
+  CROSS JOIN LATERAL (SELECT digest, size_bytes FROM artifact
+                       WHERE content_id = p.content_id AND relative_path = p.path LIMIT 1) a
+  LEFT JOIN LATERAL (SELECT size_bytes FROM blob
+                      WHERE a.size_bytes IS NULL AND digest = a.digest LIMIT 1) b ON true
  ORDER BY p.path LIMIT %(limit)s
 """
