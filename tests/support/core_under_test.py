@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import grpc
 from google.protobuf import any_pb2
@@ -28,7 +28,6 @@ from entrepot_rpc.status import from_rpc_error
 from fake_plugin import FakePlugin
 
 TOKEN = "admin-token-of-a-test"
-T = TypeVar("T")
 
 
 def a_config(dsn: str, home: Path, *, heartbeat_timeout: float = 60, slots: int = 8) -> Config:
@@ -79,10 +78,13 @@ class Core:
         return self.plugins.CreatePlugin(request, metadata=self.metadata, timeout=20).plugin
 
     def create(
-        self, parameters: Message, wait: float = 0, **fields: object
+        self,
+        parameters: Message,
+        wait: float = 0,
+        **fields: Any,  # noqa: ANN401  fields of the request
     ) -> task_service_pb2.Task:
         """Creates a task. Raises ServiceError if it is refused."""
-        request = task_service_pb2.CreateTaskRequest(parameters=pack(parameters), **fields)  # type: ignore[arg-type]  fields of the request
+        request = task_service_pb2.CreateTaskRequest(parameters=pack(parameters), **fields)
         request.wait.FromNanoseconds(int(wait * 1e9))
         with errors_of_core():
             return self.tasks.CreateTask(request, metadata=self.metadata, timeout=60).task

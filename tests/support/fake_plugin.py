@@ -42,9 +42,7 @@ class FakePlugin(plugin_tasks_pb2_grpc.PluginTasksServicer):
 
     def start(self, address: str = "127.0.0.1:0") -> "FakePlugin":
         """Begins to serve, on a port of its own or again on the one it had."""
-        server = grpc.server(
-            futures.ThreadPoolExecutor(16), options=(("grpc.so_reuseport", 0),)
-        )
+        server = grpc.server(futures.ThreadPoolExecutor(16), options=(("grpc.so_reuseport", 0),))
         plugin_tasks_pb2_grpc.add_PluginTasksServicer_to_server(self, server)
         port = server.add_insecure_port(self.target or address)
         server.start()

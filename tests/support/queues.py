@@ -11,7 +11,8 @@ from entrepot_core.store.database import Cursor, Database
 def a_plugin(cursor: Cursor, name: str = "test", *, max_running: int = 1000) -> None:
     """A plugin that serves."""
     cursor.execute(
-        "INSERT INTO plugin (name, target, max_running, health) VALUES (%s, 'test', %s, 'serving')",
+        "INSERT INTO plugin (name, target, max_running, health)"
+        " VALUES (%s, 'test', %s, 'serving')",
         (name, max_running),
     )
 

@@ -3,9 +3,11 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import duration_pb2
 
 from core_under_test import (
     Core,
@@ -46,9 +48,9 @@ def core(core_dsn: str, tmp_path: Path, plugin: FakePlugin) -> Iterator[Core]:
         yield core
 
 
-def listed(core: Core, **fields: object) -> list[str]:
+def listed(core: Core, **fields: Any) -> list[str]:  # noqa: ANN401  fields of the request
     """Names of the tasks that a list has."""
-    request = task_service_pb2.ListTasksRequest(**fields)  # type: ignore[arg-type]
+    request = task_service_pb2.ListTasksRequest(**fields)
     with errors_of_core():
         response = core.tasks.ListTasks(request, metadata=core.metadata, timeout=20)
     return [task.name for task in response.tasks]
@@ -249,8 +251,8 @@ def test_a_clone_takes_overrides(core: Core) -> None:
     """A clone has the earlier parameters, but for the fields that are set or named."""
     task = core.create(file_pb2.Sync(repository="foo", remote="bar", mirror=True))
 
-    def clone(**fields: object) -> file_pb2.Sync:
-        request = task_service_pb2.CloneTaskRequest(name=task.name, **fields)  # type: ignore[arg-type]
+    def clone(**fields: Any) -> file_pb2.Sync:  # noqa: ANN401  as above
+        request = task_service_pb2.CloneTaskRequest(name=task.name, **fields)
         cloned = core.tasks.CloneTask(request, metadata=core.metadata, timeout=20).task
         assert cloned.cloned_from == task.name
         sync = file_pb2.Sync()
@@ -332,7 +334,9 @@ def test_many_watchers_delay_nobody(core: Core) -> None:
         next(stream)
     waits = [
         core.tasks.GetTask.future(
-            task_service_pb2.GetTaskRequest(name=task.name, wait={"seconds": 60}),
+            task_service_pb2.GetTaskRequest(
+                name=task.name, wait=duration_pb2.Duration(seconds=60)
+            ),
             metadata=core.metadata,
             timeout=60,
         )

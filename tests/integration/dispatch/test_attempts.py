@@ -183,9 +183,7 @@ def test_silence_loses_the_attempt(core: Core, plugin: FakePlugin) -> None:
     """A plugin that says nothing for longer than the heartbeat timeout is given up."""
     canceled = threading.Event()
 
-    def execute(
-        request: plugin_tasks_pb2.ExecuteRequest, context: grpc.ServicerContext
-    ) -> Events:
+    def execute(request: plugin_tasks_pb2.ExecuteRequest, context: grpc.ServicerContext) -> Events:
         context.add_callback(canceled.set)
         if request.attempt == 1:
             plugin.released.wait(20)
@@ -202,9 +200,7 @@ def test_silence_loses_the_attempt(core: Core, plugin: FakePlugin) -> None:
 def test_a_full_plugin_is_asked_again_uncounted(core: Core, plugin: FakePlugin) -> None:
     """RESOURCE_EXHAUSTED before any event is no loss: the task waits, and is not counted."""
 
-    def execute(
-        request: plugin_tasks_pb2.ExecuteRequest, context: grpc.ServicerContext
-    ) -> Events:
+    def execute(request: plugin_tasks_pb2.ExecuteRequest, context: grpc.ServicerContext) -> Events:
         if request.attempt == 1:
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "full")
         yield completed()

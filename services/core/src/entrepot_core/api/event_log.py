@@ -15,7 +15,7 @@ from entrepot_core.store import events
 from entrepot_core.store.listener import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from entrepot_core.store.database import Database
     from entrepot_core.store.events import EventRow
@@ -54,14 +54,18 @@ class Watch:
 class EventLog:
     """Follows the log by one listening connection and fans it out."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, work_heard: Callable[[], None]) -> None:
+        """`work_heard` is told when there may be events without a number."""
         self._database = database
+        self._work_heard = work_heard
         self._recent: deque[EventRow] = deque(maxlen=_KEPT)
         self._last = -1
         self._grown = threading.Condition()
         self._watches: dict[str, set[Watch]] = {}
         self._is_closed = False
-        self._listener = Listener(database.url, (events.EVENTS,), self._heard, sweep_seconds=1.0)
+        self._listener = Listener(
+            database.url, (events.EVENTS, events.WORK), self._heard, sweep_seconds=1.0
+        )
 
     def start(self) -> None:
         """Starts to follow, from the newest event on."""
@@ -135,7 +139,11 @@ class EventLog:
         with self._database.transaction() as cursor:
             return events.read(cursor, position, _BATCH)
 
-    def _heard(self, _channels: set[str]) -> None:
+    def _heard(self, channels: set[str]) -> None:
+        if events.WORK in channels:
+            self._work_heard()
+        if channels == {events.WORK}:
+            return
         while not self._is_closed:
             with self._database.transaction() as cursor:
                 batch = events.read(cursor, self._last, _BATCH)

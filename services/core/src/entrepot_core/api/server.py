@@ -52,6 +52,7 @@ from entrepot_core.plugins.registry import Registry
 from entrepot_core.store import temporary
 from entrepot_core.store.database import Database
 from entrepot_core.store.listener import Waker
+from entrepot_core.store.numberer import Numberer
 from entrepot_core.store.runner import Role, SingleRunner
 from entrepot_rpc.server import Server
 
@@ -82,7 +83,11 @@ class ApiServer:
         self._clients = Clients()
         self.registry = Registry(self.database)
         self._stopping = threading.Event()
-        self._log = EventLog(self.database)
+        # Here too, so that watchers see what happens while no dispatcher runs.
+        self._numberer = SingleRunner(
+            config.database_url, Role.NUMBERER, Numberer(self.database).step
+        )
+        self._log = EventLog(self.database, self._numberer.poke)
         self._waker = Waker(self.database)
         self._pointers = PointerWatch(self.database)
         self._downloader = Downloader(allow_loopback=config.allow_loopback_upstreams)
@@ -112,6 +117,7 @@ class ApiServer:
         self._pointers.start()
         self._follower.start()
         self._polling.start()
+        self._numberer.start()
         return self._server.start(ReflectionPool(self.registry.catalog))
 
     def stop(self, grace_seconds: float = 5) -> None:
@@ -120,6 +126,7 @@ class ApiServer:
         self._log.close()
         self._pointers.close()
         self._server.stop(grace_seconds)
+        self._numberer.stop()
         self._polling.stop()
         self._poller.close()
         self._follower.join(timeout=10)

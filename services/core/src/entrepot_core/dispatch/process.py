@@ -10,7 +10,6 @@ from entrepot_core.dispatch.attempt import AttemptTools
 from entrepot_core.dispatch.dispatcher import Dispatcher
 from entrepot_core.dispatch.executors import ready_made
 from entrepot_core.dispatch.housekeeper import Housekeeper
-from entrepot_core.dispatch.numberer import Numberer
 from entrepot_core.dispatch.settling import Settler
 from entrepot_core.dispatch.sweeper import Sweeper
 from entrepot_core.downloads.attempt import AttemptDownloads
@@ -24,6 +23,7 @@ from entrepot_core.plugins.registry import Registry
 from entrepot_core.store import events, fetch_cache, janitor, temporary, uploads
 from entrepot_core.store.database import Database
 from entrepot_core.store.listener import Waker
+from entrepot_core.store.numberer import Numberer
 from entrepot_core.store.runner import Role, SingleRunner
 
 if TYPE_CHECKING:

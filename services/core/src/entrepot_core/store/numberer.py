@@ -1,4 +1,7 @@
-"""The step of the one numberer: moves committed events to the log and tells everybody."""
+"""The step of the one numberer: moves committed events to the log and tells everybody.
+
+Every process of core stands by for it.
+"""
 
 from __future__ import annotations
 

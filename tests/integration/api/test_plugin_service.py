@@ -1,0 +1,163 @@
+"""PluginService, StatusService and reflection over gRPC."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
+
+from core_under_test import Core, a_config, errors_of_core, running_api
+from declarations import file_plugin, with_digest
+from entrepot.core.v1 import plugin_service_pb2, status_service_pb2
+from entrepot.plugin.v1 import describe_pb2
+from entrepot_rpc.errors import Code, ServiceError
+from fake_plugin import FakePlugin
+from polling import until
+
+Plugin = plugin_service_pb2.Plugin
+
+
+@pytest.fixture
+def plugin() -> Iterator[FakePlugin]:
+    """A plugin for files."""
+    plugin = FakePlugin().start()
+    yield plugin
+    plugin.stop()
+
+
+@pytest.fixture
+def core(core_dsn: str, tmp_path: Path) -> Iterator[Core]:
+    """An api without plugins."""
+    with running_api(a_config(core_dsn, tmp_path)) as core:
+        yield core
+
+
+def read(core: Core, name: str = "plugins/file") -> Plugin:
+    """Reads a plugin."""
+    request = plugin_service_pb2.GetPluginRequest(name=name)
+    with errors_of_core():
+        return core.plugins.GetPlugin(request, metadata=core.metadata, timeout=20).plugin
+
+
+def test_a_plugin_is_registered_and_its_types_are_there(core: Core, plugin: FakePlugin) -> None:
+    """Registering asks the plugin what it is; its declaration is shown without proto files."""
+    registered = core.register(plugin)
+
+    assert (registered.name, registered.health) == ("plugins/file", Plugin.HEALTH_SERVING)
+    assert [one.collection for one in registered.declaration.task_types][:2] == ["syncs", "adds"]
+    assert not registered.declaration.HasField("descriptors")
+    assert read(core).target == plugin.target
+
+
+def test_declarations_are_watched(core: Core, plugin: FakePlugin) -> None:
+    """A watch begins with what there is, core's own tasks included, and hears of a new plugin."""
+    stream = core.plugins.WatchPlugins(
+        plugin_service_pb2.WatchPluginsRequest(), metadata=core.metadata, timeout=30
+    )
+    first = next(stream)
+    core.register(plugin)
+    second = next(stream)
+    stream.cancel()
+
+    assert [one.name for one in first.declarations] == ["core"]
+    assert first.declarations[0].task_types[0].collection == "orphans"
+    assert first.declarations[0].descriptors.file
+    assert [one.name for one in second.declarations] == ["core", "file"]
+
+
+def test_what_is_no_plugin_is_refused(core: Core) -> None:
+    """An address where nobody answers is not registered."""
+    with pytest.raises(ServiceError) as caught, errors_of_core():
+        core.plugins.CreatePlugin(
+            plugin_service_pb2.CreatePluginRequest(plugin=Plugin(target="127.0.0.1:1")),
+            metadata=core.metadata,
+            timeout=20,
+        )
+
+    assert caught.value.reason == "PLUGIN_UNAVAILABLE"
+
+
+def test_a_broken_declaration_is_refused(core: Core, plugin: FakePlugin) -> None:
+    """A declaration whose message is not in its proto files is refused with what is wrong."""
+    plugin.declaration.content_types[0].key_fields.append("nothing")
+
+    with pytest.raises(ServiceError, match="has no field nothing") as caught, errors_of_core():
+        core.register(plugin)
+
+    assert caught.value.reason == "PLUGIN_CONTRACT_VIOLATION"
+
+
+def test_an_incompatible_declaration_is_kept_out(core: Core, plugin: FakePlugin) -> None:
+    """A plugin that comes back without a task type is listed as incompatible; the old stays."""
+    core.register(plugin)
+    changed = describe_pb2.DescribeResponse()
+    changed.CopyFrom(file_plugin("0.2.0"))
+    del changed.task_types[0]
+    plugin.declaration = with_digest(changed)
+    update = plugin_service_pb2.UpdatePluginRequest(
+        plugin=Plugin(name="plugins/file", target=f"localhost:{plugin.target.split(':')[1]}")
+    )
+    updated = core.plugins.UpdatePlugin(update, metadata=core.metadata, timeout=20).plugin
+
+    assert updated.health == Plugin.HEALTH_INCOMPATIBLE
+    assert "file/syncs was removed" in updated.message
+    assert updated.declaration.task_types[0].collection == "syncs"
+
+
+def test_a_plugin_that_stops_and_comes_back_is_seen(core: Core, plugin: FakePlugin) -> None:
+    """The loss of a plugin shows within seconds, and so does its return."""
+    core.register(plugin)
+
+    plugin.stop()
+    until(lambda: read(core).health == Plugin.HEALTH_DOWN, "the plugin to be seen down")
+    assert "does not answer" in read(core).message
+    plugin.start()
+    until(lambda: read(core).health == Plugin.HEALTH_SERVING, "the plugin to be seen again")
+
+
+def test_a_removed_plugin_is_gone(core: Core, plugin: FakePlugin) -> None:
+    """After its removal a plugin is unknown, and can be registered anew."""
+    core.register(plugin)
+    core.plugins.DeletePlugin(
+        plugin_service_pb2.DeletePluginRequest(name="plugins/file"),
+        metadata=core.metadata,
+        timeout=20,
+    )
+
+    with pytest.raises(ServiceError) as caught:
+        read(core)
+
+    assert caught.value.code == Code.NOT_FOUND
+    assert core.register(plugin).health == Plugin.HEALTH_SERVING
+
+
+def test_the_status_says_what_is_wrong(core: Core, plugin: FakePlugin) -> None:
+    """Versions, counts, and a sentence for each problem."""
+
+    def status() -> status_service_pb2.GetStatusResponse:
+        return core.status.GetStatus(
+            status_service_pb2.GetStatusRequest(), metadata=core.metadata, timeout=20
+        )
+
+    assert any("No plugin" in problem for problem in status().problems)
+    core.register(plugin)
+    now = status()
+    assert not any("No plugin" in problem for problem in now.problems)
+    assert any("No dispatcher runs" in problem for problem in now.problems)
+    assert now.database_version
+    assert [one.name for one in now.plugins] == ["plugins/file"]
+
+
+def test_reflection_knows_plugins_types(core: Core, plugin: FakePlugin) -> None:
+    """Whoever asks by reflection gets core's services and a plugin's messages, without a token."""
+    core.register(plugin)
+    with grpc.insecure_channel(core.address) as channel:
+        known = ProtoReflectionDescriptorDatabase(channel)
+        file = known.FindFileContainingSymbol("entrepot.plugins.file.v1.Sync")
+        services = known.get_services()
+
+    assert file.package == "entrepot.plugins.file.v1"
+    assert "entrepot.core.v1.TaskService" in services
