@@ -197,7 +197,9 @@ def _write_version(
     )
     (state,) = cursor.fetchone() or (set_digest.EMPTY,)
     state = set_digest.changed(
-        bytes(state), elements(cursor, "added_unit"), elements(cursor, "removed_unit")
+        bytes(state),
+        elements(cursor, "added_unit") if added else (),
+        elements(cursor, "removed_unit") if removed else (),
     )
     cursor.execute(
         "UPDATE repository_state SET set_state = %s WHERE repository_id = %s",

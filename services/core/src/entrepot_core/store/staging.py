@@ -119,7 +119,11 @@ def begin_call(
 
     The fence: raises AttemptSupersededError if the workspace is gone, and holds it otherwise.
     """
-    cursor.execute("SELECT pg_current_xact_id()")
+    # A batch is small: whatever the statistics say, each of its rows is looked up by an index.
+    cursor.execute(
+        "SELECT pg_current_xact_id(), set_config('enable_hashjoin', 'off', true),"
+        " set_config('enable_mergejoin', 'off', true)"
+    )
     cursor.execute(
         "SELECT t.cancel_requested FROM workspace w JOIN task t USING (task_id)"
         " WHERE w.workspace_id = %s FOR KEY SHARE OF w",
@@ -428,7 +432,7 @@ _RESOLVE_TO_NEW = """
 WITH waiting AS (
   SELECT u.source, u.kind, u.type_id, u.key_digest, c.content_id AS target
     FROM content c JOIN unresolved_edge u USING (type_id, key_digest)
-   WHERE c.content_id = ANY(%s::bigint[])
+   WHERE c.content_id = ANY(%s::bigint[]) AND EXISTS (SELECT FROM unresolved_edge)
    ORDER BY u.source, u.kind, u.type_id, u.key_digest FOR UPDATE OF u SKIP LOCKED
 ), gone AS (
   DELETE FROM unresolved_edge u USING waiting w
