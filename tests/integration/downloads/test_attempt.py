@@ -1,12 +1,20 @@
 """The downloads of an attempt."""
 
 import hashlib
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from byte_rows import Rows
-from entrepot_core.domain.errors import CanceledError, DigestMismatchError, DownloadFailedError
+from entrepot_core.blobs.directory import DirectoryBlobStore
+from entrepot_core.domain.errors import (
+    CanceledError,
+    DigestMismatchError,
+    DownloadFailedError,
+    StorageFullError,
+)
 from entrepot_core.downloads.attempt import AttemptDownloads, DownloadProgress
 from entrepot_core.downloads.downloader import Downloader
 from entrepot_core.downloads.keeper import Keeper
@@ -24,7 +32,13 @@ class Attempt:
         self.remote = rows.remote()
         rows.lend_remote(WORKSPACE, self.remote)
         self.progress: list[DownloadProgress] = []
-        self.downloads = AttemptDownloads(keeper, downloader, WORKSPACE, self.progress.append)
+        self.told = threading.Semaphore(0)
+        self.downloads = AttemptDownloads(keeper, downloader, WORKSPACE, self.report)
+
+    def report(self, progress: DownloadProgress) -> None:
+        """Keep what is told."""
+        self.progress.append(progress)
+        self.told.release()
 
     def stage(self, upstream: Upstream, *paths: str, sequence: int = 1) -> list[int]:
         """Files of the upstream, staged."""
@@ -145,7 +159,7 @@ def test_a_failure_is_raised_and_the_rest_is_kept(attempt: Attempt, upstream: Up
     attempt.stage(upstream, *rest)
     attempt.downloads.start()
     while not attempt.progress or attempt.progress[-1].files < 4:
-        time.sleep(0.01)
+        assert attempt.told.acquire(timeout=20)
     upstream.behave(first, answers(404))
     attempt.stage(upstream, first, sequence=2)
 
@@ -205,3 +219,19 @@ def test_many_small_files_are_fast(attempt: Attempt, upstream: Upstream) -> None
 
     assert time.monotonic() - began < 10
     assert len(attempt.stored()) == 1000
+
+
+def test_a_full_disk_fails_the_attempt(
+    rows: Rows, keeper: Keeper, downloader: Downloader, upstream: Upstream, tmp_path: Path
+) -> None:
+    """When the reserve would be touched, the attempt fails saying so, and nothing is stored."""
+    full = Keeper(rows.database, DirectoryBlobStore(tmp_path / "full", reserve_bytes=1 << 60))
+    attempt = Attempt(rows, full, downloader)
+    upstream.files = {"a": b"1"}
+    attempt.stage(upstream, "a")
+
+    with pytest.raises(StorageFullError):
+        attempt.run()
+
+    assert attempt.stored() == set()
+    full.store.close()
