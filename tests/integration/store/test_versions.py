@@ -17,11 +17,13 @@ from entrepot_core.store import (
     distributions,
     janitor,
     repositories,
+    tasks,
     versions,
 )
 from entrepot_core.store.content import Condition, VersionRange
 from entrepot_core.store.database import Database
 from entrepot_core.store.filters import compile_filter
+from queues import a_task
 
 
 @pytest.fixture
@@ -173,6 +175,23 @@ def test_a_version_that_is_read_stays(scene: Scene) -> None:
     delete(scene, 1)
 
     assert numbers(scene) == [0, 2]
+
+
+@pytest.mark.parametrize("number", ["latest", "1", None])
+def test_what_a_task_waits_for_stays(scene: Scene, number: str | None) -> None:
+    """Neither the latest version nor the repository is deleted under a task; it is named."""
+    put(scene, scene.file("a"))
+    name = "repositories/test/main"
+    with scene.database.transaction() as cursor:
+        (resource_id,) = tasks.resource_numbers(cursor, [name]).values()
+        task_id = a_task(cursor, {resource_id: True})
+
+    remove = repositories.delete if number is None else versions.delete
+    target = name if number is None else f"{name}/versions/{number}"
+    with pytest.raises(ResourceInUseError, match=task_id), scene.database.transaction() as cursor:
+        remove(cursor, target)
+
+    assert numbers(scene) == [0, 1]
 
 
 def test_retention_keeps_the_newest(scene: Scene) -> None:

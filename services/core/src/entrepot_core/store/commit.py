@@ -8,8 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import psycopg2
+import structlog
+
 from entrepot_core.domain.change import CommitMode, CommitResult
-from entrepot_core.domain.errors import AttemptSupersededError, VersionConflictError
+from entrepot_core.domain.errors import (
+    AttemptSupersededError,
+    DatabaseUnavailableError,
+    VersionConflictError,
+)
 from entrepot_core.domain.names import version_name
 from entrepot_core.store import (
     events,
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
     from entrepot_core.store.lending import LentRepository
 
 __all__ = ["ANALYZE_FROM", "after", "before", "commit"]
+
+log = structlog.get_logger()
 
 ANALYZE_FROM = 10_000
 """From so many rows on, statistics are made: without them a plan may take minutes."""
@@ -79,6 +88,14 @@ def after(database: Database, result: CommitResult) -> None:
     """
     if not result.changed:
         return
+    try:
+        _follow_up(database, result)
+    except (DatabaseUnavailableError, psycopg2.Error) as error:
+        # What counts has been committed.
+        log.warning("commit.follow_up_failed", error=str(error))
+
+
+def _follow_up(database: Database, result: CommitResult) -> None:
     with database.transaction() as cursor:
         events.notify(cursor, _POINTERS)
     for difference in result.differences:

@@ -100,7 +100,8 @@ def delete(cursor: Cursor, full_name: str) -> None:
     repository.
     """
     repository_name, number = parse_name(full_name)
-    if repositories.get(cursor, repository_name).latest == _latest_or(number):
+    latest = repositories.get(cursor, repository_name).latest
+    if number == "latest" or int(number) == latest:
         named.refuse_while_locked(cursor, repository_name)
     repository = repositories.get(cursor, repository_name)
     cursor.execute(
@@ -213,10 +214,6 @@ def orphan(cursor: Cursor, content_ids: list[int], since: datetime | None = None
         " WHERE c.content_id = h.content_id",
         (sorted(set(content_ids)), since),
     )
-
-
-def _latest_or(number: str) -> int | None:
-    return None if number == "latest" else int(number)
 
 
 def _reason_to_keep(cursor: Cursor, repository_id: int, number: int) -> str:
