@@ -21,7 +21,7 @@ from workspace import ROOT
 BIN = ROOT / ".venv" / "bin"
 ENTREPOT = BIN / "entrepot"
 
-READY_SECONDS = 60
+READY_SECONDS = 120
 STOP_SECONDS = 30
 SWEEP_SECONDS = 15
 

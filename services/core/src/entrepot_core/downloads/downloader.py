@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import aiohttp
 import structlog
 
-from entrepot_core.domain.errors import DownloadFailedError, FieldInvalidError
+from entrepot_core.domain.errors import Code, DownloadFailedError, FieldInvalidError
 from entrepot_core.downloads.address import guarded_socket
 from entrepot_core.downloads.exchange import exchange
 from entrepot_core.downloads.failure import Failure
@@ -173,4 +173,7 @@ def _verdict(failures: list[Failure]) -> ServiceError:
         error.args = (error.message,)
     if isinstance(error, DownloadFailedError):
         error.retryable = any(failure.is_passing for failure in failures)
+        if not error.retryable:
+            # So that a plugin, which sees the status only, does not try again either.
+            error.code = Code.FAILED_PRECONDITION
     return error
