@@ -68,13 +68,7 @@ def test_faults_are_found(change: Change, text: str) -> None:
         (lambda r: r.task_types.pop(0), "The task type file/syncs was removed"),
         (lambda r: r.content_types.pop(0), "The content type file.file was removed"),
         (lambda r: r.content_types[0].key_fields.pop(), "The key of file.file was"),
-        (
-            lambda r: (
-                setattr(field_of(r, "File", "sha256"), "name", "digest")
-                or r.content_types[0].ClearField("key_fields")
-            ),
-            "was renamed to digest",
-        ),
+        (lambda r: setattr(field_of(r, "Sync", "mirror"), "name", "exact"), "renamed to exact"),
         (lambda r: setattr(field_of(r, "File", "size_bytes"), "type", 9), "changed its type"),
     ],
 )

@@ -46,6 +46,7 @@ log = structlog.get_logger()
 
 # Added to the deadline that the plugin is told, so that its own end of time comes first.
 _DEADLINE_SLACK_SECONDS = 5.0
+_RETRY_SECONDS = 0.5
 _MAX_UNITS = 1_000
 _MAX_BATCH_BYTES = 2 * 1024 * 1024
 _MAX_DIGESTS = 10_000
@@ -293,8 +294,7 @@ class Attempt:
             self.progress.warn(event.warning)
 
     def _commit(self, row: tasks.TaskRow, completion: Completion, *, ready_made: bool) -> None:
-        if self._downloads is not None:
-            self._downloads.finish()
+        self._finish_downloads()
         failpoint("commit.downloaded")
         if self._stop is not None:
             self._settle_stop()
@@ -330,6 +330,21 @@ class Attempt:
                 return
             self._downloads = self._tools.downloads(self.claimed.workspace_id, report)
             self._downloads.start()
+
+    def _finish_downloads(self) -> None:
+        while self._downloads is not None:
+            try:
+                self._downloads.finish()
+            except DatabaseUnavailableError as error:
+                # The stream has ended well: a moment without the database is no reason to repeat
+                # it. What is staged and stored is known, so the downloads go on where they were.
+                if self._stop is not None:
+                    raise
+                self._log.warning("attempt.downloads_interrupted", error=error.message)
+                time.sleep(_RETRY_SECONDS)
+                self._begin_downloads()
+            else:
+                return
 
     def _end_downloads(self) -> None:
         if self._downloads is not None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from entrepot_core.dispatch.attempt import AttemptTools
-    from entrepot_core.store.database import Database
+    from entrepot_core.store.database import Cursor, Database
 
 __all__ = ["Dispatcher"]
 
@@ -133,9 +133,14 @@ class Dispatcher:
         tokens = [secrets.token_urlsafe(_TOKEN_BYTES) for _ in range(free)]
         by_digest = {hashlib.sha256(token.encode()).digest(): token for token in tokens}
         dispatcher_id = self._session.dispatcher_id
-        claimed = retry.run(
-            self._database, lambda cursor: queue.claim(cursor, dispatcher_id, list(by_digest))
-        )
+
+        def claim(cursor: Cursor) -> list[queue.Claimed]:
+            claimed = queue.claim(cursor, dispatcher_id, list(by_digest))
+            if claimed:
+                failpoint("claim.inserted")
+            return claimed
+
+        claimed = retry.run(self._database, claim)
         if claimed:
             failpoint("claim.committed")
             self._wake()

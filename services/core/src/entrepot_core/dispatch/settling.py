@@ -61,10 +61,11 @@ class Settler:
             dry_run=is_dry_run,
             is_ready_made=ready_made,
         )
-        commits.before(self._database, claimed.workspace_id)
+        made: list[CommitResult] = []
         if is_dry_run:
-            result = self._rehearse(request)
-            self.complete(claimed, _outcome(completion, result))
+            self._once(claimed, lambda: made.append(self._rehearse(request)))
+            if made:
+                self.complete(claimed, _outcome(completion, made[-1]))
             return
 
         def write(cursor: Cursor) -> CommitResult:
@@ -75,8 +76,11 @@ class Settler:
             failpoint("commit.before_commit")
             return result
 
-        made: list[CommitResult] = []
-        self._once(claimed, lambda: made.append(retry.run(self._database, write)))
+        def write_prepared() -> None:
+            commits.before(self._database, claimed.workspace_id)
+            made.append(retry.run(self._database, write))
+
+        self._once(claimed, write_prepared)
         failpoint("commit.committed", reply=True)
         if made and made[0].changed:
             self._served_changed()
@@ -132,6 +136,7 @@ class Settler:
             result.append(commits.commit(cursor, request))
             raise _RollbackError
 
+        commits.before(self._database, request.workspace_id)
         try:
             retry.run(self._database, write)
         except _RollbackError:
@@ -145,6 +150,7 @@ class Settler:
                 write()
             except DatabaseUnavailableError as error:
                 log.warning("attempt.settling_interrupted", error=error.message)
+                self._stopping.wait(_RETRY_SECONDS)
                 if self._was_settled(claimed):
                     return
             else:

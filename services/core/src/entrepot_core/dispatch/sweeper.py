@@ -103,7 +103,6 @@ class Sweeper:
                     ),
                     workspace_id,
                 )
-                failpoint("take_over.deleted")
             if dispatcher_id in dead:
                 with self._database.transaction() as cursor:
                     dispatchers.evict(cursor, dispatcher_id)
@@ -119,8 +118,8 @@ class Sweeper:
         )
 
     def _lose(self, task_id: str, loss: Loss, workspace_id: int | None) -> int:
-        def write(cursor: Cursor) -> State:
-            return queue.lose(
+        def write(cursor: Cursor) -> None:
+            queue.lose(
                 cursor,
                 task_id,
                 loss,
@@ -128,6 +127,7 @@ class Sweeper:
                 canceled=canceled_error(),
                 workspace_id=workspace_id,
             )
+            failpoint("take_over.deleted")
 
         try:
             retry.run(self._database, write)

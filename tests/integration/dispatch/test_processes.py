@@ -1,0 +1,160 @@
+"""Dispatchers as real processes: killed, stopped, drained."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from core_under_test import (
+    TOKEN,
+    Core,
+    a_config,
+    a_remote,
+    a_repository,
+    running_api,
+    running_dispatch,
+)
+from declarations import file_plugin
+from entrepot.core.v1 import task_service_pb2
+from entrepot.plugin.v1 import describe_pb2, plugin_tasks_pb2
+from entrepot.plugins.file.v1 import file_pb2
+from entrepot_core.store.engine_check import check_engine
+from entrepot_rpc.status import from_status
+from fake_plugin import FakePlugin, completed
+from polling import until
+
+Task = task_service_pb2.Task
+SYNC = file_pb2.Sync(repository="foo", remote="bar")
+
+
+@pytest.fixture
+def plugin() -> Iterator[FakePlugin]:
+    """A plugin whose first attempt of each task goes on until it is released."""
+    plugin = FakePlugin().start()
+
+    def execute(
+        request: plugin_tasks_pb2.ExecuteRequest, _context: object
+    ) -> Iterator[plugin_tasks_pb2.ExecuteResponse]:
+        yield plugin_tasks_pb2.ExecuteResponse(heartbeat=plugin_tasks_pb2.Heartbeat())
+        if request.attempt == 1:
+            plugin.released.wait(60)
+        yield completed()
+
+    plugin.execute = execute
+    yield plugin
+    plugin.stop()
+
+
+@pytest.fixture
+def core(core_dsn: str, tmp_path: Path, plugin: FakePlugin) -> Iterator[Core]:
+    """An api with the plugin, a repository foo and a remote bar; nobody runs tasks."""
+    with running_api(a_config(core_dsn, tmp_path)) as core:
+        core.register(plugin)
+        a_repository(core.database)
+        a_remote(core.database)
+        yield core
+        assert list(check_engine(core.database)) == []
+
+
+@contextmanager
+def dispatch_program(core: Core) -> Iterator[subprocess.Popen[str]]:
+    """`entrepot-core dispatch`, ready."""
+    environment = {
+        **os.environ,
+        "ENTREPOT_HOME": str(core.config.home),
+        "ENTREPOT_DATABASE_URL": core.config.database_url,
+        "ENTREPOT_TOKEN": TOKEN,
+    }
+    program = [sys.executable, "-m", "entrepot_core", "dispatch"]
+    with subprocess.Popen(
+        program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready dispatcher\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def runs(core: Core, name: str) -> bool:
+    """Whether a task runs."""
+    return core.read(name).state == Task.STATE_RUNNING
+
+
+def test_the_work_of_a_killed_dispatcher_is_taken_over(core: Core, plugin: FakePlugin) -> None:
+    """After kill -9 another dispatcher repeats the attempt under the next number."""
+    with dispatch_program(core) as process:
+        task = core.create(SYNC)
+        until(lambda: bool(plugin.executed), "the attempt to start")
+        process.kill()
+        process.wait()
+
+    with running_dispatch(core.config):
+        task = core.read(task.name, wait=40)
+
+    assert (task.state, task.attempt) == (Task.STATE_COMPLETED, 2)
+    assert "died" in task.lost_attempts[0].reason
+
+
+def test_a_drained_dispatcher_finishes_what_it_runs(core: Core, plugin: FakePlugin) -> None:
+    """After SIGTERM the attempt under way goes on to its end, and nothing new is claimed."""
+    with dispatch_program(core) as process:
+        first = core.create(SYNC)
+        until(lambda: bool(plugin.executed), "the attempt to start")
+        second = core.create(SYNC)
+        process.send_signal(signal.SIGTERM)
+        timer = threading.Timer(0.5, plugin.released.set)
+        timer.start()
+        assert process.wait(timeout=30) == 0
+        timer.join()
+
+    assert core.read(first.name).state == Task.STATE_COMPLETED
+    assert core.read(second.name).state == Task.STATE_WAITING
+
+
+def test_what_must_not_be_repeated_ends_unknown(core: Core, plugin: FakePlugin) -> None:
+    """A killed dispatcher leaves a non-repeatable task's fate unknown, and it says so."""
+    changed = describe_pb2.DescribeResponse()
+    changed.CopyFrom(file_plugin("0.2.0"))
+    changed.task_types[0].repeatable = False
+    plugin.declaration = changed
+    core.register(plugin)
+    with dispatch_program(core) as process:
+        task = core.create(SYNC)
+        until(lambda: bool(plugin.executed), "the attempt to start")
+        process.kill()
+        process.wait()
+
+    with running_dispatch(core.config):
+        task = core.read(task.name, wait=40)
+
+    assert (task.state, task.attempt) == (Task.STATE_FAILED, 1)
+    assert from_status(task.error).reason == "OUTCOME_UNKNOWN"
+    assert len(plugin.executed) == 1
+
+
+def test_a_lost_session_is_resumed(core: Core, plugin: FakePlugin) -> None:
+    """When its connections are cut, a dispatcher goes on with the streams it has."""
+    with running_dispatch(core.config) as process:
+        task = core.create(SYNC)
+        until(lambda: bool(plugin.executed), "the attempt to start")
+        number = process.dispatcher._session.dispatcher_id
+        core.database.fetch(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name LIKE 'entrepot dispatch%%'"
+            " AND datname = current_database()",
+            (),
+        )
+        until(lambda: process.dispatcher._session.is_registered, "the session to be back")
+        plugin.released.set()
+        task = core.read(task.name, wait=30)
+
+        assert process.dispatcher._session.dispatcher_id == number
+    assert (task.state, task.attempt) == (Task.STATE_COMPLETED, 1)
