@@ -115,6 +115,7 @@ def test_core_and_gateway_use_declared_reasons() -> None:
     }
 
     assert undeclared == set()
+    assert set(CODES) <= OF_CORE
 
 
 def test_reasons_of_single_fields_are_explained() -> None:
