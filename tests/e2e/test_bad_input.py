@@ -111,6 +111,18 @@ def test_a_field_that_is_wrong(api: Api, path: str, body: Json, pointer: str) ->
     assert "secret" not in str(problem)
 
 
+def test_a_text_that_is_very_long(api: Api) -> None:
+    """What is far too long is refused like anything else that is wrong, and shown shortened."""
+    long = "é" * 4_000
+
+    named = refused(api, api.post("repositories/file/", {"name": long}), 400, "FIELD_INVALID")
+    absent = {"repository": "x", "remote": long}
+    refused(api, api.post("tasks/file/syncs/", absent), 404, "RESOURCE_NOT_FOUND")
+    refused(api, api.request("GET", f"remotes/file/{'x' * 6_000}/"), 404, "RESOURCE_NOT_FOUND")
+
+    assert " … " in named["detail"]
+
+
 def test_a_body_that_is_not_json(api: Api) -> None:
     """A body that cannot be parsed is refused, with the place where it goes wrong."""
     headers = {"Content-Type": "application/json"}

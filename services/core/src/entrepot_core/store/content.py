@@ -300,7 +300,8 @@ SELECT {_COLUMNS}, m.explicit, %s
 _BY_PATH = _MEMBER % "m.path" + " AND m.path > %(after)s ORDER BY m.path LIMIT %(size)s"
 _BY_KEY = (
     _MEMBER % "m.type_id, m.repo_key"
-    + " AND m.path IS NULL AND (m.type_id, m.repo_key) > (%(after)s, %(after_key)s)"
+    + " AND m.path IS NULL AND m.repo_key IS NOT NULL"
+    + " AND (m.type_id, m.repo_key) > (%(after)s, %(after_key)s)"
     + " ORDER BY m.type_id, m.repo_key LIMIT %(size)s"
 )
 _BY_NUMBER = (
