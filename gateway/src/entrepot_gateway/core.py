@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 import grpc
 import grpc.aio
 from google.protobuf import message_factory
-from grpc_status import rpc_status
 
 from entrepot_rpc import status
 from entrepot_rpc.channel import connect_async, metadata
@@ -78,7 +77,7 @@ def credentials(authorization: str | None) -> Credentials:
 
 def service_error(error: grpc.RpcError) -> ServiceError:
     """The error of a failed call; a transport's own words are replaced by ours."""
-    if rpc_status.from_call(cast("grpc.Call", error)) is not None:
+    if status.has_status(error):
         return status.from_rpc_error(error)
     known = status.from_rpc_error(error)
     reason, message = _TRANSPORT.get(

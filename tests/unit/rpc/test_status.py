@@ -1,6 +1,7 @@
 """Errors become statuses and come back whole."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -92,6 +93,59 @@ def call(error: Exception, *, stream: bool) -> ServiceError:
 def test_an_error_a_servicer_raises_reaches_the_client_whole(stream: bool) -> None:
     """What a servicer raises is what its client reads, in unary calls and in streams."""
     assert parts(an_error()) == parts(call(an_error(), stream=stream))
+
+
+@pytest.mark.parametrize("text", ["x" * 5_000, "🙂" * 20_000, "\\n" * 3_000])
+def test_an_error_with_long_texts_arrives_shortened(text: str) -> None:
+    """What is too long for trailing metadata is cut in the middle; code and reason stay."""
+    error = ServiceError.of(
+        Code.NOT_FOUND,
+        "RESOURCE_NOT_FOUND",
+        f"There is no {text}.",
+        metadata={"resource": text},
+        violations=tuple(Violation(f"names[{i}]", f"{text} is none.") for i in range(100)),
+        preconditions=tuple(Precondition("REPOSITORY", text, text) for _ in range(100)),
+    )
+
+    seen = call(error, stream=False)
+
+    assert (error.code, error.reason) == (seen.code, seen.reason)
+    assert seen.message.startswith("There is no ")
+    assert " … " in seen.message
+    assert seen.metadata["resource"][:30] == text[:30]
+    assert seen.violations[0].field == "names[0]"
+    assert seen.preconditions[0].type == "REPOSITORY"
+
+
+class Refused(grpc.RpcError):
+    """A failed call with this in its trailing metadata."""
+
+    def __init__(self, details: bytes) -> None:
+        self._details = details
+
+    def code(self) -> grpc.StatusCode:
+        """The code of the call."""
+        return grpc.StatusCode.UNAVAILABLE
+
+    def details(self) -> str:
+        """The message of the call."""
+        return "not now"
+
+    def trailing_metadata(self) -> tuple[Any, ...]:
+        """What came after the answer."""
+        return (("grpc-status-details-bin", self._details),)
+
+
+@pytest.mark.parametrize("details", [b"\xff\xff", to_status(an_error()).SerializeToString()])
+def test_details_that_contradict_the_code_are_ignored(details: bytes) -> None:
+    """Of a peer that sends nonsense beside its code, the code and the message are believed."""
+    error = from_rpc_error(Refused(details))
+
+    assert (Code.UNAVAILABLE, "UNAVAILABLE", "not now") == (
+        error.code,
+        error.reason,
+        error.message,
+    )
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -14,10 +17,15 @@ from entrepot_rpc.errors import CORE_DOMAIN, Code, Precondition, ServiceError, V
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-__all__ = ["from_rpc_error", "from_status", "to_grpc_status", "to_status"]
+__all__ = ["from_rpc_error", "from_status", "has_status", "to_grpc_status", "to_status"]
 
 # Of numbers: an enum takes them for members from Python 3.12 on.
 _CODES = frozenset(int(code) for code in Code)
+
+# A status travels in trailing metadata, and of those a client takes 8 KiB, all fields together.
+_MAX_TRAILING_BYTES = 7 * 1024
+# How many characters of each text, and how many violations of each kind, are tried instead.
+_CUTS = ((1024, 16), (256, 8), (64, 2))
 
 _UNREACHABLE = {
     grpc.StatusCode.UNAVAILABLE: "UNAVAILABLE",
@@ -69,7 +77,17 @@ def to_status(error: ServiceError) -> status_pb2.Status:
 
 def to_grpc_status(error: ServiceError) -> grpc.Status:
     """The same as an object that `context.abort_with_status` takes."""
-    return rpc_status.to_status(to_status(error))
+    status = to_status(error)
+    for characters, violations in _CUTS:
+        if _trailing_bytes(status) <= _MAX_TRAILING_BYTES:
+            break
+        status = to_status(_shortened(error, characters, violations))
+    return rpc_status.to_status(status)
+
+
+def has_status(error: grpc.RpcError) -> bool:
+    """Whether a server of ours said what is wrong, and not the transport."""
+    return _status(error) is not None
 
 
 def from_status(status: status_pb2.Status) -> ServiceError:
@@ -107,7 +125,7 @@ def from_status(status: status_pb2.Status) -> ServiceError:
 def from_rpc_error(error: grpc.RpcError) -> ServiceError:
     """The error of a failed call; one without details gets its code's name as reason."""
     call: Any = error  # the errors that calls raise are calls themselves; the type does not say so
-    status = rpc_status.from_call(call)
+    status = _status(error)
     if status is not None:
         return from_status(status)
     code: grpc.StatusCode = call.code() or grpc.StatusCode.UNKNOWN
@@ -115,6 +133,44 @@ def from_rpc_error(error: grpc.RpcError) -> ServiceError:
         _code(code.value[0]),
         _UNREACHABLE.get(code, code.name),
         call.details() or "The call failed.",
+    )
+
+
+def _status(error: grpc.RpcError) -> status_pb2.Status | None:
+    call: Any = error
+    try:
+        return rpc_status.from_call(call)
+    except (ValueError, DecodeError):
+        # Details that contradict the code, or are none: as good as none.
+        return None
+
+
+def _trailing_bytes(status: status_pb2.Status) -> int:
+    # The message is there twice: percent-encoded, and with the details in Base64.
+    size: int = status.ByteSize()
+    return len(quote(status.message)) + (size + 2) // 3 * 4
+
+
+def _shortened(error: ServiceError, characters: int, violations: int) -> ServiceError:
+    def cut(text: str) -> str:
+        half = characters // 2
+        return text if len(text) <= characters else f"{text[:half]} … {text[-half:]}"
+
+    return ServiceError.of(
+        error.code,
+        error.reason,
+        cut(error.message),
+        domain=error.domain,
+        metadata={key: cut(value) for key, value in error.metadata.items()},
+        violations=tuple(
+            replace(v, field=cut(v.field), message=cut(v.message))
+            for v in error.violations[:violations]
+        ),
+        preconditions=tuple(
+            replace(p, subject=cut(p.subject), message=cut(p.message))
+            for p in error.preconditions[:violations]
+        ),
+        retry_after_seconds=error.retry_after_seconds,
     )
 
 
