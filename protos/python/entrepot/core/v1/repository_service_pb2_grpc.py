@@ -137,8 +137,8 @@ class RepositoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteVersion(self, request, context):
-        """Deletes a version; no other version changes, and its number is not used again. The last one that is left, and one that
-        is served, cannot be deleted.
+        """Deletes a version; no other version changes, and its number is not used again. After the latest, the one before it is
+        the latest again. The last one that is left, and one that a distribution names, cannot be deleted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,8 +50,8 @@ class RepositoryServiceStub:
     ListVersions: _grpc.UnaryUnaryMultiCallable[_repository_service_pb2.ListVersionsRequest, _repository_service_pb2.ListVersionsResponse]
     """Pages through the versions of a repository, newest first."""
     DeleteVersion: _grpc.UnaryUnaryMultiCallable[_repository_service_pb2.DeleteVersionRequest, _repository_service_pb2.DeleteVersionResponse]
-    """Deletes a version; no other version changes, and its number is not used again. The last one that is left, and one that
-    is served, cannot be deleted.
+    """Deletes a version; no other version changes, and its number is not used again. After the latest, the one before it is
+    the latest again. The last one that is left, and one that a distribution names, cannot be deleted.
     """
     CompareVersions: _grpc.UnaryUnaryMultiCallable[_repository_service_pb2.CompareVersionsRequest, _repository_service_pb2.CompareVersionsResponse]
     """Pages through what differs between two versions of a repository."""
@@ -78,8 +78,8 @@ class RepositoryServiceAsyncStub(RepositoryServiceStub):
     ListVersions: _aio.UnaryUnaryMultiCallable[_repository_service_pb2.ListVersionsRequest, _repository_service_pb2.ListVersionsResponse]  # type: ignore[assignment]
     """Pages through the versions of a repository, newest first."""
     DeleteVersion: _aio.UnaryUnaryMultiCallable[_repository_service_pb2.DeleteVersionRequest, _repository_service_pb2.DeleteVersionResponse]  # type: ignore[assignment]
-    """Deletes a version; no other version changes, and its number is not used again. The last one that is left, and one that
-    is served, cannot be deleted.
+    """Deletes a version; no other version changes, and its number is not used again. After the latest, the one before it is
+    the latest again. The last one that is left, and one that a distribution names, cannot be deleted.
     """
     CompareVersions: _aio.UnaryUnaryMultiCallable[_repository_service_pb2.CompareVersionsRequest, _repository_service_pb2.CompareVersionsResponse]  # type: ignore[assignment]
     """Pages through what differs between two versions of a repository."""
@@ -151,8 +151,8 @@ class RepositoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _repository_service_pb2.DeleteVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_repository_service_pb2.DeleteVersionResponse, _abc.Awaitable[_repository_service_pb2.DeleteVersionResponse]]:
-        """Deletes a version; no other version changes, and its number is not used again. The last one that is left, and one that
-        is served, cannot be deleted.
+        """Deletes a version; no other version changes, and its number is not used again. After the latest, the one before it is
+        the latest again. The last one that is left, and one that a distribution names, cannot be deleted.
         """
 
     @_abc_1.abstractmethod

@@ -1,9 +1,9 @@
 """Collecting blobs that nothing names: condemn, wait, look again, move aside, unlink.
 
 No lock is taken on a blob that lives. What makes it safe is the wait: whoever could have missed
-that a blob is condemned has ended by then, and everybody else has revived it (experiments-content
-9). The file is moved aside before the row's deletion commits, so that a writer of the same bytes,
-who waits for that commit, sees that it must bring the file back.
+that a blob is condemned has ended by then, and everybody else has revived it. The file is moved
+aside before the row's deletion commits, so that a writer of the same bytes, who waits for that
+commit, sees that it must bring the file back.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def hold(cursor: Cursor, workspace_id: int, digests: Collection[bytes]) -> None:
 def revive(cursor: Cursor, digests: Collection[bytes]) -> dict[bytes, Blob]:
     """Those of the blobs that are there, live now, so that this transaction can name them.
 
-    Must be called before the rows that name them are written (experiments-content 9, step 4).
+    Must be called before the rows that name them are written.
     """
     if not digests:
         return {}

@@ -2,7 +2,7 @@
 
 A unit is an orphan from when its last version was deleted, or, if it never was in one, from when
 this first looked. No lock is taken on what lives: condemn, wait for those who may not have seen
-that, look again, delete (experiments-content 9). Whoever names a unit revives it first.
+that, look again, delete. Whoever names a unit revives it first.
 """
 
 from __future__ import annotations

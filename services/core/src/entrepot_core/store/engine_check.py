@@ -27,7 +27,12 @@ _RULES = (
         "I2",
         (
             "SELECT min(created_resource), count(*) || ' completed tasks say that they made it.'"
-            " FROM task WHERE created_resource <> '' GROUP BY created_resource HAVING count(*) > 1"
+            # A repository may be deleted and made again under its name: only its own tasks count.
+            " FROM task t WHERE created_resource LIKE 'publications/%' OR EXISTS ("
+            " SELECT FROM repository r WHERE r.plugin = split_part(t.created_resource, '/', 2)"
+            " AND r.name = split_part(t.created_resource, '/', 3)"
+            " AND r.created_at <= t.created_at)"
+            " GROUP BY created_resource HAVING count(*) > 1"
         ),
     ),
     (

@@ -187,7 +187,7 @@ _OF_ARTIFACT = """
 """
 
 # One row per unique key and version: the first interval that ends after the version is the only
-# one that can contain it (experiments-content 3).
+# one that can contain it.
 _IN_VERSION = f"""
 SELECT %(path)s, m.content_id, a.relative_path, a.digest, {_OF_ARTIFACT} c.created_at, ''
   FROM ((SELECT content_id, added_in FROM member

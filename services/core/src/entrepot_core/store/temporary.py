@@ -1,7 +1,7 @@
 """Temporary tables, made once for each connection and empty at the start of every transaction.
 
-Making and dropping them in each transaction is three times slower and bloats the catalogue
-(experiments-content 10); so connections that stage or commit must not go through a pooler that
+Making and dropping them in each transaction is three times slower and bloats the catalogue;
+so connections that stage or commit must not go through a pooler that
 shares them between transactions.
 """
 

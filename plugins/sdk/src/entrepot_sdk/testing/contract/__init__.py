@@ -4,7 +4,7 @@
         command = ["note-plugin"]
         scenarios = [Scenario(name="a short list", task_type="note/syncs", …)]
 
-The plugin is a process that speaks gRPC; the suite sees nothing else of it. See contract.md 2.15.
+The plugin is a process that speaks gRPC; the suite sees nothing else of it.
 """
 
 import pytest
