@@ -65,8 +65,9 @@ class Distribution(_message.Message):
     plugin: _builtins.str
     """Which plugin knows its format: "file"."""
     base_path: _builtins.str
-    """Where on the content origin it is served: relative, no empty, "." or ".." segment, at most 255 bytes; neither equal to,
-    inside, nor above the base path of another. The first segments "v2", "v3", "token" and ".well-known" are reserved.
+    """Where on the content origin it is served: relative, no empty, "." or ".." segment, at most 255 characters of ASCII that
+    stand for themselves in a URL's path; neither equal to, inside, nor above the base path of another. The first segments
+    "v2", "v3", "token" and ".well-known" are reserved.
     """
     repository: _builtins.str
     """Serve the latest version of this repository."""
