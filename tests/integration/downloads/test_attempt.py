@@ -32,7 +32,10 @@ class Attempt:
         rows.lend_remote(WORKSPACE, self.remote)
         self.progress: list[DownloadProgress] = []
         self.told = threading.Semaphore(0)
-        self.downloads = AttemptDownloads(keeper, downloader, WORKSPACE, self.report)
+        self.failed = threading.Event()
+        self.downloads = AttemptDownloads(
+            keeper, downloader, WORKSPACE, self.report, self.failed.set
+        )
 
     def report(self, progress: DownloadProgress) -> None:
         """Keep what is told."""
@@ -168,6 +171,29 @@ def test_a_failure_is_raised_and_the_rest_is_kept(attempt: Attempt, upstream: Up
     assert not caught.value.retryable
     assert caught.value.metadata["unit"] == first
     assert len(attempt.stored()) == 4
+
+
+def test_a_failure_is_told_while_there_is_still_staging(
+    attempt: Attempt, upstream: Upstream
+) -> None:
+    """Whoever stages need not go on for hours: a failure is told when it happens."""
+    upstream.files = {"a": b"1"}
+    upstream.behave("a", answers(404))
+    attempt.stage(upstream, "a")
+
+    attempt.downloads.start()
+
+    assert attempt.failed.wait(timeout=60)
+    with pytest.raises(DownloadFailedError):
+        attempt.downloads.finish()
+
+
+def test_a_canceled_attempt_has_not_failed(attempt: Attempt) -> None:
+    """Who cancels is not told of a failure."""
+    attempt.downloads.start()
+    attempt.downloads.cancel()
+
+    assert not attempt.failed.is_set()
 
 
 def test_a_passing_failure_says_so(attempt: Attempt, upstream: Upstream) -> None:

@@ -58,6 +58,7 @@ class Stop(enum.Enum):
     CANCELED = enum.auto()
     SILENT = enum.auto()
     SUPERSEDED = enum.auto()
+    UNFETCHABLE = enum.auto()
     DRAINED = enum.auto()
 
 
@@ -84,7 +85,8 @@ class AttemptTools:
     reader: ParameterReader
     settler: Settler
     ready_made: ReadyMade
-    downloads: Callable[[int, Callable[[Any], None]], Downloads]
+    # Of a workspace; the first callable is told of the progress, the second of a failure.
+    downloads: Callable[[int, Callable[[Any], None], Callable[[], None]], Downloads]
     heartbeat_timeout_seconds: float
 
 
@@ -328,7 +330,9 @@ class Attempt:
         with self._lock:
             if self._stop is not None:
                 return
-            self._downloads = self._tools.downloads(self.claimed.workspace_id, report)
+            self._downloads = self._tools.downloads(
+                self.claimed.workspace_id, report, lambda: self.stop(Stop.UNFETCHABLE)
+            )
             self._downloads.start()
 
     def _finish_downloads(self) -> None:
@@ -377,7 +381,7 @@ class Attempt:
                 plugins.mark_down(cursor, plugin, loss.reason)
 
     def _settle_error(self, error: ServiceError) -> None:
-        if self._stop is not None:
+        if self._stop not in (None, Stop.UNFETCHABLE):
             self._settle_stop()
         elif getattr(error, "retryable", False):
             self._end_downloads()
@@ -401,6 +405,8 @@ class Attempt:
             self._tools.settler.fail(self.claimed, error)
 
     def _settle_stop(self) -> None:
+        if self._stop == Stop.UNFETCHABLE and self._downloads is not None:
+            self._downloads.finish()  # raises why
         self._end_downloads()
         settler = self._tools.settler
         if self._stop == Stop.CANCELED:

@@ -50,8 +50,10 @@ class DispatchProcess:
         self._downloader = Downloader(allow_loopback=config.allow_loopback_upstreams)
         keeper = Keeper(self.database, open_blob_store(config.blobs_url))
 
-        def downloads(workspace_id: int, report: Callable[[Any], None]) -> AttemptDownloads:
-            return AttemptDownloads(keeper, self._downloader, workspace_id, report)
+        def downloads(
+            workspace_id: int, report: Callable[[Any], None], failed: Callable[[], None]
+        ) -> AttemptDownloads:
+            return AttemptDownloads(keeper, self._downloader, workspace_id, report, failed)
 
         tools = AttemptTools(
             database=self.database,

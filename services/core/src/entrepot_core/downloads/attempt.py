@@ -51,6 +51,7 @@ class AttemptDownloads:
         downloader: Who fetches them.
         workspace_id: Whose staged units.
         report: Told of the progress, from a thread of its own.
+        failed: Called once when it cannot succeed any more; `finish` says why.
     """
 
     def __init__(
@@ -59,11 +60,13 @@ class AttemptDownloads:
         downloader: Downloader,
         workspace_id: int,
         report: Callable[[DownloadProgress], None] = lambda _: None,
+        failed: Callable[[], None] = lambda: None,
     ) -> None:
         self._keeper = keeper
         self._downloader = downloader
         self._workspace_id = workspace_id
         self._report = report
+        self._failed = failed
         self._is_last_look = threading.Event()
         self._is_canceled = threading.Event()
         self._error: BaseException | None = None
@@ -112,6 +115,8 @@ class AttemptDownloads:
                         self._group.collect(0, also=_identify)
         except BaseException as error:  # noqa: BLE001  raised by finish, in the thread that asks
             self._error = error
+            if not self._is_canceled.is_set():
+                self._failed()
 
     def _fetch_all(self) -> None:
         calls = -1
