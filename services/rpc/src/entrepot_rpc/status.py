@@ -6,15 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 from entrepot_rpc.errors import CORE_DOMAIN, Code, Precondition, ServiceError, Violation
 
 if TYPE_CHECKING:
+    import grpc
     from google.protobuf.message import Message
 
 __all__ = ["from_rpc_error", "from_status", "has_status", "to_grpc_status", "to_status"]
@@ -27,11 +26,8 @@ _MAX_TRAILING_BYTES = 7 * 1024
 # How many characters of each text, and how many violations of each kind, are tried instead.
 _CUTS = ((1024, 16), (256, 8), (64, 2))
 
-_UNREACHABLE = {
-    grpc.StatusCode.UNAVAILABLE: "UNAVAILABLE",
-    grpc.StatusCode.DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
-    grpc.StatusCode.CANCELLED: "CANCELED",
-}
+# The one code whose name is spelled differently elsewhere.
+_REASONS = {"CANCELLED": "CANCELED"}
 
 
 def to_status(error: ServiceError) -> status_pb2.Status:
@@ -82,6 +78,8 @@ def to_grpc_status(error: ServiceError) -> grpc.Status:
         if _trailing_bytes(status) <= _MAX_TRAILING_BYTES:
             break
         status = to_status(_shortened(error, characters, violations))
+    from grpc_status import rpc_status  # noqa: PLC0415  slow, and who has no call needs none
+
     return rpc_status.to_status(status)
 
 
@@ -128,15 +126,18 @@ def from_rpc_error(error: grpc.RpcError) -> ServiceError:
     status = _status(error)
     if status is not None:
         return from_status(status)
-    code: grpc.StatusCode = call.code() or grpc.StatusCode.UNKNOWN
+    code: grpc.StatusCode | None = call.code()
+    name = code.name if code is not None else Code.UNKNOWN.name
     return ServiceError.of(
-        _code(code.value[0]),
-        _UNREACHABLE.get(code, code.name),
+        _code(code.value[0]) if code is not None else Code.UNKNOWN,
+        _REASONS.get(name, name),
         call.details() or "The call failed.",
     )
 
 
 def _status(error: grpc.RpcError) -> status_pb2.Status | None:
+    from grpc_status import rpc_status  # noqa: PLC0415  as above
+
     call: Any = error
     try:
         return rpc_status.from_call(call)
