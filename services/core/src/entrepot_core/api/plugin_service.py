@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from entrepot.core.v1 import plugin_service_pb2, plugin_service_pb2_grpc
-from entrepot_core.api.paging import page_size, read_token, write_token
+from entrepot_core.api.named_resource import next_token, read_position
+from entrepot_core.api.paging import page_size
 from entrepot_core.domain.errors import (
     FieldInvalidError,
     NameTakenError,
@@ -90,13 +91,13 @@ class PluginService(plugin_service_pb2_grpc.PluginServiceServicer):
         self, request: plugin_service_pb2.ListPluginsRequest, context: grpc.ServicerContext
     ) -> plugin_service_pb2.ListPluginsResponse:
         size = page_size(request.page_size)
-        after = read_token(request.page_token)
+        (after,) = read_position(request.page_token, (str,)) or ("",)
         with self._database.transaction() as cursor:
             rows = plugins.page(cursor, size + 1, after)
         catalog = self._registry.refresh()
         return plugin_service_pb2.ListPluginsResponse(
             plugins=[plugin_message(row, catalog) for row in rows[:size]],
-            next_page_token=write_token(rows[size - 1].name) if len(rows) > size else "",
+            next_page_token=next_token((rows[size - 1].name,)) if len(rows) > size else "",
         )
 
     def UpdatePlugin(

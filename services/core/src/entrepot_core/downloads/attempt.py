@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from entrepot_core.domain.blob import Expected
-from entrepot_core.domain.errors import CanceledError, ServiceError
+from entrepot_core.domain.errors import CanceledError, DatabaseUnavailableError, ServiceError
 from entrepot_core.downloads.group import DownloadGroup
 from entrepot_core.downloads.request import Download, RemoteLimits, Source
 from entrepot_core.store import wanted
@@ -115,7 +115,8 @@ class AttemptDownloads:
                         self._group.collect(0, also=_identify)
         except BaseException as error:  # noqa: BLE001  raised by finish, in the thread that asks
             self._error = error
-            if not self._is_canceled.is_set():
+            # A database that is away is no verdict: what waits for it may still succeed.
+            if not self._is_canceled.is_set() and not isinstance(error, DatabaseUnavailableError):
                 self._failed()
 
     def _fetch_all(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 import time
 from contextlib import contextmanager
@@ -130,8 +131,9 @@ class Database:
         with self._lock:
             while self._idle:
                 connection = self._idle.pop()
-                if not connection.closed:
+                if not connection.closed and not _has_news(connection):
                     return connection
+                self._discard(connection)
         connection = _open(self.url, self._name)
         with connection, connection.cursor() as cursor:
             for prepare in self._prepare:
@@ -172,6 +174,13 @@ def wait_until_ready(url: str, seconds: float) -> None:
 def is_retriable(error: psycopg2.Error) -> bool:
     """Whether the same transaction may be run again: a deadlock or a serialization failure."""
     return error.pgcode in _RETRIED
+
+
+def _has_news(connection: Connection) -> bool:
+    # The server says nothing to an idle connection, but that it ends it.
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _open(url: str, name: str) -> Connection:
