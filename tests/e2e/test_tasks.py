@@ -23,6 +23,7 @@ def test_validate_only_stores_nothing(api: Api, names: Json) -> None:
     task = api.post("tasks/file/syncs/", names, validate_only="true").expect(200, 201)
 
     assert task["parameters"]["repository"] == names["repository"]
+    assert (task["name"], task["href"]) == ("", "")
     assert api.everything("tasks/", resource=names["repository"]) == []
 
 

@@ -117,8 +117,8 @@ def list_field(response: Descriptor) -> FieldDescriptor | None:
 
 
 def href(name: str) -> str:
-    """The address of a resource."""
-    return f"{PREFIX}/{name}/"
+    """The address of a resource; none of one without a name, as what is only validated."""
+    return f"{PREFIX}/{name}/" if name else ""
 
 
 def _of_file(file: FileDescriptor) -> Iterator[Binding]:

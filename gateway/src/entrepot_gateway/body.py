@@ -17,6 +17,7 @@ from entrepot_rpc.errors import Code
 MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 64
 MAX_FORM_FIELDS = 10_000
+MAX_DIGITS = 100
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -61,7 +62,12 @@ def parse_json(data: bytes) -> dict[str, Any]:
     """The object in a JSON text."""
     try:
         text = data.decode("utf-8")
-        value = json.loads(text, object_pairs_hook=_members, parse_constant=_refuse_constant)
+        value = json.loads(
+            text,
+            object_pairs_hook=_members,
+            parse_constant=_refuse_constant,
+            parse_int=_parse_int,
+        )
     except RecursionError:
         raise refuse("#", f"The JSON is nested deeper than {MAX_DEPTH} levels.") from None
     except ValueError as error:
@@ -127,6 +133,13 @@ def _members(pairs: list[tuple[str, Any]]) -> Members:
 def _refuse_constant(name: str) -> NoReturn:
     message = f"{name} is not a number in JSON"
     raise ValueError(message)
+
+
+def _parse_int(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        message = f"a number has more than {MAX_DIGITS} digits"
+        raise ValueError(message)
+    return int(digits)
 
 
 def _is_deep(value: object) -> bool:

@@ -8,6 +8,7 @@ from entrepot_gateway import body
 from entrepot_gateway.core import credentials
 from entrepot_gateway.decoder import Decoder
 from entrepot_gateway.encoder import Encoder
+from entrepot_gateway.problem import refuse
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -45,7 +46,11 @@ class Call:
     def take(self, name: str) -> str | None:
         """A parameter of the query that is not a field of the request, taken out."""
         words = self.query.pop(name, None)
-        return words[-1] if isinstance(words, body.Words) else None
+        if not isinstance(words, body.Words):
+            return None
+        if len(words) > 1:
+            raise refuse(f"#/{name}", f"{name} is given twice.", where="query")
+        return words[0]
 
     async def _read(self) -> bytes:
         length = self.request.headers.get("content-length", "")

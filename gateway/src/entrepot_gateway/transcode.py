@@ -125,14 +125,16 @@ class Transcoder:
         key = headers.get("idempotency-key")
         if key is not None and "request_id" in fields:
             request.request_id = request_id(key)  # type: ignore[attr-defined]
-        tags = _tags(headers.get("if-match", ""))
+        condition = headers.get("if-match", "*").strip()
         target: Any = request
         if binding.body not in ("", "*"):
             target = getattr(request, binding.body)
-        if tags and tags != ["*"] and "etag" in target.DESCRIPTOR.fields_by_name:
-            if len(tags) > 1:
-                raise refuse("#/If-Match", "Give one entity tag.", where="header")
-            target.etag = tags[0].removeprefix("W/").strip('"')
+        if condition != "*" and "etag" in target.DESCRIPTOR.fields_by_name:
+            tag = condition.removeprefix("W/").strip('"')
+            # A condition that says nothing must not pass for none.
+            if not _ETAG.fullmatch(tag):
+                raise refuse("#/If-Match", 'Give one entity tag, or "*".', where="header")
+            target.etag = tag
 
 
 def request_id(key: str) -> str:

@@ -68,6 +68,19 @@ def test_declarations_are_watched(core: Core, plugin: FakePlugin) -> None:
     assert [one.name for one in second.declarations] == ["core", "file"]
 
 
+@pytest.mark.parametrize("token", ["nonsense", "AAAA", "WyIAIl0", "W1tdXQ"])
+def test_a_page_token_that_is_none_is_refused(core: Core, token: str) -> None:
+    """A token that no page of plugins gave is refused, whatever it decodes to."""
+    with pytest.raises(ServiceError, match="page_token") as caught, errors_of_core():
+        core.plugins.ListPlugins(
+            plugin_service_pb2.ListPluginsRequest(page_token=token),
+            metadata=core.metadata,
+            timeout=20,
+        )
+
+    assert caught.value.reason == "QUERY_INVALID"
+
+
 def test_what_is_no_plugin_is_refused(core: Core) -> None:
     """An address where nobody answers is not registered."""
     with pytest.raises(ServiceError) as caught, errors_of_core():

@@ -130,6 +130,17 @@ async def test_a_name_cannot_be_changed(client: Client) -> None:
     assert answer.pointers == ["#/name"]
 
 
+@pytest.mark.parametrize("condition", ["", '"', '""', 'W/""', '"a", "b"', '"a b"'])
+async def test_a_condition_that_is_none_is_refused(client: Client, condition: str) -> None:
+    """An If-Match that names no entity tag changes nothing, rather than anything."""
+    answer = await client.request(
+        "DELETE", "/api/v3/repositories/zoo/foo/", headers={"if-match": condition}
+    )
+
+    assert answer.status == 400
+    assert answer.pointers == ["#/If-Match"]
+
+
 async def test_a_resource_is_deleted(client: Client, core: FakeCore) -> None:
     """204 without a body; If-Match reaches core."""
     core.on("DeleteRepository", repository_service_pb2.DeleteRepositoryResponse())

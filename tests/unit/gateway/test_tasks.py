@@ -106,6 +106,7 @@ async def test_a_validated_task_is_not_created(client: Client, core: FakeCore) -
         ("wait=11m", "#/wait"),
         ("wait=601", "#/wait"),
         ("wait=", "#/wait"),
+        ("wait=1s&wait=2s", "#/wait"),
         ("dry_run=perhaps", "#/dry_run"),
         ("mirror=true", "#/mirror"),
     ],
