@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg2
 import structlog
@@ -74,9 +74,12 @@ class Listener:
                     cursor.execute(f"LISTEN {channel}")
             # What was said before is not heard: look once.
             self._heard(set(self._channels))
-            waited: list[Any] = [connection, self._told]
+            # Not select(), which refuses file descriptors from 1,024 on.
+            poll = select.poll()
+            poll.register(connection, select.POLLIN)
+            poll.register(self._told, select.POLLIN)
             while not self._stopped.is_set():
-                select.select(waited, [], [], self._sweep_seconds)
+                poll.poll(self._sweep_seconds * 1000)
                 if self._stopped.is_set():
                     return
                 connection.poll()
