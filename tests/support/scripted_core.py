@@ -23,7 +23,7 @@ from entrepot.core.v1 import (
 )
 from entrepot.plugin.v1 import describe_pb2
 from entrepot_cli import app
-from entrepot_cli.server.comment import own_files
+from entrepot_rpc.comment import core_files
 from entrepot_rpc.errors import ServiceError
 from entrepot_rpc.status import to_grpc_status
 
@@ -57,7 +57,7 @@ def file_plugin() -> describe_pb2.DescribeResponse:
                 name="file.file", collection="files", attributes_message=f"{package}.File"
             )
         ],
-        descriptors=own_files(),
+        descriptors=core_files(),
     )
 
 

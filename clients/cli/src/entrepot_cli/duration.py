@@ -1,15 +1,18 @@
-"""Lengths of time as people write them: `30s`, `10m`, `24h`, `7d`, or seconds alone."""
+"""Lengths of time as flags: `30s`, `10m`, `24h`, `7d`, or seconds alone, as REST takes them."""
 
 import argparse
-import re
 
-_FORM = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)?")
-_SECONDS = {None: 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+from entrepot_rpc.duration import parse_nanos
+
+
+def nanos(text: str) -> int:
+    """The length in nanoseconds; for argparse, which shows the message of the error."""
+    try:
+        return parse_nanos(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def seconds(text: str) -> float:
-    """The length in seconds; for argparse, which shows the message of the error."""
-    match = _FORM.fullmatch(text.strip())
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a length of time, such as 30s or 10m")
-    return float(match[1]) * _SECONDS[match[2]]
+    """The length in seconds; for argparse as well."""
+    return nanos(text) / 1e9

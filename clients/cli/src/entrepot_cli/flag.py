@@ -13,32 +13,25 @@ from google.protobuf.message import Message
 
 from entrepot.plugin.v1 import describe_pb2
 from entrepot_cli.arguments import Parser
-from entrepot_cli.duration import seconds
+from entrepot_cli.duration import nanos
 from entrepot_cli.outcome import Failure, Status
-from entrepot_cli.server.comment import first_sentence
-from entrepot_cli.server.field import (
+from entrepot_cli.server.name import full_name, version_name
+from entrepot_cli.server.reference import COLLECTIONS, reference_kind
+from entrepot_rpc.comment import first_sentence
+from entrepot_rpc.field import (
     DURATION,
     TIMESTAMP,
     aliases,
+    descriptor_of,
+    enum_choices,
     enum_numbers,
-    fields_of,
+    enum_of,
+    enum_words,
     is_map,
     is_required,
     message_name,
-    reference_kind,
 )
-from entrepot_cli.server.name import full_name, version_name
 
-# Where the server keeps what a field of this kind names.
-COLLECTIONS = {
-    describe_pb2.RESOURCE_KIND_REPOSITORY: "repositories",
-    describe_pb2.RESOURCE_KIND_REPOSITORY_VERSION: "repositories",
-    describe_pb2.RESOURCE_KIND_REMOTE: "remotes",
-    describe_pb2.RESOURCE_KIND_PUBLICATION: "publications",
-    describe_pb2.RESOURCE_KIND_DISTRIBUTION: "distributions",
-    describe_pb2.RESOURCE_KIND_CONTENT: "content",
-    describe_pb2.RESOURCE_KIND_UPLOAD: "uploads",
-}
 _WITHOUT_PLUGIN = ("content", "uploads")
 _INTEGERS = (
     FieldDescriptor.CPPTYPE_INT32,
@@ -80,7 +73,7 @@ def fill(message: Message, options: Namespace, plugin: str = "") -> list[str]:
         Failure: a value does not fit its field; the failure names the flag.
     """
     given = []
-    for field in fields_of(message.DESCRIPTOR):
+    for field in descriptor_of(message).fields:
         value = getattr(options, _destination(field), None)
         if value is None:
             continue
@@ -122,9 +115,9 @@ def _single(field: FieldDescriptor) -> dict[str, Any]:
         noun = {"repositories": "repository", "content": "unit"}.get(collection)
         return {"metavar": (noun or collection.removesuffix("s")).upper()}
     if field.enum_type is not None:
-        return {"choices": list(enum_numbers(field.enum_type))}
+        return {"choices": list(enum_choices(field.enum_type)), "type": _word_of(field)}
     if message_name(field) == DURATION:
-        return {"metavar": "DURATION", "type": seconds}
+        return {"metavar": "DURATION", "type": nanos}
     if message_name(field) == TIMESTAMP:
         return {"metavar": "TIME"}
     if field.message_type is not None:
@@ -178,7 +171,7 @@ def _parse(target: Any, value: Any) -> None:  # noqa: ANN401
     target.SetInParent()
     match target.DESCRIPTOR.full_name:
         case name if name == DURATION:
-            target.FromNanoseconds(round(value * 1e9))
+            target.FromNanoseconds(value)
         case name if name == TIMESTAMP:
             target.FromJsonString(value)
         case _:
@@ -190,6 +183,17 @@ def _integer(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _word_of(field: FieldDescriptor) -> Callable[[str], str]:
+    """What reads an enum value in any spelling that REST understands too."""
+    numbers, words = enum_numbers(enum_of(field)), enum_words(enum_of(field))
+
+    def word(text: str) -> str:
+        number = numbers.get(text.strip().lower())
+        return text if number is None else words[number]
+
+    return word
 
 
 def _yes_or_no(text: str) -> bool:

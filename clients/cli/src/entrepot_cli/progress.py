@@ -8,8 +8,8 @@ from typing import Any
 
 from entrepot.core.v1 import task_service_pb2
 from entrepot.type.v1 import progress_pb2
-from entrepot_cli.server.field import enum_words
 from entrepot_cli.server.name import short_name
+from entrepot_rpc.field import enum_words
 
 Show = Callable[[task_service_pb2.Task], None]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from google.protobuf.message import Message
 
 from entrepot_cli.output import Json, Output
-from entrepot_cli.rendering import as_json
 from entrepot_cli.server.connection import Connection
 from entrepot_cli.server.declaration import Declarations, load
 from entrepot_cli.settings import Settings
+from entrepot_rpc.encoder import Encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class Session:
     output: Output
 
     def json(self, message: Message) -> Json:
-        """A message as the REST API would show it."""
-        return as_json(message, self.declarations)
+        """A message as the REST API shows it."""
+        return Encoder(self.declarations.message_class).message(message)
 
 
 @contextlib.contextmanager

@@ -19,8 +19,8 @@ _CORE = "entrepot.core.v1"
 
 
 def href(name: str) -> str:
-    """The address of a resource."""
-    return f"{PREFIX}/{name}/"
+    """The address of a resource; none of one without a name, as what is only validated."""
+    return f"{PREFIX}/{name}/" if name else ""
 
 
 @lru_cache(maxsize=4096)

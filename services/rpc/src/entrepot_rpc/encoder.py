@@ -60,7 +60,7 @@ class Encoder:
         resolve: The message that a type URL stands for; None if no plugin declares it.
     """
 
-    def __init__(self, resolve: Callable[[str], type[Message] | None]) -> None:
+    def __init__(self, resolve: Callable[[str], type[Message] | None] = lambda _url: None) -> None:
         self._resolve = resolve
 
     def answer(self, message: Message) -> Json:
@@ -83,9 +83,7 @@ class Encoder:
         descriptor = descriptor_of(message)
         is_resource = has_address(descriptor)
         if is_resource:
-            name: str = message.name  # type: ignore[attr-defined]
-            # What is only validated has neither name nor address.
-            instance = href(name) if name else ""
+            instance = href(message.name)  # type: ignore[attr-defined]
         result: Json = {}
         for field in descriptor.fields:
             if field is spec_field(descriptor):

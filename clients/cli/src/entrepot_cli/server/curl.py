@@ -10,9 +10,9 @@ from google.api import annotations_pb2
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
-from entrepot_cli.rendering import as_json
 from entrepot_cli.server.declaration import Declarations
 from entrepot_cli.settings import Settings
+from entrepot_rpc.encoder import Encoder
 
 _VERBS = ("get", "post", "patch", "put", "delete")
 _PLACE = re.compile(r"\{([a-z_.]+)(?:=[^}]*)?\}")
@@ -29,7 +29,10 @@ def curl_of(
     verb = next((verb for verb in _VERBS if getattr(rule, verb)), "")
     if not verb:
         return f"# {rpc.full_name} has no REST form"
-    fields = _set_ones(as_json(request, declarations))
+    encoder = Encoder(declarations.message_class) if declarations else Encoder()
+    fields = _set_ones(encoder.message(request))
+    # Over REST the names in the body are the mask.
+    fields.pop("update_mask", None)
     path = _PLACE.sub(lambda place: _take(fields, place[1]), getattr(rule, verb))
     if rpc.name == "CreateTask":
         # A task is created in the collection of its type.

@@ -5,23 +5,20 @@ Kept on disk between commands, so that help and completion need no server.
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from functools import cached_property
 from pathlib import Path
 
-from google.protobuf import descriptor_pb2
-from google.protobuf.descriptor import Descriptor
-from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
-from google.protobuf.message_factory import GetMessageClass
 
 from entrepot.core.v1 import plugin_service_pb2
 from entrepot.plugin.v1 import describe_pb2
 from entrepot_cli.outcome import Failure, Status
-from entrepot_cli.server.comment import own_files, read_comments
 from entrepot_cli.server.connection import Connection
 from entrepot_cli.settings import Settings
+from entrepot_rpc.declaration import DeclaredMessages, by_name, type_name
 
 SERVICE = plugin_service_pb2.DESCRIPTOR.services_by_name["PluginService"]
 # Long enough for a busy machine, short enough for somebody who waits for help.
@@ -39,45 +36,38 @@ class TaskType:
 
 
 class Plugin:
-    """One plugin's declaration with its messages, in a pool that no other plugin shares."""
+    """One plugin's declaration with its messages.
+
+    Raises:
+        ValueError: its proto files do not have them.
+    """
 
     def __init__(self, declaration: describe_pb2.DescribeResponse) -> None:
         self.name = declaration.name
         self.declaration = declaration
-        protos = declaration.descriptors.file or own_files().file
-        self._pool = DescriptorPool()
-        for proto in _imports_first(protos):
-            self._pool.Add(proto)
-        self.comments: Mapping[str, str] = read_comments(protos)
+        self.messages = DeclaredMessages(declaration)
 
-    def message(self, name: str) -> type[Message] | None:
-        """The message of this full name, if the plugin has it."""
-        try:
-            descriptor: Descriptor = self._pool.FindMessageTypeByName(name)
-        except KeyError:
-            return None
-        return GetMessageClass(descriptor)
+    @property
+    def comments(self) -> Mapping[str, str]:
+        """Its documentation, by the full name of what it is about."""
+        return self.messages.comments
 
     def spec(self, kind: int) -> type[Message] | None:
         """The plugin's own fields for a kind of resource, if it has any."""
-        for one in self.declaration.resource_types:
-            if one.kind == kind and one.spec_message:
-                return self.message(one.spec_message)
-        return None
+        return self.messages.spec(kind)
 
     def task_types(self) -> Iterable[TaskType]:
         """Its task types, in its own order."""
         for one in self.declaration.task_types:
-            parameters = self.message(one.parameters_message)
-            if parameters is not None:
-                yield TaskType(f"{self.name}/{one.collection}", self.name, parameters, one)
+            parameters = self.messages.message(one.parameters_message)
+            yield TaskType(f"{self.name}/{one.collection}", self.name, parameters, one)
 
 
 class Declarations:
-    """All plugins of a server, by name."""
+    """All plugins of a server, by name; without those that cannot be read."""
 
     def __init__(self, declarations: Iterable[describe_pb2.DescribeResponse]) -> None:
-        self.plugins = {one.name: Plugin(one) for one in declarations}
+        self.plugins = {plugin.name: plugin for plugin in _readable(declarations)}
 
     def task_types(self) -> dict[str, TaskType]:
         """Every task type by name."""
@@ -96,7 +86,7 @@ class Declarations:
 
     def task_type_of(self, type_url: str) -> str:
         """The name of the task type with these parameters; empty if no plugin has it."""
-        wanted = type_url.rpartition("/")[2]
+        wanted = type_name(type_url)
         for one in self.task_types().values():
             if one.declaration.parameters_message == wanted:
                 return one.name
@@ -112,13 +102,13 @@ class Declarations:
             raise unknown("plugin", name, self.plugins, "entrepot plugin list")
         return self.plugins[name]
 
-    def message(self, type_url: str) -> type[Message] | None:
-        """The message that an Any of this type holds, if a plugin has it."""
-        name = type_url.rpartition("/")[2]
-        for plugin in self.plugins.values():
-            if (found := plugin.message(name)) is not None:
-                return found
-        return None
+    def message_class(self, type_url: str) -> type[Message] | None:
+        """The message that an Any of this type holds, if some plugin declares it."""
+        return self._messages.get(type_name(type_url))
+
+    @cached_property
+    def _messages(self) -> dict[str, type[Message]]:
+        return by_name(plugin.messages for plugin in self.plugins.values())
 
 
 def load(connection: Connection) -> Declarations:
@@ -183,9 +173,8 @@ def _path(settings: Settings) -> Path:
     return cache / "entrepot" / f"{server}.binpb"
 
 
-def _imports_first(
-    protos: Iterable[descriptor_pb2.FileDescriptorProto],
-) -> Iterable[descriptor_pb2.FileDescriptorProto]:
-    by_name = {proto.name: proto for proto in protos}
-    order = TopologicalSorter({name: proto.dependency for name, proto in by_name.items()})
-    return [by_name[name] for name in order.static_order() if name in by_name]
+def _readable(declarations: Iterable[describe_pb2.DescribeResponse]) -> Iterator[Plugin]:
+    for one in declarations:
+        # The server's log says what is wrong with the others.
+        with suppress(ValueError):
+            yield Plugin(one)

@@ -134,19 +134,21 @@ def _declarations() -> Declarations:
 
 
 def _of_task_type(name: str, previous: str, partial: str) -> Iterable[str]:
-    from entrepot_cli.flag import COLLECTIONS, flag_names
-    from entrepot_cli.server.field import enum_numbers, fields_of, reference_kind
+    from entrepot_cli.flag import flag_names
+    from entrepot_cli.server.reference import COLLECTIONS, reference_kind
+    from entrepot_rpc.field import descriptor_of, enum_choices
 
     kind = _declarations().task_type(name)
-    for field in fields_of(kind.parameters.DESCRIPTOR):
+    fields = descriptor_of(kind.parameters).fields
+    for field in fields:
         if previous in flag_names([field]):
             if field.enum_type is not None:
-                return enum_numbers(field.enum_type)
+                return enum_choices(field.enum_type)
             if collection := COLLECTIONS.get(reference_kind(field)):
                 is_ours = collection in _NAMED.values()
                 return _names(f"{collection}/{kind.plugin}") if is_ours else []
     if partial.startswith("-") or not previous.startswith("--"):
-        return flag_names(fields_of(kind.parameters.DESCRIPTOR))
+        return flag_names(fields)
     return []
 
 

@@ -9,18 +9,18 @@ from google.protobuf.message import Message
 
 from entrepot_cli.arguments import Parser, add_output
 from entrepot_cli.output import Column, Json, Output, column
-from entrepot_cli.server.comment import first_sentence, own_files, read_comments
 from entrepot_cli.server.declaration import Declarations, Plugin, unknown
-from entrepot_cli.server.field import (
+from entrepot_cli.session import session
+from entrepot_cli.verbs.resource import KINDS
+from entrepot_rpc.comment import core_files, first_sentence, read_comments
+from entrepot_rpc.field import (
     aliases,
-    enum_numbers,
-    fields_of,
+    descriptor_of,
+    enum_choices,
     is_output_only,
     is_required,
     message_name,
 )
-from entrepot_cli.session import session
-from entrepot_cli.verbs.resource import KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Subject:
     @property
     def fields(self) -> dict[str, FieldDescriptor]:
         """Its fields by name; those of a plugin stand beside the others."""
-        every = [field for message in self.messages for field in fields_of(message.DESCRIPTOR)]
+        every = [field for message in self.messages for field in descriptor_of(message).fields]
         return {field.name: field for field in every if field.name != "spec"}
 
     def explained(self, field: FieldDescriptor) -> Json:
@@ -83,7 +83,7 @@ def run(words: list[str]) -> int:
 
 
 def _subjects(declarations: Declarations) -> Iterator[Subject]:
-    own = read_comments(own_files().file)
+    own = read_comments(core_files().file)
     for noun, kind in KINDS.items():
         yield Subject(noun, "noun", (kind.message,), own)
         for plugin in declarations.plugins.values():
@@ -98,9 +98,9 @@ def _subjects(declarations: Declarations) -> Iterator[Subject]:
 
 def _contents(plugin: Plugin) -> Iterator[Subject]:
     for one in plugin.declaration.content_types:
-        if message := plugin.message(one.attributes_message):
-            name = f"{plugin.name}/{one.collection}"
-            yield Subject(name, "content", (message,), plugin.comments)
+        name = f"{plugin.name}/{one.collection}"
+        message = plugin.messages.message(one.attributes_message)
+        yield Subject(name, "content", (message,), plugin.comments)
 
 
 def _list(output: Output, subjects: Iterable[Subject]) -> None:
@@ -148,14 +148,14 @@ def _explain_field(output: Output, subject: Subject, wanted: str) -> None:
     print(f"\n{item['text']}")
     if (enum := field.enum_type) is not None:
         print()
-        for word, number in enum_numbers(enum).items():
+        for word, number in enum_choices(enum).items():
             value = f"{enum.full_name}.{enum.values_by_number[number].name}"
             print(f"  {word:<12} {subject.comments.get(value, '')}".rstrip())
 
 
 def _type(field: FieldDescriptor) -> str:
     if field.enum_type is not None:
-        return "|".join(enum_numbers(field.enum_type))
+        return "|".join(enum_choices(field.enum_type))
     if name := message_name(field):
         word = name.rpartition(".")[2]
     else:

@@ -27,10 +27,10 @@ from entrepot_cli.arguments import (
 )
 from entrepot_cli.flag import add_flags, fill
 from entrepot_cli.output import Column, column, moment, name_of
-from entrepot_cli.server.comment import own_files, read_comments
-from entrepot_cli.server.field import fields_of, is_output_only
 from entrepot_cli.server.name import resource_name
 from entrepot_cli.session import Session, session
+from entrepot_rpc.comment import core_files, read_comments
+from entrepot_rpc.field import descriptor_of, is_output_only
 
 VERBS = {
     "create": "create one: create PLUGIN/NAME --flag …",
@@ -231,10 +231,10 @@ def _parser(
 
 def _settable(kind: Kind, spec: type[Message] | None) -> Iterator[FieldDescriptor]:
     taken = kind.message.DESCRIPTOR.fields_by_name
-    for field in fields_of(kind.message.DESCRIPTOR):
+    for field in descriptor_of(kind.message).fields:
         if field.name not in _NO_FLAGS and not is_output_only(field):
             yield field
-    for field in fields_of(spec.DESCRIPTOR) if spec else ():
+    for field in descriptor_of(spec).fields if spec else ():
         if field.name not in taken:
             yield field
 
@@ -257,4 +257,4 @@ def _read(kind: Kind, work: Session, name: str) -> Any:  # noqa: ANN401, one of 
 
 
 def _comments() -> dict[str, str]:
-    return read_comments(own_files().file)
+    return read_comments(core_files().file)

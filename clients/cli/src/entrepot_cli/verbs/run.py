@@ -10,8 +10,8 @@ from entrepot_cli.duration import seconds
 from entrepot_cli.flag import add_flags, fill
 from entrepot_cli.follow import SERVICE, follow
 from entrepot_cli.server.declaration import TaskType
-from entrepot_cli.server.field import fields_of
 from entrepot_cli.session import Session, session
+from entrepot_rpc.field import descriptor_of
 
 
 def run(words: list[str]) -> int:
@@ -65,9 +65,9 @@ def parser_for(
 ) -> Parser:
     """The parser with the flags of a task type."""
     comments = work.declarations.plugins[kind.plugin].comments
-    descriptor = kind.parameters.DESCRIPTOR
+    descriptor = descriptor_of(kind.parameters)
     parser = Parser(prog, comments.get(descriptor.full_name, ""))
-    add_flags(parser, fields_of(descriptor), comments, title="parameters", enforce=enforce)
+    add_flags(parser, descriptor.fields, comments, title="parameters", enforce=enforce)
     return _options(parser, follows=follows)
 
 

@@ -3,8 +3,8 @@
 from entrepot.core.v1 import status_service_pb2
 from entrepot_cli.arguments import Parser, add_output
 from entrepot_cli.output import Json, Output, name_of, size
-from entrepot_cli.rendering import as_json
 from entrepot_cli.session import connected
+from entrepot_rpc.encoder import Encoder
 
 SERVICE = status_service_pb2.DESCRIPTOR.services_by_name["StatusService"]
 
@@ -16,11 +16,12 @@ def run(words: list[str]) -> int:
     options = parser.parse_args(words)
     with connected(options) as connection:
         request = status_service_pb2.GetStatusRequest()
-        status = as_json(connection.call(SERVICE, "GetStatus", request))
-    if options.output == "table" and not options.quiet:
+        status = Encoder().message(connection.call(SERVICE, "GetStatus", request))
+    output = Output(options)
+    if output.form == "table":
         print("\n".join(_in_words(status)))
     else:
-        Output(options).item({"name": "status", **status})
+        output.item({"name": "status"} if output.form == "name" else status)
     return 0
 
 

@@ -9,10 +9,10 @@ from entrepot_cli.duration import seconds
 from entrepot_cli.flag import fill
 from entrepot_cli.follow import SERVICE, cancel, follow
 from entrepot_cli.output import Column, Json, column, moment, name_of
-from entrepot_cli.server.field import enum_numbers
 from entrepot_cli.server.name import full_name, short_name, version_name
 from entrepot_cli.session import Session, session
 from entrepot_cli.verbs import run as runs
+from entrepot_rpc.field import enum_choices
 
 VERBS = {
     "create": "create one: create TYPE --flag …",
@@ -27,7 +27,7 @@ VERBS = {
 LISTED = 50
 
 _Task = task_service_pb2.Task
-_STATES = enum_numbers(_Task.DESCRIPTOR.enum_types_by_name["State"])
+_STATES = enum_choices(_Task.DESCRIPTOR.enum_types_by_name["State"])
 
 
 def run(words: list[str]) -> int:

@@ -14,9 +14,9 @@ from entrepot_cli.follow import SERVICE as TASKS
 from entrepot_cli.follow import follow
 from entrepot_cli.outcome import Failure, Status
 from entrepot_cli.server.declaration import TaskType
-from entrepot_cli.server.field import fields_of
 from entrepot_cli.server.name import resource_name
 from entrepot_cli.session import Session, session
+from entrepot_rpc.field import descriptor_of
 
 UPLOADS = upload_service_pb2.DESCRIPTOR.services_by_name["UploadService"]
 CHUNK_BYTES = 512 << 10
@@ -60,7 +60,7 @@ def _options(parser: Parser) -> Parser:
 def _parser(kind: TaskType, work: Session) -> Parser:
     comments = work.declarations.plugins[kind.plugin].comments
     parser = _options(Parser("upload", comments.get(kind.parameters.DESCRIPTOR.full_name, "")))
-    fields = [one for one in fields_of(kind.parameters.DESCRIPTOR) if one.name not in _OURS]
+    fields = [one for one in descriptor_of(kind.parameters).fields if one.name not in _OURS]
     add_flags(parser, fields, comments, title="parameters")
     return parser
 
