@@ -61,7 +61,6 @@ def test_a_kill_loses_nothing(drill: Drill, name: str, upstream: Upstream) -> No
     patience.restored(stack)
     assert drill.fired(name) >= 1, f"{name} was never reached"
     for task, repository in ((synced, source), (added, target)):
-        assert task["state"] == "completed", task
         assert task["created_resource"] == f"{repository['name']}/versions/1"
         assert stack.api.versions(repository) == [0, 1]
         assert upstream.digests() == stack.api.files(repository)
@@ -69,4 +68,6 @@ def test_a_kill_loses_nothing(drill: Drill, name: str, upstream: Upstream) -> No
 
 
 def _done(stack: Stack, task_type: str, **parameters: object) -> Json:
-    return patience.finished(stack, patience.create(stack, task_type, **parameters))
+    task = patience.finished(stack, patience.create(stack, task_type, **parameters))
+    assert task["state"] == "completed", task
+    return task

@@ -66,7 +66,7 @@ def test_a_stop_while_a_sync_runs(a_stack: StackFactory, upstream: Upstream) -> 
     """A stop does not wait for a sync; after the next start the sync ends as one version."""
     stack = a_stack()
     api = stack.api
-    repository, remote = api.a_repository(), api.a_remote(upstream)
+    repository, remote = api.a_repository(), api.a_remote(upstream, stall_timeout_seconds=60)
     gate = upstream.hold("files/000005.bin")
     task = api.create("file/syncs", repository=repository["name"], remote=remote["name"])
     gate.wait_entered()

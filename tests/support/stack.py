@@ -75,8 +75,9 @@ class Stack:
 
     @property
     def token(self) -> str:
-        """The token that `up` made."""
-        return (self.home / "token").read_text().strip()
+        """The token that `up` was given, or made."""
+        given = self.extra.get("ENTREPOT_TOKEN")
+        return given or (self.home / "token").read_text().strip()
 
     @property
     def api(self) -> Api:

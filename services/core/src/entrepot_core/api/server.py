@@ -111,6 +111,8 @@ class ApiServer:
 
     def start(self) -> str:
         """Begins to serve; returns the address."""
+        # What an api process before this one was writing when it died.
+        self._keeper.store.sweep_temporary()
         self.registry.refresh()
         self._log.start()
         self._waker.start()
