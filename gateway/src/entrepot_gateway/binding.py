@@ -23,22 +23,15 @@ from entrepot.core.v1 import (
     task_service_pb2,
     upload_service_pb2,
 )
-from entrepot_gateway.field import message_of
 from entrepot_gateway.template import Template
+from entrepot_rpc.field import message_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from google.api import http_pb2
-    from google.protobuf.descriptor import (
-        Descriptor,
-        FieldDescriptor,
-        FileDescriptor,
-        MethodDescriptor,
-    )
+    from google.protobuf.descriptor import Descriptor, FileDescriptor, MethodDescriptor
     from google.protobuf.message import Message
-
-PREFIX = "/api/v3"
 
 _SERVICES = (
     repository_service_pb2.DESCRIPTOR,
@@ -96,29 +89,6 @@ def core_bindings() -> tuple[Binding, ...]:
     """Every binding of core's services, the most specific first."""
     found = [binding for file in _SERVICES for binding in _of_file(file)]
     return tuple(sorted(found, key=lambda item: -item.template.literals))
-
-
-@cache
-def resource_types() -> frozenset[str]:
-    """Full names of messages with an address of their own: those that a get answers by name."""
-    return frozenset(
-        binding.answer_type.full_name
-        for binding in core_bindings()
-        if binding.http_method == "GET" and binding.response_body and "name" in binding.bound
-    )
-
-
-def list_field(response: Descriptor) -> FieldDescriptor | None:
-    """The field that is `results` of a list: the only one, or the only one beside the token."""
-    fields = [field for field in response.fields if field.name != "next_page_token"]
-    if len(fields) == 1 and fields[0].is_repeated and fields[0].message_type is not None:
-        return fields[0]
-    return None
-
-
-def href(name: str) -> str:
-    """The address of a resource; none of one without a name, as what is only validated."""
-    return f"{PREFIX}/{name}/" if name else ""
 
 
 def _of_file(file: FileDescriptor) -> Iterator[Binding]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from entrepot_gateway import body
 from entrepot_gateway.core import credentials
 from entrepot_gateway.decoder import Decoder
-from entrepot_gateway.encoder import Encoder
 from entrepot_gateway.problem import refuse
+from entrepot_rpc.encoder import Encoder
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -27,7 +27,7 @@ class Call:
         self.path = request.scope["path"]
         self.credentials: Credentials = credentials(request.headers.get("authorization"))
         self.query: dict[str, Any] = body.form(request.scope["query_string"].decode("latin-1"))
-        self.encoder = Encoder(catalog)
+        self.encoder = Encoder(catalog.message_class)
 
     @property
     def origin(self) -> str:

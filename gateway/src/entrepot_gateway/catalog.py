@@ -1,27 +1,22 @@
 """What the plugins have declared, as one immutable picture: task types, content types, messages.
 
-Every plugin's proto files live in a pool of their own, so that no plugin can change what another's
-message means. Knows no plugin by name.
+Knows no plugin by name.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 import structlog
-from google.protobuf import descriptor_pool, message_factory
 
 from entrepot.plugin.v1 import describe_pb2
-from entrepot_gateway.comment import core_files, read_comments
 from entrepot_gateway.problem import not_found
+from entrepot_rpc.declaration import DeclaredMessages, by_name, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from google.protobuf import descriptor_pb2
-    from google.protobuf.descriptor import Descriptor
     from google.protobuf.message import Message
 
 log = structlog.get_logger()
@@ -72,28 +67,17 @@ class Plugin:
     contents: Mapping[str, ContentType]
     # Which collections of resources it has, with their kind.
     kinds: Mapping[str, int]
-    # The plugin's own fields by kind of resource.
-    specs: Mapping[int, type[Message]]
-    comments: Mapping[str, str] = field(repr=False)
+    messages: DeclaredMessages = field(repr=False)
 
     @classmethod
     def of(cls, declaration: describe_pb2.DescribeResponse) -> Plugin:
         """The plugin that made this declaration.
 
         Raises:
-            TypeError: its proto files do not fit together.
-            KeyError: it names a message that they do not have.
+            ValueError: its proto files do not have the messages that it names.
 
         """
-        pool = descriptor_pool.DescriptorPool()
-        protos = declaration.descriptors.file or core_files().file
-        for proto in _imports_first(protos):
-            pool.Add(proto)
-
-        def message(name: str) -> type[Message]:
-            descriptor: Descriptor = pool.FindMessageTypeByName(name)
-            return message_factory.GetMessageClass(descriptor)
-
+        messages = DeclaredMessages(declaration)
         name = declaration.name
         return cls(
             name=name,
@@ -103,8 +87,8 @@ class Plugin:
                 item.collection: TaskType(
                     name,
                     item.collection,
-                    message(item.parameters_message),
-                    message(item.result_message) if item.result_message else None,
+                    messages.message(item.parameters_message),
+                    messages.message(item.result_message) if item.result_message else None,
                     item,
                 )
                 for item in declaration.task_types
@@ -114,7 +98,7 @@ class Plugin:
                     name,
                     item.collection,
                     item.name,
-                    message(item.attributes_message),
+                    messages.message(item.attributes_message),
                     tuple(item.filterable_fields),
                 )
                 for item in declaration.content_types
@@ -124,13 +108,13 @@ class Plugin:
                 for collection, kind in _KINDS.items()
                 if any(item.kind == kind for item in declaration.resource_types)
             },
-            specs={
-                item.kind: message(item.spec_message)
-                for item in declaration.resource_types
-                if item.spec_message
-            },
-            comments=read_comments(protos),
+            messages=messages,
         )
+
+    @property
+    def comments(self) -> Mapping[str, str]:
+        """What its proto files say, by the full name of what it is about."""
+        return self.messages.comments
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +140,16 @@ class Catalog:
                 continue
             try:
                 plugins[declaration.name] = Plugin.of(declaration)
-            except (KeyError, TypeError, ValueError) as error:
+            except ValueError as error:
                 log.warning("catalog.plugin_unreadable", plugin=declaration.name, error=str(error))
-        return cls(dict(sorted(plugins.items())), _messages(plugins.values()))
+        messages = by_name(plugin.messages for plugin in plugins.values())
+        return cls(dict(sorted(plugins.items())), messages)
 
     def spec(self, collection: str, plugin: str) -> type[Message] | None:
         """The plugin's own fields for the resources of a collection, such as "remotes"."""
         known = self.plugins.get(plugin)
         kind = _KINDS.get(collection)
-        return known.specs.get(kind) if known and kind is not None else None
+        return known.messages.spec(kind) if known and kind is not None else None
 
     def require(self, plugin: str) -> Plugin:
         """A plugin that was asked for by name.
@@ -217,7 +202,7 @@ class Catalog:
 
     def message_class(self, type_url: str) -> type[Message] | None:
         """The message that an Any of this type holds, if some plugin declares it."""
-        return self.messages.get(type_url.rpartition("/")[2])
+        return self.messages.get(type_name(type_url))
 
 
 EMPTY = Catalog({}, {})
@@ -226,30 +211,3 @@ EMPTY = Catalog({}, {})
 def _offer(plugin: str, collections: Iterable[str]) -> str:
     names = ", ".join(collections)
     return f"The plugin {plugin} has: {names}." if names else f"The plugin {plugin} has none."
-
-
-def _imports_first(
-    protos: Iterable[descriptor_pb2.FileDescriptorProto],
-) -> Iterable[descriptor_pb2.FileDescriptorProto]:
-    files = {proto.name: proto for proto in protos}
-    sorter = TopologicalSorter({name: proto.dependency for name, proto in files.items()})
-    try:
-        return [files[name] for name in sorter.static_order() if name in files]
-    except CycleError as error:
-        raise ValueError(f"the proto files import each other: {error.args[1]}") from None
-
-
-def _messages(plugins: Iterable[Plugin]) -> dict[str, type[Message]]:
-    found: dict[str, type[Message]] = {}
-    for plugin in plugins:
-        classes: list[type[Message] | None] = [
-            *(item.parameters for item in plugin.tasks.values()),
-            *(item.result for item in plugin.tasks.values()),
-            *(item.attributes for item in plugin.contents.values()),
-            *plugin.specs.values(),
-        ]
-        for one in classes:
-            if one is not None:
-                # The first to declare a message has it; packages have the plugin's name in them.
-                found.setdefault(one.DESCRIPTOR.full_name, one)
-    return found

@@ -8,8 +8,8 @@ from starlette.responses import JSONResponse
 
 from entrepot.core.v1 import content_service_pb2
 from entrepot_gateway.body import Words
-from entrepot_gateway.field import descriptor_of
 from entrepot_gateway.transcode import check_page
+from entrepot_rpc.field import descriptor_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -19,29 +19,29 @@ from typing import TYPE_CHECKING, Any, cast
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 
-from entrepot_gateway.binding import PREFIX
 from entrepot_gateway.body import MAX_DEPTH, Members, Pairs, Words, nest
-from entrepot_gateway.duration import parse_nanos
-from entrepot_gateway.field import (
+from entrepot_gateway.problem import InputRefusedError
+from entrepot_rpc.address import PREFIX
+from entrepot_rpc.duration import parse_nanos
+from entrepot_rpc.field import (
     ANY,
     DURATION,
     FIELD_MASK,
     TIMESTAMP,
     descriptor_of,
+    enum_choices,
     enum_numbers,
     enum_of,
-    enum_words,
     is_map,
     is_output_only,
     is_reference,
     is_required,
-    is_unspecified,
+    message_name,
     message_of,
     names,
     spec_field,
-    type_name,
 )
-from entrepot_gateway.problem import InputError, InputRefusedError, escape
+from entrepot_rpc.problem import InputError, escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -228,7 +228,7 @@ class Decoder:
                     target[key] = scalar
 
     def _embedded(self, item: FieldDescriptor, value: Any, target: Any, here: str) -> None:
-        name = type_name(item)
+        name = message_name(item)
         if isinstance(value, Pairs):
             value = nest(value)
         if name in (TIMESTAMP, DURATION, FIELD_MASK):
@@ -324,11 +324,7 @@ class Decoder:
             number = enum_numbers(enum_of(item)).get(value.strip().lower())
             if number is not None:
                 return number
-        words = [
-            word
-            for number, word in enum_words(enum_of(item)).items()
-            if not is_unspecified(enum_of(item), number)
-        ]
+        words = list(enum_choices(enum_of(item)))
         near = get_close_matches(str(value).lower(), words, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         known = ", ".join(words)

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from entrepot_gateway.binding import PREFIX, core_bindings, list_field
+from entrepot_gateway.binding import core_bindings
 from entrepot_gateway.catalog import EMPTY
-from entrepot_gateway.comment import core_files, first_sentence, read_comments
-from entrepot_gateway.field import descriptor_of, is_required
 from entrepot_gateway.schema import SchemaBook
+from entrepot_rpc.address import PREFIX
+from entrepot_rpc.comment import core_files, first_sentence, read_comments
+from entrepot_rpc.encoder import list_field
+from entrepot_rpc.field import descriptor_of, is_required
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -470,7 +472,7 @@ def _spec(plugin: Plugin, collection: str) -> Descriptor | bool:
     kind = plugin.kinds.get(collection)
     if kind is None:
         return False
-    message = plugin.specs.get(kind)
+    message = plugin.messages.spec(kind)
     return descriptor_of(message) if message is not None else True
 
 
@@ -484,7 +486,7 @@ def _operation(
 ) -> Json:
     operation: Json = {"operationId": operation_id, "tags": [tag]}
     if description:
-        operation["summary"] = first_sentence(description).rstrip(".")
+        operation["summary"] = first_sentence(description)
         operation["description"] = description
     if parameters:
         operation["parameters"] = parameters

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, Response
 
-from entrepot_gateway.binding import PREFIX, core_bindings
-from entrepot_gateway.problem import not_found, reason_comments
+from entrepot_gateway.binding import core_bindings
+from entrepot_gateway.problem import not_found
+from entrepot_rpc.address import PREFIX
+from entrepot_rpc.problem import reason_comments
 
 if TYPE_CHECKING:
     from entrepot_gateway.call import Call

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.descriptor import FieldDescriptor
 
 from entrepot.plugin.v1 import describe_pb2
-from entrepot_gateway.binding import resource_types
-from entrepot_gateway.field import (
+from entrepot_rpc.address import has_address
+from entrepot_rpc.field import (
     ANY,
     DURATION,
     FIELD_MASK,
@@ -22,9 +22,9 @@ from entrepot_gateway.field import (
     is_reference,
     is_required,
     is_unspecified,
+    message_name,
     message_of,
     spec_field,
-    type_name,
 )
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class SchemaBook:
 
     def is_simple(self, field: FieldDescriptor) -> bool:
         """Say whether a field can be a parameter of a query."""
-        return not is_map(field) and type_name(field) in ("", TIMESTAMP, DURATION)
+        return not is_map(field) and message_name(field) in ("", TIMESTAMP, DURATION)
 
     def _name(self, message: Descriptor) -> str:
         for prefix in _OURS:
@@ -134,7 +134,7 @@ class SchemaBook:
                 fields.append(field)
         for field in fields:
             properties[field.name] = self.field(field)
-            if field.name == "name" and message.full_name in resource_types():
+            if field.name == "name" and has_address(message):
                 properties["href"] = {
                     "type": "string",
                     "format": "uri-reference",

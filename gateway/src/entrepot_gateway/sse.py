@@ -10,13 +10,13 @@ import grpc
 from starlette.responses import Response, StreamingResponse
 
 from entrepot.core.v1 import task_service_pb2, task_service_pb2_grpc
-from entrepot_gateway.binding import href
 from entrepot_gateway.core import service_error
 from entrepot_gateway.events import TERMINAL_KINDS, Event
-from entrepot_gateway.field import enum_words
 from entrepot_gateway.problem import refuse
 from entrepot_gateway.tasks import Task, is_over
+from entrepot_rpc.address import href
 from entrepot_rpc.errors import ServiceError
+from entrepot_rpc.field import enum_words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 from starlette.responses import JSONResponse
 
 from entrepot.core.v1 import task_service_pb2
-from entrepot_gateway.binding import href
-from entrepot_gateway.duration import parse_nanos
 from entrepot_gateway.problem import refuse
 from entrepot_gateway.transcode import check_page, request_id
+from entrepot_rpc.address import href
+from entrepot_rpc.duration import parse_nanos
 from entrepot_rpc.errors import Code, ServiceError
 
 if TYPE_CHECKING:

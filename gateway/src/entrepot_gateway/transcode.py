@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
 
-from entrepot_gateway.binding import href, resource_types
 from entrepot_gateway.problem import refuse
+from entrepot_rpc.address import has_address, href
+from entrepot_rpc.field import descriptor_of
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -67,7 +68,7 @@ class Transcoder:
             message = getattr(response, binding.response_body)
         created = binding.http_method == "POST"
         headers: dict[str, str] = {}
-        if message.DESCRIPTOR.full_name in resource_types():
+        if has_address(descriptor_of(message)):
             if created and message.name:
                 headers["Location"] = href(message.name)
             headers |= _etag(message)

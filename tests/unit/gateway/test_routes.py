@@ -14,9 +14,9 @@ from entrepot.core.v1 import (
 from entrepot_gateway.app import Api
 from entrepot_gateway.binding import core_bindings
 from entrepot_gateway.body import MAX_BYTES
-from entrepot_gateway.comment import core_files
 from entrepot_gateway.core import Core
 from entrepot_gateway.template import Template, split_path
+from entrepot_rpc.comment import core_files
 from entrepot_rpc.errors import Code, ServiceError
 from gateway_client import Client
 from gateway_core import TOKEN, FakeCore

@@ -7,7 +7,6 @@ import pytest
 
 from entrepot.core.v1 import plugin_service_pb2, task_service_pb2
 from entrepot_gateway.app import Api
-from entrepot_gateway.duration import parse_nanos
 from entrepot_rpc.errors import Code, ServiceError, Violation
 from gateway_client import Client
 from gateway_core import FakeCore
@@ -128,21 +127,6 @@ async def test_an_option_in_the_body_is_explained(client: Client) -> None:
     )
 
     assert "?dry_run=" in answer.json["errors"][0]["detail"]
-
-
-@pytest.mark.parametrize(
-    ("text", "nanos"),
-    [
-        ("30s", 30 * 10**9),
-        ("30", 30 * 10**9),
-        ("1500ms", 15 * 10**8),
-        ("10m", 6 * 10**11),
-        ("0.5h", 18 * 10**11),
-    ],
-)
-def test_lengths_of_time_have_units(text: str, nanos: int) -> None:
-    """Seconds, unless another unit is named."""
-    assert parse_nanos(text) == nanos
 
 
 async def test_the_words_of_a_plugin_lead_into_the_body(client: Client, core: FakeCore) -> None:

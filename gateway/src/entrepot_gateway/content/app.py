@@ -27,6 +27,7 @@ from entrepot_gateway.content.send import (
 )
 from entrepot_gateway.core import service_error
 from entrepot_rpc.errors import Code, ServiceError
+from entrepot_rpc.problem import title
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, MutableMapping
@@ -273,7 +274,7 @@ class Content:
             # It is this process that core does not trust, not the client.
             status_code = 503
         log.warning("content.refused", path=scope["path"], reason=error.reason)
-        await answer.text(status_code, f"{problem.title(error.reason, error.code)}.\n", headers)
+        await answer.text(status_code, f"{title(error.reason, error.code)}.\n", headers)
 
 
 class _Answer:
