@@ -1,7 +1,7 @@
 """All processes as users start them, and real clients."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -18,10 +18,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes many seconds; -m 'not slow' leaves it out")
 
 
+@contextmanager
+def shown(stack: Stack) -> Iterator[None]:
+    """Print what `up` has said, which is seen if a test fails."""
+    yield
+    print(f"--- what `up` said at last\n{stack.log[-8000:]}")
+
+
 @pytest.fixture(scope="session")
 def shared_stack() -> Iterator[Stack]:
     """One installation for all tests that leave it as it is; use `stack`."""
-    with Stack() as stack:
+    with Stack() as stack, shown(stack):
         yield stack
 
 
@@ -42,9 +49,15 @@ def api(stack: Stack) -> Api:
 def a_stack() -> Iterator[StackFactory]:
     """Starts installations for tests that break them; each must be in order at the end."""
     with ExitStack() as stacks:
-        yield lambda environment=None, *, arguments=(): stacks.enter_context(
-            Stack(environment, arguments=arguments)
-        )
+
+        def start(
+            environment: Mapping[str, str] | None = None, *, arguments: Sequence[str] = ()
+        ) -> Stack:
+            stack = stacks.enter_context(Stack(environment, arguments=arguments))
+            stacks.enter_context(shown(stack))
+            return stack
+
+        yield start
 
 
 @pytest.fixture

@@ -123,6 +123,7 @@ class Stack:
 
     def launch(self) -> None:
         """Start it, without waiting."""
+        self._reap()
         self._ready.clear()
         self._process = subprocess.Popen(
             [ENTREPOT, "up", *self._arguments],
@@ -179,8 +180,6 @@ class Stack:
             code = self.stop()
             assert kind is not None or code == 0, f"`up` ended with {code}:\n{self.log[-4000:]}"
         finally:
-            # Shown when a test fails.
-            print(f"--- what `up` said at last\n{self.log[-8000:]}")
             self._clear()
             self._remove_home()
 
@@ -200,6 +199,9 @@ class Stack:
                 os.kill(process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+        self._reap()
+
+    def _reap(self) -> None:
         if self._process is not None:
             self._process.wait(10)
         if self._reader is not None:
