@@ -23,6 +23,8 @@ SERVICE = task_service_pb2.DESCRIPTOR.services_by_name["TaskService"]
 SECOND_CHANCE_SECONDS = 3.0
 AWAY_SECONDS = 60.0
 PAUSE_SECONDS = 0.5
+# The system may hand Ctrl-C to any thread; the main one, which answers it, is not woken by that.
+GLANCE_SECONDS = 0.2
 
 Task = task_service_pb2.Task
 
@@ -132,11 +134,12 @@ class Follower:
     def _listen(self) -> None:
         """Take what comes until the task is over or the stream has ended."""
         while not is_over(self._task):
-            left = None if self._let_go_at is None else self._let_go_at - time.monotonic()
+            if self._let_go_at is not None and time.monotonic() >= self._let_go_at:
+                raise Detached(self._task.name)
             try:
-                said = self._feed.get(timeout=None if left is None else max(0.0, left))
+                said = self._feed.get(timeout=GLANCE_SECONDS)
             except queue.Empty:
-                raise Detached(self._task.name) from None
+                continue
             if said is None:
                 # A server that ends streams is going away; it is asked again, not at once.
                 time.sleep(PAUSE_SECONDS)
