@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import metadata, resources
+from importlib import metadata
 
 from google.protobuf import descriptor_pb2
 
 from entrepot.plugin.v1 import describe_pb2
+from entrepot_rpc.comment import core_files
 
 __all__ = ["NAME", "declaration", "version"]
 
@@ -41,10 +42,7 @@ def declaration() -> describe_pb2.DescribeResponse:
 
 def _proto_files() -> descriptor_pb2.FileDescriptorSet:
     # From the file that has the comments; the generated modules have none.
-    everything = descriptor_pb2.FileDescriptorSet.FromString(
-        (resources.files("entrepot") / "descriptors.binpb").read_bytes()
-    )
-    by_name = {file.name: file for file in everything.file}
+    by_name = {file.name: file for file in core_files().file}
     wanted: dict[str, descriptor_pb2.FileDescriptorProto] = {}
 
     def collect(name: str) -> None:

@@ -8,14 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from google.protobuf import any_pb2, descriptor_pool, message_factory
+from google.protobuf import any_pb2, message_factory
 
 from entrepot.plugin.v1 import describe_pb2
 from entrepot_core.domain.errors import FieldInvalidError, PluginContractViolationError
 from entrepot_core.plugins import messages
+from entrepot_rpc.declaration import pool_of, type_name
+from entrepot_rpc.field import is_reference
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, FieldDescriptor
+    from google.protobuf.descriptor_pool import DescriptorPool
     from google.protobuf.message import Message
 
 __all__ = ["ContentTypeView", "Declaration", "ReferenceField", "TaskTypeView"]
@@ -117,7 +120,7 @@ class Declaration:
 
         Raises FieldInvalidError at `field` if it is not an `expected`.
         """
-        given = messages.type_name(packed.type_url)
+        given = type_name(packed.type_url)
         if given != expected:
             raise FieldInvalidError.at(
                 field, f"must be a {expected}, and is a {given or 'message without type'}."
@@ -146,25 +149,11 @@ class Declaration:
         expected = self.spec_message(kind)
         return pack_bytes(expected, data) if expected else any_pb2.Any()
 
-    def _build_pool(self) -> descriptor_pool.DescriptorPool:
-        pool = descriptor_pool.DescriptorPool()
-        waiting = {file.name: file for file in self.response.descriptors.file}
-        # protoc writes imports first; other compilers may not.
-        while waiting:
-            ready = [
-                file for file in waiting.values() if not any(d in waiting for d in file.dependency)
-            ]
-            if not ready:
-                raise self._violation(f"its proto files import each other: {', '.join(waiting)}.")
-            for file in ready:
-                try:
-                    pool.Add(file)
-                except TypeError as error:
-                    raise self._violation(
-                        f"its proto file {file.name} is broken: {error}"
-                    ) from error
-                del waiting[file.name]
-        return pool
+    def _build_pool(self) -> DescriptorPool:
+        try:
+            return pool_of(self.response.descriptors.file)
+        except ValueError as error:
+            raise self._violation(str(error)) from error
 
     def _task_type(self, declared: describe_pb2.TaskType) -> TaskTypeView:
         descriptor = self.descriptor(declared.parameters_message)
@@ -193,10 +182,9 @@ def pack_bytes(full_name: str, data: bytes) -> any_pb2.Any:
 
 
 def _reference(field: FieldDescriptor) -> ReferenceField | None:
-    options = field.GetOptions()
-    if not options.HasExtension(describe_pb2.reference):
+    if not is_reference(field):
         return None
-    reference = options.Extensions[describe_pb2.reference]
+    reference = field.GetOptions().Extensions[describe_pb2.reference]
     return ReferenceField(
         role=field.name,
         kind=reference.kind,

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from google.api import field_behavior_pb2
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from entrepot_core.domain.errors import FieldInvalidError, Violation
+from entrepot_rpc.field import descriptor_of, is_map, is_required, message_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,14 +19,9 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import FieldDescriptor
     from google.protobuf.message import Message
 
-__all__ = ["check", "parse", "serialize", "type_name"]
+__all__ = ["check", "parse", "serialize"]
 
 _MAX_VIOLATIONS = 20
-
-
-def type_name(type_url: str) -> str:
-    """The full message name at the end of the type URL of an Any."""
-    return type_url.rpartition("/")[2]
 
 
 def parse(message_class: type[Message], data: bytes, field: str) -> Message:
@@ -66,9 +61,9 @@ def _violations(message: Message, prefix: str) -> Iterator[Violation]:
         yield Violation(
             where, f"{message.DESCRIPTOR.full_name} has no field number {unknown.field_number}."
         )
-    for field in cast("Iterable[FieldDescriptor]", message.DESCRIPTOR.fields):
+    for field in descriptor_of(message).fields:
         path = f"{prefix}{field.name}"
-        if _is_required(field) and not _is_set(message, field):
+        if is_required(field) and not _is_set(message, field):
             yield Violation(path, "is required.")
         elif _is_set(message, field):
             yield from _value_violations(field, getattr(message, field.name), path)
@@ -76,9 +71,9 @@ def _violations(message: Message, prefix: str) -> Iterator[Violation]:
 
 def _value_violations(field: FieldDescriptor, value: Any, path: str) -> Iterator[Violation]:  # noqa: ANN401  any field
     values: list[tuple[str, Any]]
-    if _is_map(field):
+    if is_map(field):
         values = [(f'{path}["{key}"]', item) for key, item in value.items()]
-        field = cast("Any", field.message_type).fields_by_name["value"]
+        field = message_of(field).fields_by_name["value"]
     elif field.is_repeated:
         values = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
     else:
@@ -91,15 +86,6 @@ def _value_violations(field: FieldDescriptor, value: Any, path: str) -> Iterator
     elif field.message_type is not None:
         for where, item in values:
             yield from _violations(item, f"{where}.")
-
-
-def _is_required(field: FieldDescriptor) -> bool:
-    behaviors = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
-    return field_behavior_pb2.REQUIRED in behaviors
-
-
-def _is_map(field: FieldDescriptor) -> bool:
-    return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
 def _is_set(message: Message, field: FieldDescriptor) -> bool:

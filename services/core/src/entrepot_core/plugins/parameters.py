@@ -20,6 +20,7 @@ from entrepot_core.plugins import binding, builtin, messages, selection
 from entrepot_core.plugins.client import unavailable
 from entrepot_core.plugins.descriptors import pack_bytes
 from entrepot_core.store import plugins
+from entrepot_rpc.declaration import type_name
 from entrepot_rpc.errors import plugin_domain
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class ParameterReader:
 
     def decode(self, packed: any_pb2.Any) -> Parameters:
         """The parameters in an Any: known fields, required ones set, names in full."""
-        view = self._registry.task_type(messages.type_name(packed.type_url))
+        view = self._registry.task_type(type_name(packed.type_url))
         declaration = self._registry.plugin(view.plugin)
         message = declaration.unpack_strict(packed, view.parameters_message, "parameters")
         parameters = Parameters(view, declaration, message, binding.read(view, message))

@@ -18,6 +18,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from entrepot_core.domain.errors import BatchTooLargeError, FieldInvalidError
 from entrepot_core.plugins import messages
 from entrepot_core.plugins.descriptors import pack_bytes
+from entrepot_rpc.declaration import type_name
 
 if TYPE_CHECKING:
     from google.protobuf import any_pb2
@@ -140,7 +141,7 @@ def attributes_any(content_type: ContentTypeView, attributes: bytes) -> any_pb2.
 def _resolve(
     catalog: Catalog, packed: any_pb2.Any, field_path: str, plugin: str | None
 ) -> tuple[ContentTypeView, Declaration]:
-    name = messages.type_name(packed.type_url)
+    name = type_name(packed.type_url)
     content_type = catalog.content_type_of_message(name, field_path)
     declaration = catalog.any_plugin(content_type.plugin)
     if declaration is None or (plugin is not None and content_type.plugin != plugin):
