@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from entrepot_core.store.content import ContentRow
     from entrepot_core.store.database import Cursor, Database
 
-__all__ = ["ContentService"]
+__all__ = ["ContentService", "either", "read_version_position"]
 
 _COLLECTION_SEGMENTS = 3
 # A position in a version: which of three orders, and what of it.
@@ -117,14 +117,14 @@ class ContentService(content_service_pb2_grpc.ContentServiceServicer):
         condition = Condition()
         if request.filter or request.content_type:
             types = content_types.by_name(cursor, [view.name for view in views])
-            condition = _either(conditions_of(catalog, views, types, request.filter))
-        after = _read_version_position(request.page_token)
+            condition = either(conditions_of(catalog, views, types, request.filter))
+        after = read_version_position(request.page_token)
         where = VersionRange(repository.repository_id, version.number)
         rows = content.page_of_version(cursor, where, condition, after, size)
         return content.with_details(cursor, rows, where)
 
 
-def _either(conditions: Sequence[Condition]) -> Condition:
+def either(conditions: Sequence[Condition]) -> Condition:
     """The units of any of the conditions, as one."""
     if len(conditions) == 1:
         return conditions[0]
@@ -141,7 +141,8 @@ def _either(conditions: Sequence[Condition]) -> Condition:
     return Condition((), f"({' OR '.join(parts)})" if parts else "false", parameters)
 
 
-def _read_version_position(token: str) -> tuple[Any, ...]:
+def read_version_position(token: str) -> tuple[Any, ...]:
+    """The position in a version, () for the first page. Raises QueryInvalidError."""
     if not token:
         return ()
     for types in _POSITIONS[:-1]:

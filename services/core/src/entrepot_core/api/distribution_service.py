@@ -22,12 +22,13 @@ from entrepot_core.store import distributions, publications, repositories, versi
 
 if TYPE_CHECKING:
     import grpc
+    from google.protobuf import any_pb2
 
     from entrepot_core.plugins.registry import Registry
     from entrepot_core.store.database import Cursor, Database
     from entrepot_core.store.distributions import DistributionRow
 
-__all__ = ["DistributionService"]
+__all__ = ["DistributionService", "distribution_message", "fill"]
 
 _TARGETS = ("repository", "version", "publication")
 _FIELDS = ("base_path", *_TARGETS, "description", "labels")
@@ -141,8 +142,8 @@ class DistributionService(distribution_service_pb2_grpc.DistributionServiceServi
                 pb.ListGuidesResponse.Guide(
                     client=guide.client,
                     title=guide.title,
-                    text=_filled(guide.template, facts),
-                    check=_filled(guide.check, facts),
+                    text=fill(guide.template, facts),
+                    check=fill(guide.check, facts),
                 )
                 for guide in guides
                 if not request.client or guide.client == request.client
@@ -186,24 +187,32 @@ class DistributionService(distribution_service_pb2_grpc.DistributionServiceServi
         return f"{self._content_url}/{quote(row.base_path, safe='/')}/"
 
     def _encode(self, row: DistributionRow) -> pb.Distribution:
-        return pb.Distribution(
-            name=row.full_name,
-            plugin=row.plugin,
-            base_path=row.base_path,
-            repository=row.repository,
-            version=row.version,
-            publication=row.publication,
-            description=row.description,
-            labels=row.labels,
-            spec=self._resource.spec(row),
-            content_url=self._url(row),
-            etag=row.etag,
-            create_time=timestamp(row.created_at),
-            update_time=timestamp(row.updated_at),
-        )
+        return distribution_message(row, self._resource.spec(row), self._url(row))
 
 
-def _filled(template: str, facts: dict[str, str]) -> str:
+def distribution_message(
+    row: DistributionRow, spec: any_pb2.Any | None, content_url: str
+) -> pb.Distribution:
+    """The message of a distribution, with the fields of its plugin and where clients find it."""
+    return pb.Distribution(
+        name=row.full_name,
+        plugin=row.plugin,
+        base_path=row.base_path,
+        repository=row.repository,
+        version=row.version,
+        publication=row.publication,
+        description=row.description,
+        labels=row.labels,
+        spec=spec,
+        content_url=content_url,
+        etag=row.etag,
+        create_time=timestamp(row.created_at),
+        update_time=timestamp(row.updated_at),
+    )
+
+
+def fill(template: str, facts: dict[str, str]) -> str:
+    """The text of a guide, with what stands in it for placeholders."""
     for name, value in facts.items():
         template = template.replace(name, value)
     return template

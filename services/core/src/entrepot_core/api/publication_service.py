@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from entrepot_core.store.database import Database
     from entrepot_core.store.publications import PublicationRow
 
-__all__ = ["PublicationService"]
+__all__ = ["PublicationService", "publication_message"]
 
 
 class PublicationService(publication_service_pb2_grpc.PublicationServiceServicer):
@@ -33,7 +33,7 @@ class PublicationService(publication_service_pb2_grpc.PublicationServiceServicer
     ) -> pb.GetPublicationResponse:
         with self._database.transaction() as cursor:
             row = publications.get(cursor, request.name)
-        return pb.GetPublicationResponse(publication=_encode(row))
+        return pb.GetPublicationResponse(publication=publication_message(row))
 
     def ListPublications(
         self, request: pb.ListPublicationsRequest, context: grpc.ServicerContext
@@ -55,7 +55,7 @@ class PublicationService(publication_service_pb2_grpc.PublicationServiceServicer
             )
         shown = rows[:size]
         return pb.ListPublicationsResponse(
-            publications=[_encode(row) for row in shown],
+            publications=[publication_message(row) for row in shown],
             next_page_token=next_token((shown[-1].publication_id,)) if len(rows) > size else "",
         )
 
@@ -76,7 +76,8 @@ def _check_id(text: str) -> None:
         ) from error
 
 
-def _encode(row: PublicationRow) -> pb.Publication:
+def publication_message(row: PublicationRow) -> pb.Publication:
+    """The message of a publication."""
     return pb.Publication(
         name=row.full_name,
         plugin=row.plugin,

@@ -14,12 +14,13 @@ from entrepot_core.store import remotes
 
 if TYPE_CHECKING:
     import grpc
+    from google.protobuf import any_pb2
 
     from entrepot_core.plugins.registry import Registry
     from entrepot_core.store.database import Database
     from entrepot_core.store.remotes import RemoteRow
 
-__all__ = ["RemoteService"]
+__all__ = ["RemoteService", "remote_message"]
 
 _POLICIES = {
     pb.Remote.POLICY_UNSPECIFIED: "immediate",
@@ -104,21 +105,26 @@ class RemoteService(remote_service_pb2_grpc.RemoteServiceServicer):
         return pb.DeleteRemoteResponse()
 
     def _encode(self, row: RemoteRow) -> pb.Remote:
-        return pb.Remote(
-            name=row.full_name,
-            plugin=row.plugin,
-            url=row.url,
-            policy=_POLICY_NUMBERS[row.policy],
-            max_concurrency=row.max_concurrency,
-            max_retries=row.max_retries,
-            stall_timeout_seconds=row.stall_timeout_seconds,
-            description=row.description,
-            labels=row.labels,
-            spec=self._resource.spec(row),
-            etag=row.etag,
-            create_time=timestamp(row.created_at),
-            update_time=timestamp(row.updated_at),
-        )
+        return remote_message(row, self._resource.spec(row))
+
+
+def remote_message(row: RemoteRow, spec: any_pb2.Any | None) -> pb.Remote:
+    """The message of a remote, with the fields of its plugin."""
+    return pb.Remote(
+        name=row.full_name,
+        plugin=row.plugin,
+        url=row.url,
+        policy=_POLICY_NUMBERS[row.policy],
+        max_concurrency=row.max_concurrency,
+        max_retries=row.max_retries,
+        stall_timeout_seconds=row.stall_timeout_seconds,
+        description=row.description,
+        labels=row.labels,
+        spec=spec,
+        etag=row.etag,
+        create_time=timestamp(row.created_at),
+        update_time=timestamp(row.updated_at),
+    )
 
 
 def _checked(remote: pb.Remote, wanted: set[str]) -> dict[str, Any]:

@@ -23,13 +23,14 @@ from entrepot_core.store.intervals import CURRENT
 
 if TYPE_CHECKING:
     import grpc
+    from google.protobuf import any_pb2
 
     from entrepot_core.plugins.registry import Registry
     from entrepot_core.store.database import Database
     from entrepot_core.store.repositories import RepositoryRow
     from entrepot_core.store.versions import VersionRow
 
-__all__ = ["RepositoryService"]
+__all__ = ["RepositoryService", "change_message", "repository_message", "version_message"]
 
 _FIELDS = ("description", "labels", "retain_versions")
 _MAX_RETAINED = 1_000_000
@@ -110,7 +111,7 @@ class RepositoryService(repository_service_pb2_grpc.RepositoryServiceServicer):
     ) -> pb.GetVersionResponse:
         with self._database.transaction() as cursor:
             repository, version = versions.get(cursor, request.name)
-        return pb.GetVersionResponse(version=_encode_version(repository.full_name, version))
+        return pb.GetVersionResponse(version=version_message(repository.full_name, version))
 
     def ListVersions(
         self, request: pb.ListVersionsRequest, context: grpc.ServicerContext
@@ -122,7 +123,7 @@ class RepositoryService(repository_service_pb2_grpc.RepositoryServiceServicer):
             rows = versions.page(cursor, repository.repository_id, min(below, CURRENT), size + 1)
         shown = rows[:size]
         return pb.ListVersionsResponse(
-            versions=[_encode_version(repository.full_name, row) for row in shown],
+            versions=[version_message(repository.full_name, row) for row in shown],
             next_page_token=next_token((shown[-1].number,)) if len(rows) > size else "",
         )
 
@@ -147,7 +148,7 @@ class RepositoryService(repository_service_pb2_grpc.RepositoryServiceServicer):
             )
         shown = rows[:size]
         return pb.CompareVersionsResponse(
-            changes=[_encode_change(row) for row in shown],
+            changes=[change_message(row) for row in shown],
             next_page_token=next_token(shown[-1].position) if len(rows) > size else "",
         )
 
@@ -166,19 +167,24 @@ class RepositoryService(repository_service_pb2_grpc.RepositoryServiceServicer):
         return base.number
 
     def _encode(self, row: RepositoryRow) -> pb.Repository:
-        return pb.Repository(
-            name=row.full_name,
-            plugin=row.plugin,
-            description=row.description,
-            labels=row.labels,
-            retain_versions=row.retain_versions,
-            spec=self._resource.spec(row),
-            latest_version=row.latest,
-            unit_count=row.unit_count,
-            etag=row.etag,
-            create_time=timestamp(row.created_at),
-            update_time=timestamp(row.updated_at),
-        )
+        return repository_message(row, self._resource.spec(row))
+
+
+def repository_message(row: RepositoryRow, spec: any_pb2.Any | None) -> pb.Repository:
+    """The message of a repository, with the fields of its plugin."""
+    return pb.Repository(
+        name=row.full_name,
+        plugin=row.plugin,
+        description=row.description,
+        labels=row.labels,
+        retain_versions=row.retain_versions,
+        spec=spec,
+        latest_version=row.latest,
+        unit_count=row.unit_count,
+        etag=row.etag,
+        create_time=timestamp(row.created_at),
+        update_time=timestamp(row.updated_at),
+    )
 
 
 def _checked(repository: pb.Repository) -> dict[str, Any]:
@@ -194,7 +200,8 @@ def _checked(repository: pb.Repository) -> dict[str, Any]:
     }
 
 
-def _encode_version(repository: str, row: VersionRow) -> pb.Version:
+def version_message(repository: str, row: VersionRow) -> pb.Version:
+    """The message of a version of the repository with this name."""
     return pb.Version(
         name=version_name(repository, row.number),
         number=row.number,
@@ -207,7 +214,8 @@ def _encode_version(repository: str, row: VersionRow) -> pb.Version:
     )
 
 
-def _encode_change(row: content.Change) -> pb.CompareVersionsResponse.Change:
+def change_message(row: content.Change) -> pb.CompareVersionsResponse.Change:
+    """The message of a difference between two versions."""
     if row.old_unit and row.new_unit:
         kind = _Kind.KIND_REPLACED
     else:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from entrepot_core.store.dispatchers import DispatcherRow
     from entrepot_core.store.plugins import PluginRow
 
-__all__ = ["StatusService"]
+__all__ = ["StatusService", "dispatcher_problems", "plugin_problems"]
 
 _SILENT = timedelta(seconds=10)
 _MAX_PLUGINS = 1_000
@@ -52,8 +52,8 @@ class StatusService(status_service_pb2_grpc.StatusServiceServicer):
             rows = plugins.page(cursor, _MAX_PLUGINS)
             running_dispatchers = dispatchers.alive(cursor)
             waiting, running = tasks.count_open(cursor)
-        problems += _plugin_problems(rows)
-        problems += _dispatcher_problems(running_dispatchers, waiting)
+        problems += plugin_problems(rows)
+        problems += dispatcher_problems(running_dispatchers, waiting)
         free_bytes = 0
         try:
             free_bytes = self._free_bytes()
@@ -73,7 +73,8 @@ class StatusService(status_service_pb2_grpc.StatusServiceServicer):
         )
 
 
-def _plugin_problems(rows: list[PluginRow]) -> list[str]:
+def plugin_problems(rows: list[PluginRow]) -> list[str]:
+    """What is wrong with plugins, in sentences."""
     problems = [
         f"The plugin {row.name} is {row.health}"
         + (f": {row.message}" if row.message else " and its tasks wait.")
@@ -85,7 +86,8 @@ def _plugin_problems(rows: list[PluginRow]) -> list[str]:
     return problems
 
 
-def _dispatcher_problems(rows: list[DispatcherRow], waiting: int) -> list[str]:
+def dispatcher_problems(rows: list[DispatcherRow], waiting: int) -> list[str]:
+    """What is wrong with dispatchers, while so many tasks wait, in sentences."""
     silent = datetime.now(UTC) - _SILENT
     problems = [
         f"The dispatcher {row.name} has said nothing since {row.beat_at:%H:%M:%S} UTC."

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from entrepot_core.downloads.receiving import Receiving
     from entrepot_core.store.uploads import UploadRow
 
-__all__ = ["UploadService"]
+__all__ = ["UploadService", "upload_message"]
 
 MAX_FILENAME = 1024
 
@@ -67,14 +67,14 @@ class UploadService(upload_service_pb2_grpc.UploadServiceServicer):
         if sha256 == _EMPTY and not given.size_bytes:
             # Nothing more will come.
             row = self._receiving.receive(row.upload_id, 0, iter(()), is_last=True)
-        return upload_service_pb2.CreateUploadResponse(upload=_encode(row))
+        return upload_service_pb2.CreateUploadResponse(upload=upload_message(row))
 
     def GetUpload(
         self, request: upload_service_pb2.GetUploadRequest, context: grpc.ServicerContext
     ) -> upload_service_pb2.GetUploadResponse:
         with self._database.transaction() as cursor:
             row = uploads.get(cursor, _id(request.name))
-        return upload_service_pb2.GetUploadResponse(upload=_encode(row))
+        return upload_service_pb2.GetUploadResponse(upload=upload_message(row))
 
     def WriteUpload(
         self,
@@ -90,7 +90,7 @@ class UploadService(upload_service_pb2_grpc.UploadServiceServicer):
             _chunks(request_iterator),
             is_last=first.open.last,
         )
-        return upload_service_pb2.WriteUploadResponse(upload=_encode(row))
+        return upload_service_pb2.WriteUploadResponse(upload=upload_message(row))
 
     def DeleteUpload(
         self, request: upload_service_pb2.DeleteUploadRequest, context: grpc.ServicerContext
@@ -117,7 +117,8 @@ def _chunks(requests: Iterator[upload_service_pb2.WriteUploadRequest]) -> Iterat
         yield request.chunk
 
 
-def _encode(row: UploadRow) -> upload_service_pb2.Upload:
+def upload_message(row: UploadRow) -> upload_service_pb2.Upload:
+    """The message of an upload; when it is complete, with what came."""
     digest = row.digest or row.sha256
     upload = upload_service_pb2.Upload(
         name=row.name,

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from entrepot_core.store.database import Cursor, Database
     from entrepot_core.store.workspaces import Workspace
 
-__all__ = ["MAX_BATCH_BYTES", "MAX_UNITS", "WorkspaceService", "workspace_of"]
+__all__ = ["MAX_BATCH_BYTES", "MAX_UNITS", "WorkspaceService", "check_batch", "workspace_of"]
 
 MAX_UNITS = 1_000
 MAX_BATCH_BYTES = 2 * 1024**2
@@ -107,7 +107,7 @@ class WorkspaceService(workspace_service_pb2_grpc.WorkspaceServiceServicer):
         self, request: pb.StageChangesRequest, context: grpc.ServicerContext
     ) -> pb.StageChangesResponse:
         workspace = workspace_of(self._database, context)
-        _check_batch(request, len(request.adds) + len(request.removes), request.sequence)
+        check_batch(request, len(request.adds) + len(request.removes), request.sequence)
         catalog = self._registry.catalog()
         digest = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
         with self._database.transaction() as cursor:
@@ -165,7 +165,7 @@ class WorkspaceService(workspace_service_pb2_grpc.WorkspaceServiceServicer):
         self, request: pb.StageFilesRequest, context: grpc.ServicerContext
     ) -> pb.StageFilesResponse:
         workspace = workspace_of(self._database, context)
-        _check_batch(request, len(request.files), request.sequence)
+        check_batch(request, len(request.files), request.sequence)
         catalog = self._registry.catalog()
         digest = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
         with self._database.transaction() as cursor:
@@ -343,7 +343,8 @@ def _batch(
     )
 
 
-def _check_batch(request: Any, count: int, sequence: int) -> None:  # noqa: ANN401  either request
+def check_batch(request: Any, count: int, sequence: int) -> None:  # noqa: ANN401  either request
+    """Raises FieldInvalidError or BatchTooLargeError for what cannot be staged at once."""
     if sequence <= 0:
         raise FieldInvalidError.at("sequence", "must be greater than zero.")
     if count > MAX_UNITS:
