@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from google.api import field_behavior_pb2
-from google.protobuf import descriptor_pb2
+from google.protobuf import descriptor_pb2, struct_pb2
 
 from declarations import proto_files
 from entrepot.plugin.v1 import describe_pb2
@@ -17,8 +17,10 @@ _TYPES = {
     "bool": Field.TYPE_BOOL,
     "bytes": Field.TYPE_BYTES,
     "double": Field.TYPE_DOUBLE,
+    "float": Field.TYPE_FLOAT,
     "int32": Field.TYPE_INT32,
     "int64": Field.TYPE_INT64,
+    "uint32": Field.TYPE_UINT32,
     "uint64": Field.TYPE_UINT64,
 }
 
@@ -41,6 +43,11 @@ FEEDING = (
     ("cages", ".Cage", "repeated"),
     ("note", "string", "optional"),
     ("counts", "int64", "repeated"),
+    ("half", "float", ""),
+    ("few", "uint32", ""),
+    ("mask", ".google.protobuf.FieldMask", ""),
+    ("anything", ".google.protobuf.Struct", ""),
+    ("inner", ".google.protobuf.Any", ""),
 )
 
 
@@ -53,9 +60,12 @@ def a_plugin(name: str = "zoo") -> describe_pb2.DescribeResponse:
         descriptors=proto_files(
             "entrepot/plugin/v1/describe.proto",
             "google/api/field_behavior.proto",
+            "google/protobuf/any.proto",
+            "google/protobuf/field_mask.proto",
             "google/protobuf/timestamp.proto",
         ),
     )
+    struct_pb2.DESCRIPTOR.CopyToProto(declaration.descriptors.file.add())
     declaration.descriptors.file.append(_file(name, package))
     declaration.task_types.add(
         collection="feedings",
@@ -88,7 +98,10 @@ def _file(name: str, package: str) -> descriptor_pb2.FileDescriptorProto:
         dependency=[
             "entrepot/plugin/v1/describe.proto",
             "google/api/field_behavior.proto",
+            "google/protobuf/any.proto",
             "google/protobuf/duration.proto",
+            "google/protobuf/field_mask.proto",
+            "google/protobuf/struct.proto",
             "google/protobuf/timestamp.proto",
         ],
     )
