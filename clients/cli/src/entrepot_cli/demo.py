@@ -45,6 +45,8 @@ def main() -> int:
             folder = Path(
                 stack.enter_context(tempfile.TemporaryDirectory(prefix="entrepot-demo-"))
             )
+            # PostgreSQL runs as another user when this one is root, and must get there.
+            folder.chmod(0o711)
             environment = _environment(folder)
             settings = Settings.from_environment(environment)
             upstream = stack.enter_context(Upstream(folder / "upstream"))
@@ -228,9 +230,10 @@ class Demo:
 def _environment(folder: Path) -> Mapping[str, str]:
     """The environment of all commands: a home of its own, and ports that are free."""
     environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
-    environment["ENTREPOT_HOME"] = os.environ.get("ENTREPOT_HOME") or str(folder / "home")
-    # Another installation's token or database is none of ours.
-    for name in ("ENTREPOT_TOKEN", "ENTREPOT_CONTENT_URL"):
+    environment["ENTREPOT_HOME"] = str(folder / "home")
+    # Another installation's data, token and addresses are none of ours.
+    for name in ("ENTREPOT_TOKEN", "ENTREPOT_CONTENT_TOKEN", "ENTREPOT_CONTENT_URL",
+                 "ENTREPOT_DATABASE_URL", "ENTREPOT_BLOBS_URL"):  # fmt: skip
         environment.pop(name, None)
     settings = Settings.from_environment(environment)
     wanted = dict(zip(_ADDRESSES, (settings.http, settings.content, settings.grpc), strict=True))
