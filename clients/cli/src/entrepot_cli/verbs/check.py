@@ -11,8 +11,15 @@ from entrepot_cli.settings import Settings
 
 def run(words: list[str]) -> int:
     """Run core's check with what follows as its arguments."""
-    if words and words[0] in ("-h", "--help"):
-        Parser("check", "Looks for what is wrong with the data. Arguments go to entrepot-core.")
+    parser = Parser(
+        "check", "Looks for what is wrong with the data, one line each. It changes nothing."
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object per finding")
+    parser.add_argument("--sizes", action="store_true", help="compare sizes only, read no bytes")
+    parser.add_argument(
+        "--grace", type=float, metavar="SECONDS", help="age of what may lie about; unset: a day"
+    )
+    parser.parse_args(words)
     from entrepot_cli.stack.installed import program
 
     settings = Settings.from_environment()

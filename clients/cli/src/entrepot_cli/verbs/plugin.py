@@ -12,7 +12,7 @@ from entrepot_cli.arguments import (
 )
 from entrepot_cli.output import Column, Json, column, moment, name_of
 from entrepot_cli.server.name import full_name
-from entrepot_cli.session import session
+from entrepot_cli.session import Session, session
 
 SERVICE = messages.DESCRIPTOR.services_by_name["PluginService"]
 VERBS = {
@@ -39,13 +39,26 @@ def run(words: list[str]) -> int:
 
 
 def _write(verb: str, words: list[str]) -> int:
-    parser = Parser(f"plugin {verb}", f"{VERBS[verb].capitalize()}.")
+    parser = Parser(
+        f"plugin {verb}",
+        "Registers a plugin that listens there."
+        if verb == "create"
+        else "Changes the address or the share of a plugin.",
+    )
     parser.add_argument("name", metavar="NAME")
     parser.add_argument(
-        "--target", default="", required=verb == "create", metavar="ADDRESS", help="its address"
+        "--target",
+        default="",
+        required=verb == "create",
+        metavar="HOST:PORT",
+        help="where it listens",
     )
     parser.add_argument(
-        "--weight", type=positive, default=0, metavar="N", help="its share, 1 to 1000"
+        "--weight",
+        type=positive,
+        default=0,
+        metavar="N",
+        help="its share of the room for tasks, 1 to 1000",
     )
     add_output(parser)
     options = parser.parse_args(words)
@@ -59,7 +72,7 @@ def _write(verb: str, words: list[str]) -> int:
         else:
             updated = messages.UpdatePluginRequest(plugin=plugin)
             response = work.connection.call(SERVICE, "UpdatePlugin", updated)
-        work.output.item(work.json(response.plugin))
+        _show(work, response.plugin)
     return 0
 
 
@@ -90,7 +103,7 @@ def _get(words: list[str]) -> int:
     options = parser.parse_args(words)
     request = messages.GetPluginRequest(name=full_name(options.name, "plugins"))
     with session(options) as work:
-        work.output.item(work.json(work.connection.call(SERVICE, "GetPlugin", request).plugin))
+        _show(work, work.connection.call(SERVICE, "GetPlugin", request).plugin)
     return 0
 
 
@@ -105,6 +118,20 @@ def _delete(words: list[str]) -> int:
     with session(options) as work:
         work.connection.call(SERVICE, "DeletePlugin", request)
     return 0
+
+
+def _show(work: Session, plugin: messages.Plugin) -> None:
+    item = work.json(plugin)
+    if work.output.form == "table" and (declaration := item.pop("declaration", None)):
+        name = declaration["name"]
+        item |= {
+            "version": declaration["version"],
+            "task_types": [f"{name}/{one['collection']}" for one in declaration["task_types"]],
+            "content_types": [
+                f"{name}/{one['collection']}" for one in declaration["content_types"]
+            ],
+        }
+    work.output.item(item)
 
 
 def _version(item: Json) -> str:

@@ -7,7 +7,7 @@ def run(words: list[str]) -> int:
     """Start everything on this machine."""
     parser = Parser(
         "up",
-        "Starts everything on this machine, in this terminal, until Ctrl-C: the database, core,\n"
+        "Starts everything on this machine, in this terminal, until Ctrl-C: the database, core, "
         "the gateways and every installed plugin. Data is kept in ENTREPOT_HOME.",
     )
     parser.add_argument(

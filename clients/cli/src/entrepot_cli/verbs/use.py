@@ -1,5 +1,7 @@
 """`entrepot use`: how a client uses a distribution, in text to copy."""
 
+import sys
+
 from entrepot.core.v1 import distribution_service_pb2 as messages
 from entrepot_cli.arguments import Parser, add_output
 from entrepot_cli.outcome import Failure, Status
@@ -14,7 +16,7 @@ def run(words: list[str]) -> int:
     """Print the guides."""
     parser = Parser("use", "Prints how clients use a distribution.")
     parser.add_argument("distribution", metavar="PLUGIN/NAME")
-    parser.add_argument("--client", default="", metavar="CLIENT", help="only for this one: curl")
+    parser.add_argument("--client", default="", metavar="CLIENT", help="only for curl, say")
     add_output(parser)
     options = parser.parse_args(words)
     request = messages.ListGuidesRequest(
@@ -28,7 +30,11 @@ def run(words: list[str]) -> int:
                 status=Status.NOT_FOUND,
                 suggestion=f"entrepot use {options.distribution}",
             )
-        if work.output.form == "table":
+        if not guides and work.output.form == "table":
+            what = f"The plugin of {options.distribution} has no guides for clients."
+            get = f"entrepot distribution get {options.distribution}"
+            print(f"{what} Where it is served says:\n  {get}", file=sys.stderr)
+        elif work.output.form == "table":
             print("\n\n".join(f"# {guide.title}\n{guide.text.rstrip()}" for guide in guides))
         else:
             columns = [Column("CLIENT", lambda item: item["client"])]
