@@ -51,7 +51,7 @@ def test_an_unknown_field_names_the_nearest(cli: Cli) -> None:
     result = cli("explain", "file/syncs.mirrors")
 
     assert result.status == 4
-    assert "Did you mean mirror?" in result.err
+    assert "There is no field mirrors in file/syncs. Did you mean mirror?" in result.err
 
 
 def test_completion_of_types_and_flags(cli: Cli) -> None:

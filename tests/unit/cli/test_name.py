@@ -36,10 +36,19 @@ def test_versions(text: str, expected: str) -> None:
     assert expected == version_name(text, "file")
 
 
-def test_a_resource_without_a_plugin_is_refused() -> None:
+@pytest.mark.parametrize("text", ["foo", "file/", "foo/"])
+def test_a_resource_without_a_plugin_is_refused(text: str) -> None:
     """Where no plugin is known, a name without one is a usage error that shows the form."""
-    with pytest.raises(Failure, match="file/foo") as failure:
-        resource_name("foo", "repositories")
+    with pytest.raises(Failure, match=r"such as file/\w+\.") as failure:
+        resource_name(text, "repositories")
+
+    assert failure.value.status == Status.USAGE
+
+
+def test_a_version_without_a_plugin_is_refused() -> None:
+    """A version needs a plugin as its repository does."""
+    with pytest.raises(Failure, match="such as file/foo") as failure:
+        version_name("foo@3")
 
     assert failure.value.status == Status.USAGE
 

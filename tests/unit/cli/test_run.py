@@ -8,7 +8,7 @@ import pytest
 from entrepot.core.v1 import difference_pb2, task_service_pb2
 from entrepot.plugins.file.v1 import file_pb2
 from entrepot.type.v1 import diagnostic_pb2, progress_pb2
-from entrepot_rpc.errors import Code, ServiceError
+from entrepot_rpc.errors import Code, ServiceError, Violation
 from entrepot_rpc.status import to_status
 from scripted_core import Cli, a_task, watching
 
@@ -170,6 +170,49 @@ def test_a_plan_is_a_dry_run(cli: Cli) -> None:
         assert text in out
 
 
+def test_a_plan_has_the_signs_of_a_difference(cli: Cli) -> None:
+    """A path that another unit takes over is one line, as in `version diff`."""
+    line = difference_pb2.Difference.UnitLine
+    difference = difference_pb2.Difference(
+        repository="repositories/file/foo", changed=True, added=2, removed=2, replaced=1,
+        added_units=[line(path="new.txt"), line(path="same.txt")],
+        removed_units=[line(path="old.txt"), line(path="same.txt")],
+    )  # fmt: skip
+    creating(cli, a_task(dry_run=True, differences=[difference], changed=True))
+
+    lines = cli("plan", *SYNC[1:]).out.splitlines()
+
+    assert lines[-3:] == ["  + new.txt", "  - old.txt", "  ~ same.txt"]
+
+
+def test_a_result_is_said_where_no_repository_changes(cli: Cli) -> None:
+    """What a task returns is in its conclusion if there is no difference to show."""
+    task = a_task(changed=True)
+    task.result.Pack(file_pb2.File(relative_path="a.txt", size_bytes=2048))
+    creating(cli, task)
+
+    out = cli(*SYNC).out
+
+    assert "relative path: a.txt" in out
+    assert "size bytes: 2.0 KiB" in out
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        (("run",), "follows it to its end"),
+        (("plan",), "changes nothing"),
+        (("task", "create"), "--wait"),
+    ],
+)
+def test_help_without_a_type(cli: Cli, verb: tuple[str, ...], words: str) -> None:
+    """Each of the three ways to create a task says what it does, and which types there are."""
+    out = cli(*verb, "--help").out
+
+    assert words in out
+    assert "file/syncs" in out
+
+
 def failing(error: ServiceError) -> Task:
     """A task that ended with an error."""
     task: Task = a_task(state=Task.STATE_FAILED, error=to_status(error))
@@ -230,6 +273,59 @@ def test_the_exit_status_of_a_refusal(cli: Cli, code: Code, reason: str, status:
     cli.core.answers["CreateTask"] = refuse
 
     assert cli(*SYNC).status == status
+
+
+def test_a_refusal_is_said_once(cli: Cli) -> None:
+    """A message that names the field already is not followed by the same words again."""
+
+    def refuse(_: Any) -> Any:  # noqa: ANN401
+        raise ServiceError.of(
+            Code.INVALID_ARGUMENT, "FIELD_INVALID", "remote: must be one of yours.",
+            violations=(Violation("remote", "must be one of yours."),),
+        )  # fmt: skip
+
+    cli.core.answers["CreateTask"] = refuse
+
+    err = cli(*SYNC).err
+
+    assert err.count("must be one of yours.") == 1
+    assert "try: entrepot run file/syncs --help" in err
+
+
+@pytest.mark.parametrize(
+    ("user", "command"),
+    [
+        ("distributions/file/dev", "entrepot distribution get file/dev"),
+        ("tasks/0190", "entrepot task get 0190"),
+    ],
+)
+def test_what_is_in_use_leads_to_its_user(cli: Cli, user: str, command: str) -> None:
+    """When something else stands in the way, the next command shows it."""
+
+    def refuse(_: Any) -> Any:  # noqa: ANN401
+        raise ServiceError.of(
+            Code.FAILED_PRECONDITION, "RESOURCE_IN_USE", f"It is served by {user}.",
+            metadata={"resource": "repositories/file/foo", "user": user},
+        )  # fmt: skip
+
+    cli.core.answers["CreateTask"] = refuse
+
+    assert f"try: {command}\n" in cli(*SYNC).err
+
+
+def test_no_token_names_the_file(cli: Cli) -> None:
+    """Without a token the error says where it was looked for, and which setting moves that."""
+
+    def refuse(_: Any) -> Any:  # noqa: ANN401
+        raise ServiceError.of(Code.UNAUTHENTICATED, "UNAUTHENTICATED", "A token is needed.")
+
+    (cli.home / "token").unlink()
+    cli.core.answers["CreateTask"] = refuse
+
+    err = cli(*SYNC).err
+
+    assert f"{cli.home / 'token'} does not exist" in err
+    assert "ENTREPOT_HOME" in err
 
 
 def test_a_time_out_ends_with_six(cli: Cli) -> None:

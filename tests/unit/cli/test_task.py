@@ -4,6 +4,8 @@ import json
 
 from entrepot.core.v1 import task_service_pb2
 from entrepot.plugins.file.v1 import file_pb2
+from entrepot_rpc.errors import Code, ServiceError
+from entrepot_rpc.status import to_status
 from scripted_core import Cli, a_task, watching
 
 Task = task_service_pb2.Task
@@ -120,3 +122,28 @@ def test_a_clone_without_flags_overrides_nothing(cli: Cli) -> None:
 
     (request,) = cli.core.asked(task_service_pb2.CloneTaskRequest)
     assert not request.HasField("overrides")
+
+
+def test_one_task_says_each_thing_once(cli: Cli) -> None:
+    """What stands in sentences above the fields is not among them again."""
+    error = ServiceError.of(Code.UNAVAILABLE, "DOWNLOAD_FAILED", "Upstream is gone.")
+    task = a_task(
+        state=Task.STATE_FAILED, error=to_status(error),
+        lost_attempts=[Task.Attempt(number=1, reason="It was killed.")],
+    )  # fmt: skip
+    knowing(cli, task)
+
+    out = cli("task", "get", "0190").out
+
+    assert "  error: Upstream is gone." in out
+    assert "  attempt 1 ended: It was killed." in out
+    assert out.count("Upstream is gone.") == out.count("It was killed.") == 1
+
+
+def test_a_list_says_what_a_task_returned(cli: Cli) -> None:
+    """A task that changes no repository has its result as its outcome."""
+    task = a_task(task_type="core/orphans", changed=True)
+    task.result.Pack(file_pb2.File(size_bytes=3072))
+    knowing(cli, task)
+
+    assert "size bytes: 3.0 KiB" in cli("task", "list").out

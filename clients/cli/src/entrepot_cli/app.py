@@ -15,15 +15,15 @@ SUMMARY = "Mirror, version, publish and serve software repositories of any forma
 HELP: dict[str, dict[str, str]] = {
     "this machine": {
         "up": "start everything on this machine, in this terminal",
-        "check": "look for what is wrong with the installation",
+        "check": "look for what is wrong with the data",
         "status": "how the server and its plugins are",
     },
     "work": {
         "run": "create a task and follow it: run file/syncs --repository …",
         "plan": "show what a task would do, and change nothing",
         "upload": "put files into a repository",
-        "use": "how a client uses a distribution",
-        "explain": "what a task type, a resource or a field is",
+        "use": "how clients use a distribution",
+        "explain": "what a task type, a type of content, a noun or a field is",
     },
     "nouns": {
         "repository": "create, list, get, update, delete",
@@ -115,7 +115,7 @@ def _guarded(verb: str, words: list[str]) -> int:
         return run(words)
     except Failure as failure:
         if failure.status in (Status.USAGE, Status.NOT_FOUND) and not failure.suggestion:
-            failure.suggestion = f"entrepot {verb} --help"
+            failure.suggestion = f"entrepot {_with_object(verb, words)} --help"
         return tell(failure)
     except BrokenPipeError:
         # Whoever read our output has seen enough.
@@ -123,6 +123,12 @@ def _guarded(verb: str, words: list[str]) -> int:
         return Status.DONE
     except KeyboardInterrupt:
         return Status.INTERRUPTED
+
+
+def _with_object(verb: str, words: list[str]) -> str:
+    """The verb, with the word that decides which flags it has."""
+    decides = verb in HELP["nouns"] or verb in ("run", "plan")
+    return f"{verb} {words[0]}" if decides and words and words[0][:1] != "-" else verb
 
 
 def _unknown(verb: str) -> "Failure":

@@ -75,8 +75,12 @@ def choose(noun: str, verbs: dict[str, str], words: list[str]) -> tuple[str, lis
             print(f"  {verb:<10}{text}")
         raise SystemExit(0)
     if not words or words[0] not in verbs:
-        said = f"There is no verb {words[0]} for" if words else "What to do with"
-        raise Failure(f"{said} {noun}? It has: {', '.join(verbs)}.", status=Status.USAGE)
+        said = f"There is no verb {words[0]} for {noun}." if words else f"Do what with {noun}?"
+        raise Failure(
+            f"{said} It has: {', '.join(verbs)}.",
+            status=Status.USAGE,
+            suggestion=f"entrepot {noun} --help",
+        )
     return words[0], words[1:]
 
 

@@ -4,7 +4,7 @@ import sys
 
 from entrepot.core.v1 import difference_pb2, task_service_pb2
 from entrepot_cli.outcome import Failure, Status
-from entrepot_cli.output import size
+from entrepot_cli.output import Json, size
 from entrepot_cli.progress import headline, is_over
 from entrepot_cli.server.failure import failure_of_error, status_of
 from entrepot_cli.server.name import short_name
@@ -23,7 +23,7 @@ def conclude(session: Session, task: task_service_pb2.Task) -> Status:
         Failure: the task failed or was canceled; said as any other error.
     """
     if session.output.form == "table":
-        print("\n".join(in_words(task)))
+        print("\n".join(in_words(task, session.json(task).get("result"))))
     else:
         session.output.item(session.json(task))
     for warning in task.warnings:
@@ -47,16 +47,28 @@ def conclude(session: Session, task: task_service_pb2.Task) -> Status:
     return Status.GAPS if has_gaps else Status.DONE
 
 
-def in_words(task: task_service_pb2.Task) -> list[str]:
+def in_words(task: task_service_pb2.Task, result: Json | None) -> list[str]:
     """The task for people: its state, and what it changed or would change."""
     lines = [headline(task) + (f" after {_length(task)}" if is_over(task) else "")]
     if task.created_resource:
         lines.append(f"  created {short_name(task.created_resource)}")
     for difference in task.differences:
         lines += _difference(difference, is_plan=task.dry_run)
-    if task.state == _Task.STATE_COMPLETED and not task.differences and not task.changed:
-        lines.append("  nothing changed")
+    if task.state == _Task.STATE_COMPLETED and not task.differences:
+        words = result_in_words(result or {})
+        lines += [f"  {words}"] if words else []
+        lines += [] if task.changed else ["  nothing changed"]
     return lines
+
+
+def result_in_words(result: Json) -> str:
+    """What a task returned, for those that change no repository and so have no difference."""
+    if "@type" in result:
+        # Of a plugin that is gone; nobody can read it.
+        return ""
+    return ", ".join(
+        f"{key.replace('_', ' ')}: {_measured(key, value)}" for key, value in result.items()
+    )
 
 
 def _difference(difference: difference_pb2.Difference, *, is_plan: bool) -> list[str]:
@@ -73,14 +85,31 @@ def _difference(difference: difference_pb2.Difference, *, is_plan: bool) -> list
     lines = [f"  {head} would change: {counts}"]
     if difference.fetch_files:
         lines.append(
-            f"  to fetch: {difference.fetch_files:,} files, {size(difference.fetch_bytes)}"
+            f"  to fetch: {difference.fetch_files:,} "
+            f"file{'s' if difference.fetch_files > 1 else ''}, {size(difference.fetch_bytes)}"
         )
-    lines += [f"  + {one.path}" for one in difference.added_units]
-    lines += [f"  - {one.path}" for one in difference.removed_units]
+    lines += _paths(difference)
     shown = len(difference.added_units) + len(difference.removed_units)
     if (more := difference.added + difference.removed - shown) > 0:
         lines.append(f"  … and {more:,} more")
     return lines
+
+
+def _measured(key: str, value: object) -> str:
+    if not isinstance(value, int) or isinstance(value, bool):
+        return str(value)
+    return size(value) if key.endswith("_bytes") else f"{value:,}"
+
+
+def _paths(difference: difference_pb2.Difference) -> list[str]:
+    """What comes, what leaves and what is replaced, with the signs of `version diff`."""
+    added = {one.path for one in difference.added_units}
+    removed = {one.path for one in difference.removed_units}
+    return [
+        *(f"  + {one.path}" for one in difference.added_units if one.path not in removed),
+        *(f"  - {one.path}" for one in difference.removed_units if one.path not in added),
+        *(f"  ~ {one.path}" for one in difference.added_units if one.path in removed),
+    ]
 
 
 def _length(task: task_service_pb2.Task) -> str:

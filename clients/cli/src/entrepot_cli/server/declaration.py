@@ -138,14 +138,16 @@ def load_kept(settings: Settings) -> Declarations | None:
     return Declarations(plugin_service_pb2.WatchPluginsResponse.FromString(data).declarations)
 
 
-def unknown(what: str, name: str, known: Iterable[str], suggestion: str) -> Failure:
+def unknown(
+    what: str, name: str, known: Iterable[str], suggestion: str, *, inside: str = ""
+) -> Failure:
     """The failure for a name that nothing has, with the nearest one and all there are."""
     from difflib import get_close_matches
 
     names = sorted(known)
     near = get_close_matches(name, names, n=1)
     return Failure(
-        f"There is no {what} {name}." + (f" Did you mean {near[0]}?" if near else ""),
+        f"There is no {what} {name}{inside}." + (f" Did you mean {near[0]}?" if near else ""),
         status=Status.NOT_FOUND,
         details=(f"There are: {', '.join(names) or 'none'}.",),
         suggestion=suggestion,

@@ -22,7 +22,12 @@ _STATUS = {
 }
 # Reasons of rules that an operator has made, whatever their code.
 _POLICY_PREFIX = "POLICY_"
-_NOUNS = {"repositories": "repository", "remotes": "remote", "distributions": "distribution"}
+_NOUNS = {
+    "repositories": "repository",
+    "remotes": "remote",
+    "distributions": "distribution",
+    "tasks": "task",
+}
 
 
 def failure_of(error: grpc.RpcError, settings: Settings) -> Failure:
@@ -38,16 +43,23 @@ def failure_of_error(error: ServiceError, settings: Settings) -> Failure:
             details=(error.message,),
             suggestion="entrepot up",
         )
+    message = error.message or error.reason
+    if error.reason == "UNAUTHENTICATED" and not settings.read_token():
+        message = (
+            f"There is no token: {settings.token_file} does not exist. Set ENTREPOT_HOME to the "
+            "folder of the server, as in the terminal where it runs, or ENTREPOT_TOKEN."
+        )
+    violations = (f"{one.field}: {one.message}" for one in error.violations if one.field)
     return Failure(
-        error.message or error.reason,
+        message,
         status=status_of(error),
         details=(
-            *(f"{one.field}: {one.message}" for one in error.violations if one.field),
+            *(text for text in violations if text not in message),
             *(f"{one.subject}: {one.message}" for one in error.preconditions),
             *(
                 f"{key}: {value}"
                 for key, value in sorted(error.metadata.items())
-                if value and value not in error.message
+                if value and value not in message
             ),
         ),
         suggestion=suggestion_for(error, settings),
@@ -65,6 +77,8 @@ def suggestion_for(error: ServiceError, settings: Settings) -> str:
     """The command to type next; empty if none would help."""
     resource = error.metadata.get("resource", "")
     match error.reason:
+        case "UNAUTHENTICATED" if not settings.read_token():
+            return ""
         case "UNAUTHENTICATED" | "PERMISSION_DENIED":
             return f'export ENTREPOT_TOKEN="$(cat {shlex.quote(str(settings.token_file))})"'
         case "TASK_TYPE_UNKNOWN" | "PLUGIN_UNKNOWN":
@@ -77,6 +91,8 @@ def suggestion_for(error: ServiceError, settings: Settings) -> str:
             return _get_of(resource)
         case "BASE_PATH_OVERLAPS":
             return "entrepot distribution list"
+        case "RESOURCE_IN_USE" if user := error.metadata.get("user"):
+            return _get_of(user)
         case "RESOURCE_IN_USE" | "VERSION_CONFLICT":
             return (
                 f"entrepot task list --resource {resource}" if resource else "entrepot task list"

@@ -31,20 +31,29 @@ def resource_name(text: str, collection: str) -> str:
     """
     name = full_name(text, collection)
     if name.count("/") < 2:  # noqa: PLR2004, collection/plugin/name
+        example = f"file/{name.partition('/')[2] or 'foo'}"
         raise Failure(
-            f"{text} has no plugin in it: write PLUGIN/NAME, such as file/{text}.",
+            f"{text} has no plugin in it: write PLUGIN/NAME, such as {example}.",
             status=Status.USAGE,
         )
     return name
 
 
 def version_name(text: str, plugin: str = "", default: str = "latest") -> str:
-    """The server's name for `file/foo@3`; without a number, the latest."""
+    """The server's name for `file/foo@3`; without a number, the latest.
+
+    Raises:
+        Failure: nothing says which plugin.
+    """
     name = _bare(text)
     if "/versions/" in name:
         return name
     repository, _, number = name.partition("@")
-    return f"{full_name(repository, 'repositories', plugin)}/versions/{number or default}"
+    if plugin:
+        repository = full_name(repository, "repositories", plugin)
+    else:
+        repository = resource_name(repository, "repositories")
+    return f"{repository}/versions/{number or default}"
 
 
 def short_name(name: str) -> str:

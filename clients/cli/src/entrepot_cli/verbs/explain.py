@@ -17,6 +17,7 @@ from entrepot_rpc.field import (
     aliases,
     descriptor_of,
     enum_choices,
+    is_map,
     is_output_only,
     is_required,
     message_name,
@@ -60,7 +61,7 @@ def run(words: list[str]) -> int:
     """Explain one thing, or list what can be explained."""
     parser = Parser(
         "explain",
-        "Explains a task type, file/syncs; a type of content, file/files; a noun, repository;\n"
+        "Explains a task type, file/syncs; a type of content, file/files; a noun, repository; "
         "what a plugin has, file; or one field of any: file/syncs.remote.",
     )
     parser.add_argument("subject", nargs="?", default="", metavar="TYPE[.FIELD]")
@@ -139,7 +140,7 @@ def _explain_field(output: Output, subject: Subject, wanted: str) -> None:
     field = subject.fields.get(spelled) or by_alias.get(spelled)
     if field is None:
         where = f"entrepot explain {subject.name}"
-        raise unknown(f"field in {subject.name}", wanted, subject.fields, where)
+        raise unknown("field", wanted, subject.fields, where, inside=f" in {subject.name}")
     item = subject.explained(field)
     if output.form != "table":
         output.item(item)
@@ -154,6 +155,8 @@ def _explain_field(output: Output, subject: Subject, wanted: str) -> None:
 
 
 def _type(field: FieldDescriptor) -> str:
+    if is_map(field):
+        return "map"
     if field.enum_type is not None:
         return "|".join(enum_choices(field.enum_type))
     if name := message_name(field):

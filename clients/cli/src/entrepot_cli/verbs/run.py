@@ -13,6 +13,12 @@ from entrepot_cli.server.declaration import TaskType
 from entrepot_cli.session import Session, session
 from entrepot_rpc.field import descriptor_of
 
+_ABOUT = {
+    "run": "Creates a task and follows it to its end: run TYPE --flag …",
+    "plan": "Shows what a task would do, and changes nothing: plan TYPE --flag …",
+    "task create": "Creates a task and shows it: task create TYPE --flag …",
+}
+
 
 def run(words: list[str]) -> int:
     """Create a task and follow it to its end."""
@@ -94,8 +100,8 @@ def _without_type(prog: str, words: list[str]) -> int:
     """Help without a type still says which types there are, if the server can be asked."""
     from entrepot_cli.outcome import Failure
 
-    parser = _options(Parser(prog, f"Creates a task: {prog} TYPE --flag …"), follows=True)
-    parser.add_argument("type", metavar="TYPE")
+    parser = _options(Parser(prog, _ABOUT[prog]), follows=prog != "task create")
+    parser.add_argument("type", metavar="TYPE", help="such as file/syncs")
     try:
         with session(Namespace(verbose=False, quiet=False, output="table")) as work:
             types = ", ".join(work.declarations.task_types())

@@ -4,7 +4,7 @@ from argparse import Namespace
 
 from entrepot.core.v1 import task_service_pb2
 from entrepot_cli.arguments import Parser, add_limit, add_output, choose, read_ahead
-from entrepot_cli.conclusion import conclude, in_words
+from entrepot_cli.conclusion import conclude, in_words, result_in_words
 from entrepot_cli.duration import seconds
 from entrepot_cli.flag import fill
 from entrepot_cli.follow import SERVICE, cancel, follow
@@ -25,6 +25,9 @@ VERBS = {
 }
 # People look at the top of a list that never ends.
 LISTED = 50
+
+# What `task get` says in sentences, above the fields.
+_IN_WORDS = frozenset({"differences", "error", "lost_attempts", "warnings"})
 
 _Task = task_service_pb2.Task
 _STATES = enum_choices(_Task.DESCRIPTOR.enum_types_by_name["State"])
@@ -49,9 +52,11 @@ def _list(words: list[str]) -> int:
     parser = Parser("task list", f"Lists tasks, newest first; {LISTED} unless --limit says more.")
     parser.add_argument("--state", choices=list(_STATES), help="only in this state")
     parser.add_argument("--type", default="", metavar="TYPE", help="only file/syncs, or of file")
-    parser.add_argument("--resource", default="", metavar="NAME", help="only those that lock it")
+    parser.add_argument("--resource", default="", metavar="NAME", help="only those that use it")
     parser.add_argument("--cloned-from", default="", metavar="TASK", help="only clones of it")
-    parser.add_argument("--created", default="", metavar="NAME", help="only the one that made it")
+    parser.add_argument(
+        "--created", default="", metavar="NAME", help="only the one that made this"
+    )
     add_limit(parser)
     add_output(parser)
     options = parser.parse_args(words)
@@ -82,7 +87,8 @@ def _get(words: list[str]) -> int:
     with session(options) as work:
         task = read(work, options.task)
         if work.output.form == "table":
-            print("\n".join(in_words(task)))
+            shown = work.json(task)
+            print("\n".join(in_words(task, shown.get("result"))))
             for warning in task.warnings:
                 print(f"  warning: {warning.message}")
             if task.HasField("error"):
@@ -90,7 +96,9 @@ def _get(words: list[str]) -> int:
             for one in task.lost_attempts:
                 print(f"  attempt {one.number} ended: {one.reason}")
             print()
-        work.output.item(work.json(task))
+            work.output.item({key: one for key, one in shown.items() if key not in _IN_WORDS})
+        else:
+            work.output.item(work.json(task))
     return 0
 
 
@@ -119,8 +127,12 @@ def _cancel(words: list[str]) -> int:
 
 def _clone(words: list[str]) -> int:
     if not words or words[0].startswith("-"):
-        parser = Parser("task clone", "Repeats a task; its flags replace the earlier values.")
+        parser = Parser("task clone", "Repeats a task; flags replace the earlier values.")
         parser.add_argument("task", metavar="TASK")
+        parser.epilog = (
+            "entrepot task clone TASK --help says which flags it has\n"
+            "entrepot task list says which tasks there are"
+        )
         parser.parse_args(words)
         raise AssertionError
     with session(read_ahead(words[1:])) as work:
@@ -173,4 +185,6 @@ def _outcome(item: Json) -> str:
         return str(item["blocked_by"][0]["message"])
     if item.get("state") == "completed" and not item.get("changed"):
         return "nothing changed"
-    return "dry run" if item.get("dry_run") else ""
+    if item.get("dry_run"):
+        return "dry run"
+    return result_in_words(item.get("result") or {})
