@@ -132,12 +132,20 @@ async def test_head_has_the_same_fields(client: Client, stored: str) -> None:
         ({"if-modified-since": "Mon, 01 Jan 2001 00:00:00 GMT"}, 200),
         ({"if-modified-since": "yesterday"}, 200),
         ({"if-none-match": '"x"', "if-modified-since": DATE}, 200),
+        ({"if-match": f'"x", "{SHA256}"'}, 200),
+        ({"if-match": "*"}, 200),
+        ({"if-match": '"x"'}, 412),
+        ({"if-match": f'W/"{SHA256}"'}, 412),
+        ({"if-match": '"x"', "range": "bytes=0-9"}, 412),
+        ({"if-unmodified-since": DATE}, 200),
+        ({"if-unmodified-since": "Mon, 01 Jan 2001 00:00:00 GMT"}, 412),
+        ({"if-unmodified-since": "yesterday"}, 200),
     ],
 )
 async def test_a_file_that_has_not_changed(
     client: Client, stored: str, headers: dict[str, str], status: int
 ) -> None:
-    """The entity tag decides, without one the date."""
+    """The entity tag decides, without one the date; who wants another file gets none."""
     answer = await client.request("GET", "/dev/a/x.txt", headers=headers)
 
     assert answer.status == status

@@ -6,7 +6,8 @@ import re
 from urllib.parse import unquote_to_bytes
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_ENCODED_SLASH = re.compile(rb"%2[fF]|%5[cC]|\\")
+# A backslash may be in a name, but some clients take a bare one for a slash.
+_OTHER_SLASH = re.compile(rb"%2[fF]|\\")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 # Longer than a base path and a relative path together may be.
@@ -24,7 +25,7 @@ def decode_path(raw: bytes) -> tuple[str, bool]:
     raw = raw.partition(b"?")[0]
     if not raw.startswith(b"/") or len(raw) > MAX_BYTES:
         raise BadPathError
-    if _BAD_ESCAPE.search(raw) or _ENCODED_SLASH.search(raw):
+    if _BAD_ESCAPE.search(raw) or _OTHER_SLASH.search(raw):
         raise BadPathError
     try:
         path = unquote_to_bytes(raw[1:]).decode("utf-8")

@@ -49,12 +49,24 @@ def is_unchanged(file: File, headers: Mapping[bytes, bytes]) -> bool:
     """Say whether the client has the file already (RFC 9110, section 13.2.2)."""
     tags = headers.get(b"if-none-match")
     if tags is not None:
-        return bool(file.sha256) and _matches(tags.decode("latin-1"), file.sha256)
+        return _is_named(file, tags, weakly=True)
     since = headers.get(b"if-modified-since")
     if since is None or not file.time:
         return False
     seconds = _seconds(since.decode("latin-1"))
     return seconds is not None and file.time <= seconds
+
+
+def is_other(file: File, headers: Mapping[bytes, bytes]) -> bool:
+    """Say whether the client wants another file than this (RFC 9110, section 13.2.2)."""
+    tags = headers.get(b"if-match")
+    if tags is not None:
+        return not _is_named(file, tags, weakly=False)
+    since = headers.get(b"if-unmodified-since")
+    if since is None or not file.time:
+        return False
+    seconds = _seconds(since.decode("latin-1"))
+    return seconds is not None and file.time > seconds
 
 
 def wanted_ranges(file: File, headers: Mapping[bytes, bytes]) -> list[Range] | None:
@@ -80,6 +92,10 @@ async def send_file(
     """Answer with a stored file; False, and nothing sent, if its bytes are not there."""
     headers = file_headers(file)
     headers.append((b"accept-ranges", b"bytes"))
+    if is_other(file, request):
+        headers.append((b"content-length", b"0"))
+        await _head(send, 412, headers)
+        return True
     if is_unchanged(file, request):
         await _head(send, 304, headers)
         return True
@@ -167,10 +183,10 @@ async def _head(send: Send, status: int, headers: HeaderList) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-def _matches(tags: str, sha256: str) -> bool:
-    return any(
-        tag.strip() == "*" or tag.strip().removeprefix("W/") == f'"{sha256}"'
-        for tag in tags.split(",")
+def _is_named(file: File, tags: bytes, *, weakly: bool) -> bool:
+    own = {"*", f'"{file.sha256}"', f'W/"{file.sha256}"' if weakly else "*"}
+    return bool(file.sha256) and any(
+        tag.strip() in own for tag in tags.decode("latin-1").split(",")
     )
 
 
