@@ -1,9 +1,11 @@
 """What bad input gets: a clear error that names field, unit and URL, and nothing half-visible."""
 
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -327,6 +329,29 @@ def test_an_upload_at_a_bad_path(api: Api, path: str) -> None:
 
 GOOD = manifest_line("good.txt")
 
+STRANGE = (
+    "100%.txt",
+    "%41.txt",
+    "..%2f..%2fetc",
+    "a+b,c.txt",
+    "~tilde",
+    " spaces ",
+    "q?x=1&y=<b>",
+    "a/#b",
+    "http:/x",
+    "-dash",
+    "...",
+    '"quote\'s"',
+    "dev-disk\\x2dby.swap",
+    "..\\up",
+    "\u65e5\u672c/\u8a9e",
+    "e\u0301.txt",
+    "\u00e9.txt",
+    "\U0001f642",
+    "v2/token",
+    "\u00e9" * 511,
+)
+
 
 @pytest.mark.parametrize(
     ("line", "word"),
@@ -366,6 +391,55 @@ def test_a_folder_that_is_listed_after_its_file(api: Api, names: Json, upstream:
     problem = failed(api, names)
 
     explained(api, problem, "MANIFEST_INVALID", "line 2", "line 1")
+
+
+@pytest.mark.parametrize("policy", ["immediate", "on_demand"])
+def test_strange_names_are_names(api: Api, stack: Stack, upstream: Upstream, policy: str) -> None:
+    """What only looks odd is synced, served as it is, and listed in the manifest we generate."""
+    upstream.files = {path: path.encode() + secrets.token_bytes(4) for path in STRANGE}
+    repository = api.a_synced_repository(upstream, policy=policy)
+    base_path = api.a_distribution(repository)["base_path"]
+
+    for path, data in upstream.files.items():
+        answer = stack.content.request("GET", f"/{base_path}/{quote(path)}")
+        assert (answer.status, answer.body) == (200, data), path
+    listed = stack.content.request("GET", f"/{base_path}/{MANIFEST}").body
+    assert sorted(listed.split(b"\n")) == sorted(upstream.manifest().split(b"\n"))
+
+
+@pytest.mark.parametrize("policy", ["immediate", "on_demand"])
+def test_a_size_that_is_corrected(api: Api, upstream: Upstream, policy: str) -> None:
+    """Who was told a wrong size once is not kept from the right one, here or elsewhere."""
+    path, data = "a.txt", secrets.token_bytes(8)
+    upstream.files = {path: data}
+    upstream.manifest_text = manifest_line(path, data).replace(",8\n", ",9\n")
+    misled = {
+        "repository": api.a_repository()["name"],
+        "remote": api.a_remote(upstream, policy=policy, max_retries=0)["name"],
+    }
+    if policy == "immediate":
+        explained(api, failed(api, misled), "SIZE_MISMATCH", path)
+    else:
+        api.completed("file/syncs", **misled)
+    upstream.manifest_text = None
+
+    api.completed("file/syncs", **misled)
+    other = api.a_synced_repository(upstream)
+
+    assert upstream.digests() == api.files(other)
+    assert upstream.digests() == api.files({"href": f"/api/v3/{misled['repository']}/"})
+
+
+def test_a_size_that_stored_bytes_do_not_have(api: Api, names: Json, upstream: Upstream) -> None:
+    """A manifest with a wrong size is refused too when the bytes are here already."""
+    path, data = "a.txt", secrets.token_bytes(8)
+    upstream.files = {path: data}
+    api.a_synced_repository(upstream)
+    upstream.manifest_text = manifest_line("b.txt", data).replace(",8\n", ",9\n")
+
+    problem = failed(api, names)
+
+    explained(api, problem, "SIZE_MISMATCH", "b.txt", "has 8 bytes, not 9")
 
 
 def test_an_html_page_for_a_manifest(api: Api, names: Json, upstream: Upstream) -> None:

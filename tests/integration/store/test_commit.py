@@ -12,6 +12,7 @@ from entrepot_core.domain.errors import (
     BlobMissingError,
     PathOverlapsError,
     RepositoryKeyConflictError,
+    SizeMismatchError,
     VersionConflictError,
 )
 from entrepot_core.domain.unit import Artifact, Source, Unit, unit_digest
@@ -268,6 +269,21 @@ def test_bytes_of_others_cannot_be_named(scene: Scene) -> None:
 
     with pytest.raises(BlobMissingError, match="not given"):
         attempt.commit()
+
+
+@pytest.mark.parametrize("is_sourced", [True, False])
+def test_bytes_that_are_here_must_have_the_size(scene: Scene, is_sourced: bool) -> None:
+    """A unit that gives its file another size than the stored bytes have is refused."""
+    sources = (Source(scene.remote(), "http://up.test/a"),) if is_sourced else ()
+    unit = replace(scene.file("a"), artifacts=(Artifact("a", sha("a"), 7, sources=sources),))
+    attempt = scene.attempt()
+    attempt.stage(unit)
+    give_blobs(scene, attempt.workspace_id)
+
+    with pytest.raises(SizeMismatchError, match="has 1 bytes, not 7") as refused:
+        attempt.commit()
+
+    assert refused.value.metadata == {"unit": "a", "expected": "7", "actual": "1"}
 
 
 def test_dry_run_tells_and_writes_nothing(scene: Scene) -> None:

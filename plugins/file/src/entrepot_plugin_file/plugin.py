@@ -18,7 +18,8 @@ plugin = Plugin(
             name="file.file",
             collection="files",
             message=File,
-            key=("relative_path", "sha256"),
+            # The size as well: who was told a wrong one must not stand in the way of the right.
+            key=("relative_path", "sha256", "size_bytes"),
             repository_key=("relative_path",),
             filterable=("relative_path", "sha256", "size_bytes"),
             indexes=[Index("PULP_MANIFEST", "{path},{sha256},{size_bytes}")],

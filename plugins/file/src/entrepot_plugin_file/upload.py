@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from entrepot.plugins.file.v1.file_pb2 import File
-from entrepot_plugin_file.format.path import PathError, check_path
+from entrepot_plugin_file.format.manifest import check_listed
+from entrepot_plugin_file.format.path import PathError
 from entrepot_sdk import TaskFailed, artifact, error
 
 if TYPE_CHECKING:
@@ -41,6 +42,6 @@ def check(parameters: Upload, resources: Resources) -> Iterator[Diagnostic]:
         )
         return
     try:
-        check_path(path)
+        check_listed(path)
     except PathError as problem:
         yield error("PATH_INVALID", f"relative_path {path!r}: {problem}.", "relative_path")

@@ -3,7 +3,7 @@
 import pytest
 
 from entrepot_core.domain.errors import FieldInvalidError
-from entrepot_core.domain.urls import check_remote_url
+from entrepot_core.domain.urls import check_remote_url, check_source_url
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,12 @@ def test_any_other_url_is_refused(url: str) -> None:
 
     assert refused.value.violations[0].field == "remote.url"
     assert "secret" not in refused.value.message
+
+
+def test_a_file_may_have_the_longest_path_below_the_longest_url() -> None:
+    """The URL of a file has room for every path that is allowed, percent-encoded."""
+    url = ("http://x/" + "a" * 2000)[:2000] + "%C3%A9" * 512
+
+    assert url == check_source_url(url, "sources[0].url")
+    with pytest.raises(FieldInvalidError, match="longer than 8000 bytes"):
+        check_source_url(url + "a" * 8000, "sources[0].url")

@@ -42,12 +42,12 @@ def problem_of(data: bytes, **limits: int) -> ManifestError:
 
 
 def is_servable(path: str) -> bool:
-    """Say whether a path may be served and does not look like a comment."""
+    """Say whether a path may be served, and a line that begins with it be read as one."""
     try:
         check_path(path)
     except PathError:
         return False
-    return not path.startswith("#")
+    return not path.startswith(("#", "\ufeff"))
 
 
 def without_clashes(entries: Iterable[Entry]) -> list[Entry]:
@@ -134,6 +134,14 @@ def test_comments_and_blank_lines_mean_nothing() -> None:
     assert problem_of(data).line == 5
 
 
+@pytest.mark.parametrize("piece", [1, 3, 100])
+def test_a_byte_order_mark_is_none_of_the_path(piece: int) -> None:
+    """What some editors put before the first line is skipped, there and nowhere else."""
+    data = b"\xef\xbb\xbf" + line_of("a") + line_of("\ufeffb")
+
+    assert [Entry("a", SHA256, 1), Entry("\ufeffb", SHA256, 1)] == read(data, piece=piece)
+
+
 def test_the_last_line_needs_no_end() -> None:
     """A manifest may end without a line end."""
     assert [Entry("a", SHA256, 1)] == read(line_of("a").rstrip())
@@ -210,7 +218,7 @@ def test_an_endless_manifest_is_refused() -> None:
     assert "longer than 100 bytes" in error.problem
 
 
-@pytest.mark.parametrize("path", ["../a", "#a"])
+@pytest.mark.parametrize("path", ["../a", "#a", "\ufeffa"])
 def test_paths_that_could_not_be_read_are_not_written(path: str) -> None:
     """Writing refuses what reading would refuse, or take for a comment."""
     with pytest.raises(PathError):

@@ -10,7 +10,7 @@ from entrepot_sdk.testing import upload
 
 @pytest.mark.parametrize(
     ("relative_path", "filename"),
-    [("a/b.txt", ""), ("a/b.txt", "../evil"), ("", "name.txt")],
+    [("a/b.txt", ""), ("a/b.txt", "../evil"), ("", "name.txt"), ("a/#b", "")],
 )
 def test_a_good_path_is_accepted(relative_path: str, filename: str) -> None:
     """The path that is asked for counts, and without one the upload's own name."""
@@ -24,6 +24,9 @@ def test_a_good_path_is_accepted(relative_path: str, filename: str) -> None:
     [
         ("../a", "fine", "PATH_INVALID"),
         ("", "../a", "PATH_INVALID"),
+        ("#a", "fine", "PATH_INVALID"),
+        ("", "#a", "PATH_INVALID"),
+        ("\ufeffa", "fine", "PATH_INVALID"),
         ("", "", "FIELD_REQUIRED"),
     ],
 )

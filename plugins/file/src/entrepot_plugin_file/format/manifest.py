@@ -1,12 +1,14 @@
 """Reads and writes PULP_MANIFEST: one line `path,sha256,size` for each file.
 
 A path may hold commas, so a line is split at its last two. Lines that start with `#` and blank
-lines mean nothing, and a line may end in CR LF. Every error names its line.
+lines mean nothing, a line may end in CR LF, and a byte order mark at the start is none of the
+path. Every error names its line.
 """
 
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from entrepot_plugin_file.format.path import PathError, check_path
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Entry", "ManifestError", "ManifestReader", "write_manifest"]
+__all__ = ["Entry", "ManifestError", "ManifestReader", "check_listed", "write_manifest"]
 
 MAX_LINE_BYTES = 8 * 1024
 MAX_MANIFEST_BYTES = 256 * 1024 * 1024
@@ -84,6 +86,8 @@ class ManifestReader:
 
     def _read(self, raw: bytes) -> Iterator[Entry]:
         self._line += 1
+        if self._line == 1:
+            raw = raw.removeprefix(BOM_UTF8)
         if len(raw) > self._max_line_bytes:
             raise self._too_long(self._line)
         try:
@@ -134,12 +138,17 @@ class ManifestReader:
         return ManifestError(line, f"the line is longer than {self._max_line_bytes} bytes")
 
 
+def check_listed(path: str) -> None:
+    """Return if a manifest may list the path, and raise PathError if it could not be read back."""
+    check_path(path)
+    if path.startswith(("#", "\N{BYTE ORDER MARK}")):
+        raise PathError("a manifest cannot list a path that starts with # or a byte order mark")
+
+
 def write_manifest(entries: Iterable[Entry]) -> Iterator[bytes]:
     """Yield the line of each entry, with its end."""
     for entry in entries:
-        check_path(entry.path)
-        if entry.path.startswith("#"):
-            raise PathError("a manifest cannot list a path that starts with #")
+        check_listed(entry.path)
         yield f"{entry.path},{entry.sha256},{entry.size_bytes}\n".encode()
 
 

@@ -11,7 +11,7 @@ from entrepot_core.api.named_resource import timestamp
 from entrepot_core.domain.errors import FieldInvalidError
 from entrepot_core.domain.paths import check_path
 from entrepot_core.domain.unit import Artifact, Edge, EdgeKind, EdgeScope, Source, Unit
-from entrepot_core.domain.urls import check_remote_url
+from entrepot_core.domain.urls import check_source_url
 from entrepot_core.plugins.descriptors import pack_bytes
 from entrepot_core.plugins.units import parse_attributes, parse_key, parse_unit_name
 from entrepot_core.store import content_types
@@ -197,7 +197,7 @@ def _sources(
                 f'no remote was lent as "{message.remote_role}"; there are '
                 f"{', '.join(sorted(remotes)) or 'none'}.",
             )
-        url = check_remote_url(message.url, f"{where}.url")
+        url = check_source_url(message.url, f"{where}.url")
         found.append(Source(remotes[message.remote_role], url))
     return tuple(found)
 

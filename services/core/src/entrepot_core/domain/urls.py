@@ -7,9 +7,11 @@ from urllib.parse import urlsplit
 
 from entrepot_core.domain.errors import FieldInvalidError
 
-__all__ = ["MAX_URL_BYTES", "check_remote_url"]
+__all__ = ["MAX_SOURCE_BYTES", "MAX_URL_BYTES", "check_remote_url", "check_source_url"]
 
 MAX_URL_BYTES = 2000
+# A path below that, percent-encoded: three bytes for each of its 1,024.
+MAX_SOURCE_BYTES = 8000
 
 _FORBIDDEN = re.compile("[\x00-\x20\x7f-\x9f\ud800-\udfff\\\\]")
 
@@ -19,19 +21,28 @@ def check_remote_url(url: str, field: str) -> str:
 
     User information is refused, as a URL is shown and logged.
     """
-    fault = _fault(url)
+    return _check(url, field, MAX_URL_BYTES)
+
+
+def check_source_url(url: str, field: str) -> str:
+    """The same for the URL of a file of a remote, which is longer by the path of the file."""
+    return _check(url, field, MAX_SOURCE_BYTES)
+
+
+def _check(url: str, field: str, most_bytes: int) -> str:
+    fault = _fault(url, most_bytes)
     if fault:
         raise FieldInvalidError.at(field, fault)
     return url
 
 
-def _fault(url: str) -> str:
+def _fault(url: str, most_bytes: int) -> str:
     if not url:
         return "is required."
     if _FORBIDDEN.search(url):
         return "has a space, a backslash or a control character; write it percent-encoded."
-    if len(url.encode()) > MAX_URL_BYTES:
-        return f"is longer than {MAX_URL_BYTES} bytes."
+    if len(url.encode()) > most_bytes:
+        return f"is longer than {most_bytes} bytes."
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -12,6 +12,7 @@ from entrepot_core.domain.errors import (
     BlobMissingError,
     PathOverlapsError,
     RepositoryKeyConflictError,
+    SizeMismatchError,
 )
 from entrepot_core.store import labels, staging
 
@@ -71,6 +72,9 @@ def path_overlap(path: str, other: str) -> PathOverlapsError:
 def check_blobs(cursor: Cursor, request: CommitRequest, scope: Scope) -> None:
     """Raises BlobMissingError for a file that is neither stored nor to be had.
 
+    Bytes that are here already must have the size that the unit says, or it is a
+    SizeMismatchError.
+
     Files of a remote whose policy is immediate must be stored by now, but for a dry run. What a
     plugin staged without a source must be bytes that its attempt may use.
     """
@@ -85,8 +89,19 @@ def check_blobs(cursor: Cursor, request: CommitRequest, scope: Scope) -> None:
             else f'Core has neither the bytes of "{path}" nor a source for them.',
             metadata={"digest": shown, "unit": path},
         )
-    if request.is_ready_made:
-        return
+    if not request.is_ready_made:
+        _check_given(cursor, request, scope)
+    cursor.execute(_OTHER_SIZE)
+    row = cursor.fetchone()
+    if row is not None:
+        path, expected, actual = row
+        raise SizeMismatchError(
+            f'The file "{path}" has {actual} bytes, not {expected}.',
+            metadata={"unit": path, "expected": str(expected), "actual": str(actual)},
+        )
+
+
+def _check_given(cursor: Cursor, request: CommitRequest, scope: Scope) -> None:
     cursor.execute(_WITHOUT_SOURCE, scope.parameters)
     paths = {bytes(row[0]): row[1] for row in cursor.fetchall()}
     if not paths:
@@ -263,6 +278,14 @@ SELECT a.relative_path, a.digest, EXISTS (
      SELECT FROM artifact_source s JOIN remote r USING (remote_id)
       WHERE s.content_id = a.content_id AND s.relative_path = a.relative_path
         AND (%(dry_run)s OR r.policy <> 'immediate'))
+ ORDER BY a.relative_path LIMIT 1
+"""
+
+_OTHER_SIZE = """
+SELECT a.relative_path, a.size_bytes, b.size_bytes
+  FROM added_unit u
+  JOIN artifact a USING (content_id)
+  JOIN blob b ON b.digest = a.digest AND b.size_bytes <> a.size_bytes
  ORDER BY a.relative_path LIMIT 1
 """
 
