@@ -13,7 +13,11 @@ import psycopg2.extensions
 import structlog
 from psycopg2 import errorcodes
 
-from entrepot_core.domain.errors import DatabaseUnavailableError, StorageFailedError
+from entrepot_core.domain.errors import (
+    DatabaseUnavailableError,
+    FieldInvalidError,
+    StorageFailedError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,6 +56,17 @@ def connect(url: str, *, name: str = "entrepot") -> Connection:
     return connection
 
 
+class _StrictCursor(Cursor):
+    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002, ANN401  as in psycopg2
+        try:
+            super().execute(query, vars)
+        except ValueError as error:
+            # Any other is a mistake in the statement.
+            if "NUL" not in str(error):
+                raise
+            raise FieldInvalidError("A name or value has a NUL character in it.") from error
+
+
 class Database:
     """A pool of at most `size` connections; who finds none waits, at most `timeout` seconds."""
 
@@ -76,8 +91,12 @@ class Database:
 
         Raises DatabaseUnavailableError if the connection cannot be had or breaks; whether a COMMIT
         under way took effect is then not known, and the caller must read before it repeats.
+        FieldInvalidError if a text has a NUL character, which PostgreSQL cannot hold.
         """
-        with self._borrowed() as connection, connection.cursor() as cursor:
+        with (
+            self._borrowed() as connection,
+            connection.cursor(cursor_factory=_StrictCursor) as cursor,
+        ):
             try:
                 yield cursor
             except BaseException:
