@@ -11,7 +11,7 @@ import pytest
 
 from entrepot.core.v1.error_reason_pb2 import ErrorReason
 from entrepot_core.domain import errors
-from entrepot_gateway import problem
+from entrepot_rpc import problem
 from entrepot_rpc.errors import CORE_DOMAIN, Code, ServiceError
 from workspace import ROOT
 
@@ -149,7 +149,7 @@ def test_example_is_what_the_gateway_would_say(reason: str) -> None:
     """The example has the type, title, status and domain that the reason gets."""
     document = example(pages()[reason])
     code = Code[document["code"]]
-    status = HTTP_ONLY.get(reason) or problem.HTTP_STATUS.get(code, 500)
+    status = HTTP_ONLY.get(reason) or problem.http_status(code)
 
     assert document["type"] == f"/problems/{reason}"
     assert document["reason"] == reason
