@@ -8,7 +8,7 @@ from entrepot.core.v1 import content_service_pb2 as pb
 from entrepot.core.v1 import content_service_pb2_grpc
 from entrepot_core.api.content_message import encode_content
 from entrepot_core.api.named_resource import next_token, read_position
-from entrepot_core.api.paging import page_size
+from entrepot_core.api.paging import page_size, token_error
 from entrepot_core.domain.errors import (
     FieldInvalidError,
     QueryInvalidError,
@@ -145,11 +145,11 @@ def read_version_position(token: str) -> tuple[Any, ...]:
     """The position in a version, () for the first page. Raises QueryInvalidError."""
     if not token:
         return ()
-    for types in _POSITIONS[:-1]:
+    for order, types in enumerate(_POSITIONS, start=1):
         try:
             position = read_position(token, types)
         except QueryInvalidError:  # another form may fit
             continue
-        if position[0] == _POSITIONS.index(types) + 1:
+        if position[0] == order:
             return tuple(position)
-    return tuple(read_position(token, _POSITIONS[-1]))
+    raise token_error()

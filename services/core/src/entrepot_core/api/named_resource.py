@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import timestamp_pb2
 
-from entrepot_core.api.paging import page_size, read_token, write_token
-from entrepot_core.domain.errors import FieldInvalidError, QueryInvalidError, Violation
+from entrepot_core.api.paging import page_size, read_token, token_error, write_token
+from entrepot_core.domain.errors import FieldInvalidError, Violation
 from entrepot_core.domain.names import user_segment
 from entrepot_core.plugins import messages
 from entrepot_core.store import events
@@ -35,11 +36,13 @@ __all__ = [
     "timestamp",
 ]
 
-_POINTERS = "entrepot_pointers"
+
 _MAX_LABELS = 64
 _MAX_LABEL_CHARACTERS = 128
 _MAX_DESCRIPTION_CHARACTERS = 4096
 _IGNORED = {"name", "etag"}
+# What JSON can spell and PostgreSQL cannot hold: NUL, and surrogates without their other half.
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class NamedResource:
@@ -140,6 +143,8 @@ class NamedResource:
         collection, _, plugin = parent.strip("/").partition("/")
         if parent and (collection != self._collection or "/" in plugin):
             raise FieldInvalidError.at("parent", f'must be "{self._collection}/<plugin>".')
+        if "\0" in label:
+            raise FieldInvalidError.at("label", "must not have a NUL character.")
         position = read_position(token, (str, str))
         return Page(
             size=page_size(size) + 1,
@@ -184,7 +189,7 @@ def check_text(field: str, description: str, labels: Mapping[str, str]) -> None:
 def notify_pointers(database: Database) -> None:
     """Tells those who serve that what is at some base path has changed."""
     with database.transaction() as cursor:
-        events.notify(cursor, _POINTERS)
+        events.notify(cursor, events.POINTERS)
 
 
 def timestamp(moment: datetime) -> timestamp_pb2.Timestamp:
@@ -214,12 +219,10 @@ def read_position(token: str, types: Sequence[type]) -> Any:  # noqa: ANN401  a 
             isinstance(value, wanted) and not isinstance(value, bool)
             for value, wanted in zip(position, types, strict=True)
         )
-        or any(isinstance(value, str) and "\0" in value for value in position)
+        or any(isinstance(value, str) and _UNSTORABLE.search(value) for value in position)
         or any(isinstance(value, int) and not 0 <= value < 2**63 for value in position)
     ):
-        raise QueryInvalidError(
-            "page_token: is not one that a page of this list gave.", metadata={"position": "0"}
-        )
+        raise token_error()
     return tuple(position)
 
 

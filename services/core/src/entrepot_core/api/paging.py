@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import uuid
 
 from entrepot_core.domain.errors import FieldInvalidError, QueryInvalidError
 
-__all__ = ["page_size", "read_token", "write_token"]
+__all__ = ["check_id", "page_size", "read_token", "token_error", "write_token"]
 
 _DEFAULT = 100
 _MOST = 1_000
@@ -32,6 +33,21 @@ def read_token(token: str) -> str:
     try:
         return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError) as error:
-        raise QueryInvalidError(
-            "page_token: is not one that a page of this list gave.", metadata={"position": "0"}
-        ) from error
+        raise token_error() from error
+
+
+def check_id(position: str) -> None:
+    """Raises QueryInvalidError if a position is not an id, spelled as tokens have it."""
+    try:
+        is_id = str(uuid.UUID(position)) == position
+    except ValueError:
+        is_id = False
+    if not is_id:
+        raise token_error()
+
+
+def token_error() -> QueryInvalidError:
+    """The error of a token that no page of the list gave."""
+    return QueryInvalidError(
+        "page_token: is not one that a page of this list gave.", metadata={"position": "0"}
+    )

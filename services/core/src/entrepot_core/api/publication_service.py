@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING
 
 from entrepot.core.v1 import publication_service_pb2 as pb
 from entrepot.core.v1 import publication_service_pb2_grpc
 from entrepot_core.api.named_resource import next_token, read_position, timestamp
-from entrepot_core.api.paging import page_size
-from entrepot_core.domain.errors import FieldInvalidError, QueryInvalidError
+from entrepot_core.api.paging import check_id, page_size
+from entrepot_core.domain.errors import FieldInvalidError
 from entrepot_core.domain.names import full_name
 from entrepot_core.store import publications, repositories
 
@@ -44,7 +43,7 @@ class PublicationService(publication_service_pb2_grpc.PublicationServiceServicer
             raise FieldInvalidError.at("parent", 'must be "publications/<plugin>".')
         (before,) = read_position(request.page_token, (str,)) or ("",)
         if before:
-            _check_id(before)
+            check_id(before)
         with self._database.transaction() as cursor:
             repository_id = None
             if request.repository:
@@ -65,15 +64,6 @@ class PublicationService(publication_service_pb2_grpc.PublicationServiceServicer
         with self._database.transaction() as cursor:
             publications.delete(cursor, request.name)
         return pb.DeletePublicationResponse()
-
-
-def _check_id(text: str) -> None:
-    try:
-        uuid.UUID(text)
-    except ValueError as error:
-        raise QueryInvalidError(
-            "page_token: is not one that a page of this list gave.", metadata={"position": "0"}
-        ) from error
 
 
 def publication_message(row: PublicationRow) -> pb.Publication:

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 from entrepot.core.v1 import task_service_pb2, task_service_pb2_grpc
 from entrepot_core.api.authentication import principal_of
 from entrepot_core.api.blocking import blockers
-from entrepot_core.api.paging import page_size, read_token, write_token
+from entrepot_core.api.paging import check_id, page_size, read_token, write_token
 from entrepot_core.api.task_creator import Order
 from entrepot_core.api.task_message import STATES, event_message, task_message
 from entrepot_core.domain.errors import (
     CanceledError,
     FieldInvalidError,
-    QueryInvalidError,
     ResourceNotFoundError,
     TaskFinishedError,
     TooManyWaitingError,
@@ -100,10 +99,8 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
     ) -> task_service_pb2.ListTasksResponse:
         size = page_size(request.page_size)
         before = read_token(request.page_token)
-        if before and not _is_id(before):
-            raise QueryInvalidError(
-                "page_token: is not one of this list.", metadata={"position": "0"}
-            )
+        if before:
+            check_id(before)
         with self._database.transaction() as cursor:
             rows = tasks.page(cursor, self._filter(request), size + 1, before or None)
             found = [task_message(row, blockers(cursor, row)) for row in rows[:size]]
