@@ -55,7 +55,10 @@ def full_name(given: str, collection: str, plugin: str = "", *, field: str) -> s
     """
     path = given.strip()
     if "://" in path:
-        path = urlsplit(path).path
+        try:
+            path = urlsplit(path).path
+        except ValueError as error:
+            raise FieldInvalidError.at(field, f"is not a URL: {error}.") from error
     if path.startswith(_API):
         path = unquote(path[len(_API) :])
     path = path.strip("/")
