@@ -116,9 +116,7 @@ def test_everything_dies(hurt: Stack, names: Json, upstream: Upstream) -> None:
     """After all programs were killed at once, the next start finishes the sync."""
     task = start(hurt, names, upstream)
 
-    for process in hurt.processes():
-        os.kill(process.pid, signal.SIGKILL)
-    until(lambda: not hurt.processes(), "everything to be gone")
+    hurt.kill_all()
     hurt.start()
 
     ends_well(hurt, task, names, upstream)

@@ -151,7 +151,7 @@ class Stack:
             code = self._process.wait(STOP_SECONDS)
             until(lambda: not self.processes(), "all processes to end", 10)
         finally:
-            self._clear()
+            self.kill_all()
         return code
 
     def kill(self) -> None:
@@ -164,7 +164,7 @@ class Stack:
         try:
             return self.start()
         except BaseException:
-            self._clear()
+            self.kill_all()
             self._remove_home()
             raise
 
@@ -180,7 +180,7 @@ class Stack:
             code = self.stop()
             assert kind is not None or code == 0, f"`up` ended with {code}:\n{self.log[-4000:]}"
         finally:
-            self._clear()
+            self.kill_all()
             self._remove_home()
 
     def _read(self, process: subprocess.Popen[str]) -> None:
@@ -191,14 +191,15 @@ class Stack:
                 if line.startswith("ready http://"):
                     self._ready.set()
 
-    def _clear(self) -> None:
-        # Whatever a failed test has left: each process by its id.
+    def kill_all(self) -> None:
+        """Kill everything of this installation at once, `up` included: each process by its id."""
         for process in self.processes():
             try:
                 os.kill(process.pid, signal.SIGCONT)
                 os.kill(process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+        until(lambda: not self.processes(), "everything to be gone")
         self._reap()
 
     def _reap(self) -> None:
