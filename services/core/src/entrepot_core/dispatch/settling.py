@@ -8,10 +8,10 @@ import structlog
 
 from entrepot.core.v1 import difference_pb2
 from entrepot_core.domain.change import CommitRequest
-from entrepot_core.domain.errors import CanceledError, DatabaseUnavailableError, ServiceError
+from entrepot_core.domain.errors import CanceledError, DatabaseUnavailableError
 from entrepot_core.domain.task import State
 from entrepot_core.store import commit as commits
-from entrepot_core.store import queue, repositories, retry, tasks, versions
+from entrepot_core.store import queue, retry, tasks
 from entrepot_rpc.failpoints import failpoint
 from entrepot_rpc.status import to_status
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from entrepot_core.dispatch.verdict import Completion
     from entrepot_core.domain.change import CommitResult, Difference
+    from entrepot_core.domain.errors import ServiceError
     from entrepot_core.domain.task import Loss
     from entrepot_core.store.database import Cursor, Database
 
@@ -84,7 +85,7 @@ class Settler:
         failpoint("commit.committed", reply=True)
         if made and made[0].changed:
             self._served_changed()
-            self._tidy(made[0])
+            commits.after(self._database, made[0])
 
     def complete(self, claimed: queue.Claimed, outcome: queue.Outcome) -> None:
         """Ends the task as told, with nothing to commit. Raises AttemptSupersededError."""
@@ -114,20 +115,6 @@ class Settler:
             )
 
         self._once(claimed, lambda: retry.run(self._database, write))
-
-    def _tidy(self, result: CommitResult) -> None:
-        # The task is done: what fails here is made good by the next commit.
-        try:
-            commits.after(self._database, result)
-            for difference in result.differences:
-                if not difference.changed:
-                    continue
-                with self._database.transaction() as cursor:
-                    repository = repositories.find(cursor, difference.repository)
-                if repository is not None and repository.retain_versions:
-                    versions.retain(self._database, repository.repository_id)
-        except ServiceError as error:
-            log.warning("commit.not_tidied", error=error.message)
 
     def _rehearse(self, request: CommitRequest) -> CommitResult:
         result: list[CommitResult] = []

@@ -19,7 +19,6 @@ from entrepot_core.domain.errors import (
 )
 from entrepot_core.domain.names import version_name
 from entrepot_core.store import (
-    events,
     lending,
     publishing,
     repositories,
@@ -40,7 +39,6 @@ log = structlog.get_logger()
 ANALYZE_FROM = 10_000
 """From so many rows on, statistics are made: without them a plan may take minutes."""
 
-_POINTERS = "entrepot_pointers"
 _STATEMENT_TIMEOUT = "600s"
 _NESTED_LOOPS_UP_TO = 2_000
 
@@ -83,8 +81,8 @@ def commit(cursor: Cursor, request: CommitRequest) -> CommitResult:
 def after(database: Database, result: CommitResult) -> None:
     """To be called after the transaction of a commit.
 
-    Tells those who serve, deletes versions that are kept no longer, makes statistics after a large
-    change. What fails here is made good by the next commit, or by those who look now and then.
+    Deletes versions that are kept no longer, and makes statistics after a large change. What fails
+    here is made good by the next commit.
     """
     if not result.changed:
         return
@@ -96,8 +94,6 @@ def after(database: Database, result: CommitResult) -> None:
 
 
 def _follow_up(database: Database, result: CommitResult) -> None:
-    with database.transaction() as cursor:
-        events.notify(cursor, _POINTERS)
     for difference in result.differences:
         if difference.changed:
             _retain(database, difference.repository)

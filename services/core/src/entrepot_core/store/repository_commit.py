@@ -14,7 +14,6 @@ from entrepot_core.store import content_rules, edges, labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from entrepot_core.domain.change import CommitRequest
     from entrepot_core.store.database import Cursor
@@ -23,6 +22,7 @@ __all__ = ["Target", "commit", "lock"]
 
 _ANALYZE_TEMPORARY_FROM = 1_000
 _SHOWN_UNITS = 100
+_ELEMENTS_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,14 +227,16 @@ def _write_version(
 
 def elements(cursor: Cursor, table: str) -> Iterator[bytes]:
     """What the set digest hashes of the units in a temporary table."""
-    cursor.execute(
-        "SELECT t.name, c.key_digest, c.unit_digest"
-        f" FROM {table} u JOIN content c USING (content_id)"
-        " JOIN content_type t ON t.type_id = c.type_id"
-    )
-    rows: list[Any] = cursor.fetchall()
-    for name, key_digest, unit_digest in rows:
-        yield set_digest.element(name, bytes(key_digest), bytes(unit_digest))
+    # Read in pages by the server's cursor: a first sync may have a million of them.
+    with cursor.connection.cursor(name=f"elements_of_{table}") as rows:
+        rows.itersize = _ELEMENTS_AT_ONCE
+        rows.execute(
+            "SELECT t.name, c.key_digest, c.unit_digest"
+            f" FROM {table} u JOIN content c USING (content_id)"
+            " JOIN content_type t ON t.type_id = c.type_id"
+        )
+        for name, key_digest, unit_digest in rows:
+            yield set_digest.element(name, bytes(key_digest), bytes(unit_digest))
 
 
 # --- statements ---------------------------------------------------------------------------------
