@@ -146,8 +146,9 @@ async def _serve(
 def _listen(server: grpc.aio.Server, address: str) -> str:
     try:
         port = server.add_insecure_port(address)
-    except RuntimeError as error:
-        sys.exit(f"Cannot listen on {address}: {error}")
+    except RuntimeError:
+        # gRPC has said on stderr what the system said.
+        sys.exit(f"Cannot listen on {address}: it is taken, or not an address of this machine.")
     return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import grpc
 import grpc.aio
 
-__all__ = ["MAX_MESSAGE_BYTES", "connect", "connect_async", "metadata"]
+__all__ = ["MAX_MESSAGE_BYTES", "connect", "connect_async", "metadata", "reason_of_silence"]
 
 # Batches stay under 2 MiB; a plugin's declaration with its proto files may be larger.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+
+# Around what the system said, gRPC says in its own terms which of its parts heard it.
+_SYSTEM = re.compile(r"(?:Failed to connect to remote host: |hostname lookup error:)([^;\]]+)")
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -40,3 +45,9 @@ def connect_async(target: str) -> grpc.aio.Channel:
 def metadata(token: str | None, scheme: str = "Bearer") -> tuple[tuple[str, str], ...]:
     """Call metadata that carries a token; none if there is none."""
     return (("authorization", f"{scheme} {token}"),) if token else ()
+
+
+def reason_of_silence(details: str | None) -> str:
+    """Why nothing answers, in the system's words ("Connection refused") if they are in there."""
+    found = _SYSTEM.findall(details or "")
+    return found[-1].strip() if found else (details or "")

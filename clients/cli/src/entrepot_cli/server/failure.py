@@ -6,6 +6,7 @@ import grpc
 
 from entrepot_cli.outcome import Failure, Status
 from entrepot_cli.settings import Settings
+from entrepot_rpc.channel import reason_of_silence
 from entrepot_rpc.errors import Code, ServiceError
 from entrepot_rpc.status import from_rpc_error
 
@@ -40,7 +41,7 @@ def failure_of_error(error: ServiceError, settings: Settings) -> Failure:
     if error.code == Code.UNAVAILABLE and error.reason == "UNAVAILABLE":
         return Failure(
             f"Nothing answers at {settings.grpc}.",
-            details=(error.message,),
+            details=tuple(filter(None, [reason_of_silence(error.message)])),
             suggestion="entrepot up",
         )
     message = error.message or error.reason

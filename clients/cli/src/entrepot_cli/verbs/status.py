@@ -36,7 +36,8 @@ def _in_words(status: Json) -> list[str]:
         lines += [f"dispatcher {one['name']}: {one['running_attempts']} running"]
     for one in status["plugins"]:
         version = one.get("declaration", {}).get("version", "")
-        words = (name_of(one), version, one.get("health", ""), one["message"])
+        # Why one is down, the problems say.
+        words = (name_of(one), version, one.get("health", ""))
         lines += [f"plugin     {' '.join(filter(None, words))}"]
     lines += [f"problem    {text}" for text in status["problems"]] or ["no problems"]
     return lines

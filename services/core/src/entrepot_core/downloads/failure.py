@@ -110,13 +110,13 @@ def _is_final(error: Exception) -> bool:
 def _words(error: Exception) -> str:
     if isinstance(error, aiohttp.ServerTimeoutError | TimeoutError):
         connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
-        return "cannot be connected to in time" if connecting else "stalled: no byte came in time"
+        return "cannot be reached in time" if connecting else "stalled: no byte came in time"
     if isinstance(error, aiohttp.ClientPayloadError):
         return "broke off before the end of the file"
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
         return f"failed in TLS: {printable(str(error), 200)}"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot be connected to: {_os_words(error.os_error)}"
+        return f"cannot be reached: {_os_words(error.os_error)}"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "closed the connection without an answer"
     if isinstance(error, aiohttp.ClientResponseError):

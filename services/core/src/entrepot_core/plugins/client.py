@@ -13,7 +13,7 @@ from entrepot_core.domain.errors import (
     PluginUnavailableError,
 )
 from entrepot_core.plugins import builtin
-from entrepot_rpc.channel import connect
+from entrepot_rpc.channel import connect, reason_of_silence
 from entrepot_rpc.status import from_rpc_error
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Clients:
 def translate(error: grpc.RpcError, plugin: str) -> ServiceError:
     """The error of a failed unary call to a plugin."""
     if error.code() in _DOWN:
-        return unavailable(plugin, error.details() or "it does not answer")
+        return unavailable(plugin, reason_of_silence(error.details()) or "it is not there")
     if error.code() == grpc.StatusCode.UNIMPLEMENTED:
         return PluginContractViolationError(
             f"What answers for the plugin {plugin} is not a plugin: {error.details()}",
