@@ -27,19 +27,22 @@ async def keep_watching(
 ) -> None:
     """Hand every message of a stream to `receive`; tell `broken` each time why it was lost."""
     pause = FIRST_PAUSE
-    is_up = True
+    is_up: bool | None = None
     while True:
         code: grpc.StatusCode | None = None
         try:
             stream: AsyncIterable[Response] = open_stream()
             async for response in stream:
-                if not is_up:
+                if is_up is False:
                     log.info("watch.restored", stream=name)
                 is_up, pause = True, FIRST_PAUSE
                 receive(response)
         except grpc.RpcError as error:
             code = error.code()
-            if is_up:
+            if is_up is None:
+                # Who starts everything at once need not start core first.
+                log.info("watch.waiting", stream=name, code=str(code))
+            elif is_up:
                 log.warning("watch.lost", stream=name, code=str(code))
             is_up = False
         broken(code)
