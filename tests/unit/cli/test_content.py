@@ -30,6 +30,18 @@ def test_a_version_or_a_type(cli: Cli, typed: str, parent: str) -> None:
     assert (request.parent, request.filter) == (parent, "size_bytes > 1")
 
 
+@pytest.mark.parametrize("typed", ["file/files", "file.file"])
+def test_only_one_type(cli: Cli, typed: str) -> None:
+    """A type of content is understood as it is listed, and as the server calls it."""
+    empty = content_service_pb2.ListContentResponse()
+    cli.core.answers["ListContent"] = lambda _: empty
+
+    cli("content", "list", "file/foo", "--type", typed)
+
+    (request,) = cli.core.asked(content_service_pb2.ListContentRequest)
+    assert request.content_type == "file.file"
+
+
 def test_attributes_are_read_with_the_plugin(cli: Cli) -> None:
     """A unit's attributes are a plain object, and its path is in the table."""
     unit = content_pb2.ContentUnit(artifacts=[content_pb2.Artifact(relative_path="a.txt")])

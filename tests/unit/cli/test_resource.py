@@ -161,3 +161,14 @@ def test_a_list_says_none(cli: Cli) -> None:
     result = cli("repository", "list")
 
     assert (result.out, result.err) == ("", "none\n")
+
+
+def test_a_list_of_a_plugin_that_is_not_there(cli: Cli) -> None:
+    """Nothing of a plugin that does not exist ends with 4, and the error lists those that do."""
+    empty = repository_service_pb2.ListRepositoriesResponse()
+    cli.core.answers["ListRepositories"] = lambda _: empty
+
+    result = cli("repository", "list", "flie")
+
+    assert result.status == 4
+    assert "There is no plugin flie. Did you mean file?" in result.err

@@ -111,6 +111,8 @@ def _kind(field: FieldDescriptor) -> dict[str, Any]:
 
 
 def _single(field: FieldDescriptor) -> dict[str, Any]:
+    if reference_kind(field) == describe_pb2.RESOURCE_KIND_REPOSITORY_VERSION:
+        return {"metavar": "VERSION"}
     if collection := COLLECTIONS.get(reference_kind(field)):
         noun = {"repositories": "repository", "content": "unit"}.get(collection)
         return {"metavar": (noun or collection.removesuffix("s")).upper()}

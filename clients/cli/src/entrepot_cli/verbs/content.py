@@ -28,7 +28,7 @@ def _list(words: list[str]) -> int:
     parser.add_argument(
         "--filter", default="", metavar="EXPRESSION", help="""such as 'relative_path = "a"'"""
     )
-    parser.add_argument("--type", default="", metavar="TYPE", help="in a version: only file.file")
+    parser.add_argument("--type", default="", metavar="TYPE", help="in a version: only file/files")
     add_limit(parser)
     add_output(parser)
     options = parser.parse_args(words)
@@ -36,7 +36,7 @@ def _list(words: list[str]) -> int:
         request = messages.ListContentRequest(
             parent=_parent(options.parent, work.declarations),
             filter=options.filter,
-            content_type=options.type,
+            content_type=_type(options.type, work.declarations),
         )
         found = work.connection.pages(SERVICE, "ListContent", request, options.limit)
         columns = [
@@ -67,6 +67,17 @@ def _parent(text: str, declarations: Declarations) -> str:
     if known and any(one.collection == collection for one in known.declaration.content_types):
         return f"content/{plugin}/{collection}"
     return version_name(text)
+
+
+def _type(text: str, declarations: Declarations) -> str:
+    """The server's name, `file.file`, for a type as it is listed, `file/files`."""
+    plugin, _, collection = text.partition("/")
+    if not collection:
+        return text
+    for one in declarations.plugin(plugin).declaration.content_types:
+        if one.collection == collection:
+            return one.name
+    return text
 
 
 def _flat(work: Session, content: messages.Content) -> Json:

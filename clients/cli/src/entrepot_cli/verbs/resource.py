@@ -5,6 +5,7 @@ Their flags are core's fields and the plugin's own, all from descriptors.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor, ServiceDescriptor
@@ -146,6 +147,11 @@ def _list(kind: Kind, words: list[str]) -> int:
         request = kind.request("List", parent=parent, label=options.label)
         method = f"List{kind.collection.capitalize()}"
         found = work.connection.pages(kind.service, method, request, options.limit)
+        first = list(islice(found, 1))
+        if options.plugin and not first:
+            # Nothing of a plugin that never was is a typing error.
+            work.declarations.plugin(options.plugin)
+        found = chain(first, found)
         work.output.items((work.json(one) for one in found), list(kind.columns))
     return 0
 
