@@ -186,7 +186,13 @@ def document(catalog: Catalog) -> Json:
                     },
                 }
             },
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "What is in the file `token` of `ENTREPOT_HOME`.",
+                }
+            },
         },
     }
 
