@@ -140,7 +140,7 @@ def test_the_same_manifest_again_stages_nothing(core: FakeCore, plugin: str) -> 
 
     assert attempt.changes == {}
     assert "ReadBlob" not in {call.rpc for call in attempt.calls}
-    assert second.unchanged_reason == "the manifest has not changed since the last sync"
+    assert second.unchanged_reason == "The manifest has not changed since the last sync."
     assert second.states["repository"] == state
     assert result_of(second).manifest_unchanged
     assert result_of(second).listed_files == 2

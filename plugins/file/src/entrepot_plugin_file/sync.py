@@ -37,7 +37,7 @@ async def sync(parameters: Sync, workspace: Workspace) -> SyncResult:
     seen = fingerprint(parameters, remote, manifest.sha256)
     last_seen, _, listed = workspace.state("repository").partition(b" ")
     if last_seen == seen:
-        workspace.unchanged("the manifest has not changed since the last sync")
+        workspace.unchanged("The manifest has not changed since the last sync.")
         workspace.set_state(workspace.state("repository"))
         result.manifest_unchanged = True
         result.listed_files = int(listed)
