@@ -14,6 +14,7 @@ from entrepot_core.api.upload_service import UploadService
 from entrepot_core.downloads.keeper import Keeper
 from entrepot_core.downloads.receiving import Receiving
 from entrepot_core.store import uploads
+from entrepot_rpc.errors import Code
 from rpc import raises, serving
 
 
@@ -133,26 +134,28 @@ def test_what_is_complete_stays_so(client: Client) -> None:
 
 @pytest.mark.parametrize("pieces", [(b"abX",), (b"abc", b"deX")])
 def test_a_wrong_digest_starts_over(client: Client, pieces: tuple[bytes, ...]) -> None:
-    """When the whole is wrong, the upload is empty again, and can then succeed."""
+    """When the whole is wrong, which is the client's fault, it is empty again, and can succeed."""
     right = b"".join(pieces).replace(b"X", b"!")
     upload = client.create(sha256=hex_of(right))
 
-    with raises("DIGEST_MISMATCH"):
+    with raises("DIGEST_MISMATCH") as refused:
         client.write(upload, 0, *pieces, last=True)
 
+    assert refused[0].code == Code.INVALID_ARGUMENT
     assert client.get(upload).received_bytes == 0
     assert client.write(upload, 0, right, last=True).complete
 
 
 def test_a_wrong_size_starts_over(client: Client) -> None:
-    """Too few bytes that are said to be all, and too many, are refused."""
+    """Too few bytes that are said to be all, and too many, are the client's fault."""
     upload = client.create(size_bytes=3)
 
-    with raises("SIZE_MISMATCH"):
+    with raises("SIZE_MISMATCH") as too_few:
         client.write(upload, 0, b"ab", last=True)
-    with raises("SIZE_MISMATCH"):
+    with raises("SIZE_MISMATCH") as too_many:
         client.write(upload, 0, b"abcd")
 
+    assert [one.code for one in too_few + too_many] == [Code.INVALID_ARGUMENT] * 2
     assert client.write(upload, 0, b"abc").complete
 
 

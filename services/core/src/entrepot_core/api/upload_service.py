@@ -10,11 +10,14 @@ from entrepot.core.v1 import upload_service_pb2, upload_service_pb2_grpc
 from entrepot_core.domain.blob import CHUNK_BYTES, parse_digest
 from entrepot_core.domain.errors import (
     BatchTooLargeError,
+    DigestMismatchError,
     FieldInvalidError,
     ResourceNotFoundError,
+    SizeMismatchError,
 )
 from entrepot_core.domain.names import full_name, new_id
 from entrepot_core.store import uploads
+from entrepot_rpc.errors import Code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,12 +87,17 @@ class UploadService(upload_service_pb2_grpc.UploadServiceServicer):
         first = next(request_iterator, None)
         if first is None or first.WhichOneof("part") != "open":
             raise FieldInvalidError.at("open", "must come first.")
-        row = self._receiving.receive(
-            _id(first.open.name),
-            first.open.offset,
-            _chunks(request_iterator),
-            is_last=first.open.last,
-        )
+        try:
+            row = self._receiving.receive(
+                _id(first.open.name),
+                first.open.offset,
+                _chunks(request_iterator),
+                is_last=first.open.last,
+            )
+        except (DigestMismatchError, SizeMismatchError) as error:
+            # Nothing was lost here: the client sent other bytes than it said.
+            error.code = Code.INVALID_ARGUMENT
+            raise
         return upload_service_pb2.WriteUploadResponse(upload=upload_message(row))
 
     def DeleteUpload(
