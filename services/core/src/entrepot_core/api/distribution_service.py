@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from entrepot_core.store.database import Cursor, Database
     from entrepot_core.store.distributions import DistributionRow
 
-__all__ = ["DistributionService", "distribution_message", "fill"]
+__all__ = ["DistributionService", "distribution_message", "fill", "guide_facts"]
 
 _TARGETS = ("repository", "version", "publication")
 _FIELDS = ("base_path", *_TARGETS, "description", "labels")
@@ -131,12 +131,7 @@ class DistributionService(distribution_service_pb2_grpc.DistributionServiceServi
             path = distributions.example_path(cursor, row)
         declaration = self._registry.catalog().any_plugin(row.plugin)
         guides = [] if declaration is None else list(declaration.response.client_guides)
-        # Paths are made safe for a shell and a URL at once by percent-encoding.
-        facts = {
-            "{content_url}": self._url(row),
-            "{base_path}": row.base_path,
-            "{path}": quote(path, safe="/"),
-        }
+        facts = guide_facts(self._url(row), row.base_path, path)
         return pb.ListGuidesResponse(
             guides=[
                 pb.ListGuidesResponse.Guide(
@@ -209,6 +204,18 @@ def distribution_message(
         create_time=timestamp(row.created_at),
         update_time=timestamp(row.updated_at),
     )
+
+
+def guide_facts(content_url: str, base_path: str, path: str) -> dict[str, str]:
+    """What stands in a guide for each placeholder.
+
+    Paths are made safe for a shell and a URL at once by percent-encoding.
+    """
+    return {
+        "{content_url}": content_url,
+        "{base_path}": quote(base_path, safe="/"),
+        "{path}": quote(path, safe="/"),
+    }
 
 
 def fill(template: str, facts: dict[str, str]) -> str:
