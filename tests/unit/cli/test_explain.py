@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from entrepot.core.v1 import repository_service_pb2
-from scripted_core import Cli
+from entrepot.core.v1 import plugin_service_pb2, repository_service_pb2
+from entrepot.plugin.v1 import describe_pb2
+from scripted_core import Cli, file_plugin
 
 
 def test_everything_is_listed(cli: Cli) -> None:
@@ -21,6 +22,19 @@ def test_what_a_plugin_has(cli: Cli) -> None:
     names = cli("explain", "file", "-o", "name").out.split()
 
     assert names == ["file/syncs", "file/adds", "file/removes", "file/uploads", "file/files"]
+
+
+def test_a_plugin_that_cannot_be_read_is_left_out(cli: Cli) -> None:
+    """One declaration without its messages does not hide the others."""
+    broken = describe_pb2.DescribeResponse(name="broken")
+    broken.task_types.add(collection="syncs", parameters_message="gone.Sync")
+    both = plugin_service_pb2.WatchPluginsResponse(declarations=[broken, file_plugin()])
+    cli.core.answers["WatchPlugins"] = lambda _: [both]
+
+    names = cli("explain", "-o", "name").out.split()
+
+    assert "file/syncs" in names
+    assert "broken/syncs" not in names
 
 
 def test_a_task_type(cli: Cli) -> None:

@@ -54,6 +54,25 @@ def test_enums_are_words(cli: Cli) -> None:
     assert json.loads(result.out)["policy"] == "on_demand"
 
 
+@pytest.mark.parametrize("word", ["POLICY_ON_DEMAND", "On_Demand"])
+def test_enums_are_understood_as_over_rest(cli: Cli, word: str) -> None:
+    """A word is also understood with its prefix, and in either case."""
+    echoing(cli, "remote", remote_service_pb2)
+
+    cli("remote", "create", "file/bar", "--url", "http://h/", "--policy", word)
+
+    (request,) = cli.core.asked(remote_service_pb2.CreateRemoteRequest)
+    assert request.remote.policy == remote_service_pb2.Remote.POLICY_ON_DEMAND
+
+
+def test_an_enum_that_is_none_is_refused(cli: Cli) -> None:
+    """The words there are stand in the error; that nothing is said is not one of them."""
+    result = cli("remote", "create", "file/bar", "--url", "http://h/", "--policy", "unspecified")
+
+    assert result.status == 2
+    assert "on_demand" in result.err
+
+
 def test_a_required_field_is_named(cli: Cli) -> None:
     """A remote without a URL is refused before the server is asked."""
     result = cli("remote", "create", "file/bar")
