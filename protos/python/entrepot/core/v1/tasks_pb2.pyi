@@ -19,7 +19,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class CollectOrphans(_message.Message):
-    """Parameters of core/orphans: removes content that no version of any repository has, and blobs that nothing names."""
+    """Removes content that no version of any repository has, and blobs that nothing names: core/orphans."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
