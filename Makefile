@@ -35,21 +35,23 @@ help: ## List the targets
 setup: $(SETUP) ## Make .venv with everything that is needed; again only after a change
 
 $(BIN)/python:
+	@echo "Making .venv, which takes a minute"
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "Python 3.11, 3.12 or 3.13 is needed: make setup PYTHON=python3.12"; exit 1; }
-	$(PYTHON) -m venv .venv || { rm -rf .venv; \
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
 	  command -v uv >/dev/null && uv venv --quiet --python "$$(command -v $(PYTHON))" .venv; } || \
 	  { echo "$(PYTHON) cannot make environments: install python3-venv, or uv"; exit 1; }
 
 $(BIN)/uv: requirements/uv.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 $(SETUP): requirements/dev.txt $(MEMBER_FILES) | $(BIN)/python $(UV)
 	@# pip's own configuration may know a mirror that uv does not.
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt || \
+	@echo "Installing what is needed into .venv"
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt || \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(addprefix -e ./,$(MEMBERS))
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(addprefix -e ./,$(MEMBERS))
 	@touch $@
 
 hooks: $(SETUP) ## Check every commit before it is made
