@@ -29,7 +29,9 @@ def test_a_token_is_what_it_was_made_of(position: str) -> None:
     assert not set(token) & set("+/=?&% ")
 
 
-@pytest.mark.parametrize("token", ["a", "abcde", "é", "_w", "/w=="])
+@pytest.mark.parametrize(
+    "token", ["a", "abcde", "é", "_w", "/w==", "!", "!!!!", "YQ==YQ==", "Y Q", "="]
+)
 def test_what_is_no_token_is_refused(token: str) -> None:
     """Wrong lengths, other alphabets and bytes that are no text are refused alike."""
     with pytest.raises(QueryInvalidError):

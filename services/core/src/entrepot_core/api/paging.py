@@ -31,7 +31,9 @@ def write_token(position: str) -> str:
 def read_token(token: str) -> str:
     """The position in a token; empty for the first page. Raises QueryInvalidError."""
     try:
-        return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+        # Strictly: what is no Base64 would be skipped, and nonsense be the first page.
+        padded = token + "=" * (-len(token) % 4)
+        return base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError) as error:
         raise token_error() from error
 
