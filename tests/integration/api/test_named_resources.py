@@ -340,6 +340,16 @@ def test_base_paths_do_not_overlap(client: Client, base_path: str) -> None:
     assert refused.value.metadata["other"] == "distributions/file/one"
 
 
+def test_a_distribution_that_is_made_again_has_its_name_taken(client: Client) -> None:
+    """Who repeats a request hears of the name, not of the base path that it has taken itself."""
+    client.distribution(name="dev", base_path="dev")
+
+    with pytest.raises(ServiceError) as refused:
+        client.distribution(name="dev", base_path="dev")
+
+    assert refused.value.reason == "NAME_TAKEN"
+
+
 def test_a_served_repository_is_in_use(client: Client) -> None:
     """It is deleted when nothing serves it."""
     client.repository(name="foo")

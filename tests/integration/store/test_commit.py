@@ -80,7 +80,7 @@ def test_the_same_again_makes_no_version(scene: Scene, mode: CommitMode) -> None
     assert not result.changed
     assert result.created_resource == ""
     assert (difference.changed, difference.version) == (False, 1)
-    assert difference.unchanged_reason == "The repository has this content already."
+    assert difference.unchanged_reason == "The repository is already as it was asked to be."
     assert scene.repository().latest == 1
 
 

@@ -51,6 +51,11 @@ class DistributionRow(named.Named):
 
 def create(cursor: Cursor, values: dict[str, Any]) -> DistributionRow:
     """A new distribution; `values` are columns. Raises NameTakenError, BasePathOverlapsError."""
+    _lock_base_paths(cursor)
+    full_name = f"distributions/{values['plugin']}/{values['name']}"
+    # First, as who repeats a request has taken the base path as well.
+    if named.select(cursor, _TABLE, _COLUMNS, full_name) is not None:
+        raise named.name_taken(full_name)
     _check_base_path(cursor, values["base_path"], 0)
     return _complete(cursor, [named.insert(cursor, _TABLE, values, _COLUMNS)])[0]
 

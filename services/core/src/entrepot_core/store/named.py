@@ -95,6 +95,11 @@ def not_found(full_name: str) -> ResourceNotFoundError:
     return ResourceNotFoundError(f"There is no {full_name}.", metadata={"resource": full_name})
 
 
+def name_taken(full_name: str) -> NameTakenError:
+    """The error that says that something has this name already."""
+    return NameTakenError(f"{full_name} exists already.", metadata={"resource": full_name})
+
+
 def select(
     cursor: Cursor, table: str, columns: tuple[str, ...], full_name: str, *, lock: bool = False
 ) -> dict[str, Any] | None:
@@ -142,9 +147,7 @@ def insert(
         if error.diag.constraint_name != f"{table}_name_uniq":
             raise
         full_name = f"{_collection(table)}/{values['plugin']}/{values['name']}"
-        raise NameTakenError(
-            f"{full_name} exists already.", metadata={"resource": full_name}
-        ) from error
+        raise name_taken(full_name) from error
     except psycopg2.errors.ForeignKeyViolation as error:
         raise _target_gone() from error
     return as_dict(returning, cursor.fetchone() or ())

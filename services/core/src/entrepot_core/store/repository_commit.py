@@ -84,7 +84,7 @@ def commit(
         changed=changed,
         unchanged_reason=""
         if changed
-        else request.unchanged_reason or "The repository has this content already.",
+        else request.unchanged_reason or "The repository is already as it was asked to be.",
         added=added,
         removed=removed,
         replaced=replaced,
