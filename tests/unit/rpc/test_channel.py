@@ -9,13 +9,17 @@ from entrepot_rpc.channel import reason_of_silence
     ("details", "expected"),
     [
         (
-            "connections to all backends failing; last error: UNKNOWN: ipv4:127.0.0.1:1: "
-            "Failed to connect to remote host: Connection refused",
+            (
+                "connections to all backends failing; last error: UNKNOWN: ipv4:127.0.0.1:1: "
+                "Failed to connect to remote host: Connection refused"
+            ),
             "Connection refused",
         ),
         (
-            "errors resolving up: [field:hostname lookup error:address lookup failed for up: "
-            "Domain name not found]",
+            (
+                "errors resolving up: [field:hostname lookup error:address lookup failed for up: "
+                "Domain name not found]"
+            ),
             "address lookup failed for up: Domain name not found",
         ),
         ("Socket closed", "Socket closed"),
