@@ -75,8 +75,9 @@ class UploadService(upload_service_pb2_grpc.UploadServiceServicer):
     def GetUpload(
         self, request: upload_service_pb2.GetUploadRequest, context: grpc.ServicerContext
     ) -> upload_service_pb2.GetUploadResponse:
+        upload_id = _id(request.name)
         with self._database.transaction() as cursor:
-            row = uploads.get(cursor, _id(request.name))
+            row = uploads.get(cursor, upload_id)
         return upload_service_pb2.GetUploadResponse(upload=upload_message(row))
 
     def WriteUpload(
@@ -103,8 +104,9 @@ class UploadService(upload_service_pb2_grpc.UploadServiceServicer):
     def DeleteUpload(
         self, request: upload_service_pb2.DeleteUploadRequest, context: grpc.ServicerContext
     ) -> upload_service_pb2.DeleteUploadResponse:
+        upload_id = _id(request.name)
         with self._database.transaction() as cursor:
-            uploads.delete(cursor, _id(request.name))
+            uploads.delete(cursor, upload_id)
         return upload_service_pb2.DeleteUploadResponse()
 
 
