@@ -12,10 +12,11 @@ from urllib.parse import quote
 
 import structlog
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from entrepot.core.v1 import plugin_service_pb2
 from entrepot_gateway import pages, problem
+from entrepot_gateway.answer import JsonAnswer
 from entrepot_gateway.binding import core_bindings
 from entrepot_gateway.call import Call
 from entrepot_gateway.catalog import EMPTY
@@ -288,9 +289,7 @@ def _problem(error: ServiceError, request: Request, request_id: str) -> Response
         status=status,
         reason=error.reason,
     )
-    return JSONResponse(
-        body, status, headers=problem.headers(error), media_type=problem.MEDIA_TYPE
-    )
+    return JsonAnswer(body, status, headers=problem.headers(error), media_type=problem.MEDIA_TYPE)
 
 
 def _finish(response: Response, request: Request, request_id: str) -> Response:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from starlette.responses import JSONResponse
-
 from entrepot.core.v1 import content_service_pb2
+from entrepot_gateway.answer import JsonAnswer
 from entrepot_gateway.body import Words
 from entrepot_gateway.transcode import check_page
 from entrepot_rpc.field import descriptor_of
@@ -67,7 +66,7 @@ class Contents:
             [*([f"({request.filter})"] if request.filter else []), *terms]
         )
         response = await self._core.call(_LIST, request, call.credentials)
-        return JSONResponse(call.encoder.answer(response))
+        return JsonAnswer(call.encoder.answer(response))
 
 
 def quote(text: str) -> str:

@@ -11,8 +11,9 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
+from entrepot_gateway.answer import JsonAnswer
 from entrepot_gateway.binding import core_bindings
 from entrepot_gateway.problem import not_found
 from entrepot_rpc.address import PREFIX
@@ -69,7 +70,7 @@ _ASSETS = {
 
 def welcome(_call: Call) -> Response:
     """What answers here."""
-    return JSONResponse(
+    return JsonAnswer(
         {
             "name": "Entrepot",
             "description": "Mirrors, versions, publishes and serves software repositories.",
@@ -82,7 +83,7 @@ def welcome(_call: Call) -> Response:
 
 def health(_call: Call) -> Response:
     """That this process answers; whether core does is for /api/v3/status/ to say."""
-    return JSONResponse({"status": "serving"}, headers={"Cache-Control": "no-store"})
+    return JsonAnswer({"status": "serving"}, headers={"Cache-Control": "no-store"})
 
 
 def collections(call: Call) -> Response:
@@ -102,7 +103,7 @@ def collections(call: Call) -> Response:
     found["events"] = f"{PREFIX}/events/"
     found["openapi"] = f"{PREFIX}/openapi.json"
     found["docs"] = f"{PREFIX}/docs/"
-    return JSONResponse(dict(sorted(found.items())))
+    return JsonAnswer(dict(sorted(found.items())))
 
 
 def problem_page(call: Call, reason: str) -> Response:

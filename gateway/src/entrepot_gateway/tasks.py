@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
-from starlette.responses import JSONResponse
-
 from entrepot.core.v1 import task_service_pb2
+from entrepot_gateway.answer import JsonAnswer
 from entrepot_gateway.problem import refuse
 from entrepot_gateway.transcode import check_page, request_id
 from entrepot_rpc.address import href
@@ -89,7 +88,7 @@ class Tasks:
         reader.finish()
         check_page(request)
         response = await self._core.call(_RPCS["ListTasks"], request, call.credentials)
-        return JSONResponse(call.encoder.answer(response))
+        return JsonAnswer(call.encoder.answer(response))
 
     async def get(self, binding: Binding, values: dict[str, str], call: Call) -> Response:
         """GET of a task; with `wait`, once it is over or the time is up."""
@@ -164,14 +163,14 @@ class Tasks:
             await self._core.call(_RPCS["CreateTask"], request, call.credentials),
         )
         if request.validate_only:
-            return JSONResponse(call.encoder.message(response.task))
+            return JsonAnswer(call.encoder.message(response.task))
         return await self._created(call, response.task, wait)
 
     async def _created(self, call: Call, task: Task, wait: float) -> Response:
         if wait > 0 and not is_over(task):
             task = await self.finished(task.name, call, wait) or task
         headers = {"Location": href(task.name)}
-        return JSONResponse(call.encoder.message(task), 201, headers)
+        return JsonAnswer(call.encoder.message(task), 201, headers)
 
     @staticmethod
     def _read_options(call: Call, request: CreateTaskRequest | CloneTaskRequest) -> float:

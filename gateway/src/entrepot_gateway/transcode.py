@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
+from entrepot_gateway.answer import JsonAnswer
 from entrepot_gateway.problem import refuse
 from entrepot_rpc.address import has_address, href
 from entrepot_rpc.field import descriptor_of
@@ -77,7 +78,7 @@ class Transcoder:
             ):
                 return Response(status_code=304, headers=headers)
         content = call.encoder.answer(message)
-        return JSONResponse(content, 201 if created else 200, headers)
+        return JsonAnswer(content, 201 if created else 200, headers)
 
     def _read_resource(
         self,

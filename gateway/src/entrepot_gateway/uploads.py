@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import grpc
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from entrepot.core.v1 import upload_service_pb2, upload_service_pb2_grpc
+from entrepot_gateway.answer import JsonAnswer
 from entrepot_gateway.core import service_error
 from entrepot_gateway.problem import refuse
 
@@ -65,7 +66,7 @@ class Uploads:
         finally:
             # A body that ended early must not look like one that ended.
             stream.cancel()
-        return JSONResponse(call.encoder.message(response.upload))
+        return JsonAnswer(call.encoder.message(response.upload))
 
 
 def parse_range(header: str | None) -> tuple[WriteUploadRequest.Open, int | None]:

@@ -93,6 +93,14 @@ async def test_a_resource_is_created(client: Client, core: FakeCore) -> None:
     assert request.repository.spec.type_url == "type.googleapis.com/acme.zoo.v1.Habitat"
 
 
+@pytest.mark.parametrize("path", ["/", "/healthz", "/api/v3/nothing/"])
+async def test_a_document_ends_its_line(client: Client, path: str) -> None:
+    """Answers and problems leave the cursor of a terminal at the start of a line."""
+    answer = await client.request("GET", path)
+
+    assert answer.body.endswith(b"}\n")
+
+
 async def test_a_resource_of_an_unknown_plugin_is_refused(client: Client) -> None:
     """404, and the plugins that there are."""
     answer = await client.request("POST", "/api/v3/repositories/zo/", {"name": "foo"})

@@ -196,4 +196,4 @@ async def test_the_command_line_shows_what_rest_shows(
     assert (answer.status, status) == (200, 0)
     shown = json.loads(capsys.readouterr().out)
     compact = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
-    assert answer.body.decode() == compact
+    assert answer.body.decode() == f"{compact}\n"
