@@ -4,6 +4,7 @@ import json
 
 from entrepot.core.v1 import task_service_pb2
 from entrepot.plugins.file.v1 import file_pb2
+from entrepot.type.v1 import progress_pb2
 from entrepot_rpc.errors import Code, ServiceError
 from entrepot_rpc.status import to_status
 from scripted_core import Cli, a_task, watching
@@ -130,6 +131,7 @@ def test_one_task_says_each_thing_once(cli: Cli) -> None:
     task = a_task(
         state=Task.STATE_FAILED, error=to_status(error),
         lost_attempts=[Task.Attempt(number=1, reason="It was killed.")],
+        progress=[progress_pb2.Progress(message="Reading", done=2, total=3)],
     )  # fmt: skip
     knowing(cli, task)
 
@@ -137,6 +139,7 @@ def test_one_task_says_each_thing_once(cli: Cli) -> None:
 
     assert "  error: Upstream is gone." in out
     assert "  attempt 1 ended: It was killed." in out
+    assert "  Reading: 2 of 3" in out
     assert out.count("Upstream is gone.") == out.count("It was killed.") == 1
 
 

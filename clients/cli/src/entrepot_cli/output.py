@@ -113,7 +113,7 @@ def _cell(value: object) -> str:
         case str():
             return value
         case dict() if all(isinstance(one, str | int) for one in value.values()):
-            return ", ".join(f"{key}={one}" for key, one in value.items())
+            return ", ".join(f"{key}={_cell(one)}" for key, one in value.items())
         case list() if all(isinstance(one, str | int) for one in value):
             return ", ".join(map(str, value))
         case dict() | list():

@@ -9,6 +9,7 @@ from entrepot_cli.duration import seconds
 from entrepot_cli.flag import fill
 from entrepot_cli.follow import SERVICE, cancel, follow
 from entrepot_cli.output import Column, Json, column, moment, name_of
+from entrepot_cli.progress import amount
 from entrepot_cli.server.name import full_name, short_name, version_name
 from entrepot_cli.session import Session, session
 from entrepot_cli.verbs import run as runs
@@ -27,7 +28,7 @@ VERBS = {
 LISTED = 50
 
 # What `task get` says in sentences, above the fields.
-_IN_WORDS = frozenset({"differences", "error", "lost_attempts", "warnings"})
+_IN_WORDS = frozenset({"differences", "error", "lost_attempts", "progress", "warnings"})
 
 _Task = task_service_pb2.Task
 _STATES = enum_choices(_Task.DESCRIPTOR.enum_types_by_name["State"])
@@ -91,6 +92,8 @@ def _get(words: list[str]) -> int:
             print("\n".join(in_words(task, shown.get("result"))))
             for warning in task.warnings:
                 print(f"  warning: {warning.message}")
+            for phase in task.progress:
+                print(f"  {phase.message}: {amount(phase)}")
             if task.HasField("error"):
                 print(f"  error: {task.error.message}")
             for one in task.lost_attempts:
