@@ -19,7 +19,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class CollectOrphans(_message.Message):
-    """Removes content that no version of any repository has, and blobs that nothing names: core/orphans."""
+    """Removes content that no version of any repository has, and blobs that nothing names."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
