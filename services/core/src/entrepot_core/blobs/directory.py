@@ -166,6 +166,8 @@ def _chunks(file: io.FileIO, offset: int, limit: int | None) -> Iterator[bytes]:
     with file:
         left = limit
         try:
+            # So far beyond the end that it would not be an offset any more is beyond the end, too.
+            offset = min(offset, os.fstat(file.fileno()).st_size)
             while left is None or left > 0:
                 wanted = CHUNK_BYTES if left is None else min(left, CHUNK_BYTES)
                 chunk = os.pread(file.fileno(), wanted, offset)
