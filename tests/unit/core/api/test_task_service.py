@@ -35,6 +35,7 @@ from unconnected_core import (
 Task = task_service_pb2.Task
 ID = "0199f0c2-7a51-7c3e-9d2b-5f0a4b6c7d8e"
 NAME = f"tasks/{ID}"
+REGISTRY = DeclaredPlugins(file_plugin())
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = datetime(2026, 1, 2, 3, 4, 6, tzinfo=UTC)
 
@@ -42,7 +43,7 @@ LATER = datetime(2026, 1, 2, 3, 4, 6, tzinfo=UTC)
 @pytest.fixture
 def servicer() -> Iterator[TaskService]:
     """The servicer, with a plugin for files that nobody can call."""
-    database, registry = no_database(), DeclaredPlugins(file_plugin())
+    database, registry = no_database(), REGISTRY
 
     def wake() -> None:
         """Nobody waits for work."""
