@@ -187,7 +187,7 @@ def test_a_list_of_a_plugin_that_is_not_there(cli: Cli) -> None:
     empty = repository_service_pb2.ListRepositoriesResponse()
     cli.core.answers["ListRepositories"] = lambda _: empty
 
-    result = cli("repository", "list", "flie")
+    result = cli("repository", "list", "fyle")
 
     assert result.status == 4
-    assert "There is no plugin flie. Did you mean file?" in result.err
+    assert "There is no plugin fyle. Did you mean file?" in result.err
