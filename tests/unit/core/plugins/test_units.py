@@ -22,8 +22,10 @@ SHA = "ab" * 32
 
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
-    """A catalog with the file plugin."""
-    return Catalog([Declaration(file_plugin())])
+    """A catalog with a plugin for files, whose size is no part of their key."""
+    declaration = file_plugin()
+    declaration.content_types[0].key_fields[:] = ["relative_path", "sha256"]
+    return Catalog([Declaration(declaration)])
 
 
 def packed(path: str = "a/b.txt", sha256: str = SHA, size_bytes: int = 7) -> any_pb2.Any:
