@@ -241,6 +241,7 @@ def test_control_c_detaches(stack: Stack, api: Api, names: Json, upstream: Upstr
 
     with Terminal(command, stack.environment) as terminal:
         gate.wait_entered()
+        terminal.expect("Downloading files")
         terminal.press(CONTROL_C)
         terminal.expect("entrepot task watch")
         terminal.end()
@@ -248,7 +249,7 @@ def test_control_c_detaches(stack: Stack, api: Api, names: Json, upstream: Upstr
     (task,) = api.everything("tasks/", resource=f"repositories/{names['repository']}")
     assert task["state"] == "running"
     assert task["cancel_requested"] is False
-    assert task["name"].rpartition("/")[2] in terminal.shown
+    assert f"entrepot task watch {task['name'].rpartition('/')[2]}" in terminal.shown
     gate.open()
     assert api.finished(task)["state"] == "completed"
 

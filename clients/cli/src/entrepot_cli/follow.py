@@ -158,7 +158,8 @@ class Follower:
         self._presses += 1
         if self._presses == 1:
             come_back = Detached(self._task.name).suggestion
-            print(f"\nThe task goes on; come back with: {come_back}", file=sys.stderr)
+            # A line of its own, which no terminal breaks, to be copied.
+            print(f"\nThe task goes on; come back with:\n  {come_back}", file=sys.stderr)
             print("Ctrl-C once more asks it to stop.", file=sys.stderr, flush=True)
             self._let_go_at = time.monotonic() + SECOND_CHANCE_SECONDS
         elif self._let_go_at is not None:
