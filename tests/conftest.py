@@ -7,6 +7,11 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+# No test is a matter of time: the machine may be busy with something else.
+settings.register_profile("entrepot", deadline=None)
+settings.load_profile("entrepot")
 
 
 @pytest.fixture(autouse=True, scope="session")
