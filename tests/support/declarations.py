@@ -59,7 +59,7 @@ def file_plugin(version: str = "0.1.0", *, slots: int = 4) -> describe_pb2.Descr
         name="file.file",
         collection="files",
         attributes_message=f"{FILE}.File",
-        key_fields=["relative_path", "sha256", "size_bytes"],
+        key_fields=["relative_path", "sha256"],
         repository_key_fields=["relative_path"],
         filterable_fields=["relative_path", "sha256", "size_bytes"],
         indexes=[

@@ -10,10 +10,12 @@ from entrepot_core.api.paging import page_size
 from entrepot_core.domain.errors import (
     FieldInvalidError,
     NameTakenError,
+    PluginContractViolationError,
     PluginIncompatibleError,
     PluginUnknownError,
 )
 from entrepot_core.store import plugins
+from entrepot_rpc.errors import Code
 
 if TYPE_CHECKING:
     import threading
@@ -65,7 +67,7 @@ class PluginService(plugin_service_pb2_grpc.PluginServiceServicer):
         if not target:
             raise FieldInvalidError.at("plugin.target", "is required.")
         weight = _weight(request.plugin.weight)
-        declaration = self._describer.ask(target)
+        declaration = self._ask(target)
         asked = _segment(request.plugin.name)
         if asked and asked != declaration.name:
             raise FieldInvalidError.at(
@@ -108,7 +110,7 @@ class PluginService(plugin_service_pb2_grpc.PluginServiceServicer):
         target = request.plugin.target.strip() or row.target
         weight = _weight(request.plugin.weight) if request.plugin.weight else row.weight
         if target != row.target:
-            declaration = self._describer.ask(target)
+            declaration = self._ask(target)
             if declaration.name != name:
                 raise PluginIncompatibleError(
                     f"The plugin at {target} calls itself {declaration.name}, not {name}.",
@@ -143,6 +145,14 @@ class PluginService(plugin_service_pb2_grpc.PluginServiceServicer):
                 sent = declarations
                 yield plugin_service_pb2.WatchPluginsResponse(declarations=declarations)
             catalog = self._registry.wait_for_change(catalog.revision, _IDLE_SECONDS)
+
+    def _ask(self, target: str) -> Declaration:
+        try:
+            return self._describer.ask(target)
+        except PluginContractViolationError as error:
+            # It is no fault of ours that somebody names the address of such a plugin.
+            error.code = Code.FAILED_PRECONDITION
+            raise
 
     def _put(self, declaration: Declaration, target: str, weight: int) -> None:
         with self._database.transaction() as cursor:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from google.protobuf.descriptor import FieldDescriptor
 
 from entrepot.plugin.v1 import describe_pb2
+from entrepot_core.domain.paths import fault_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +22,7 @@ __all__ = ["faults", "incompatibilities"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _COLLECTION = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_LABEL = re.compile(r"[ -~]{0,128}")
 _TYPE = describe_pb2.TaskType
 
 # Fields that core's ready-made work reads: name, whether it is repeated, whether it must be there.
@@ -57,13 +60,22 @@ def incompatibilities(old: Declaration, new: Declaration) -> list[str]:
 def _faults(declaration: Declaration) -> Iterator[str]:
     if not _NAME.fullmatch(declaration.name) or declaration.name == "core":
         yield f'"{declaration.name}" is not a usable name for a plugin.'
+    for name in ("version", "instance_id"):
+        if not _LABEL.fullmatch(getattr(declaration.response, name)):
+            yield f"{name} must have at most 128 printable ASCII characters."
     if declaration.response.max_concurrent_attempts < 1:
         yield "max_concurrent_attempts must be at least 1."
-    seen: set[str] = set()
+    yield from _repeated(
+        [view.parameters_message for view in declaration.task_types],
+        "is the parameters of two task types.",
+    )
+    yield from _repeated([view.name for view in declaration.task_types], "is declared twice.")
+    yield from _repeated([view.name for view in declaration.content_types], "is declared twice.")
+    yield from _repeated(
+        [view.collection for view in declaration.content_types],
+        "are the units of two content types.",
+    )
     for view in declaration.task_types:
-        if view.parameters_message in seen:
-            yield f"{view.parameters_message} is the parameters of two task types."
-        seen.add(view.parameters_message)
         yield from _task_faults(declaration, view)
     for content_type in declaration.content_types:
         yield from _content_faults(declaration, content_type)
@@ -75,9 +87,17 @@ def _faults(declaration: Declaration) -> Iterator[str]:
             yield f"The message {resource_type.spec_message} is not in its proto files."
 
 
+def _repeated(names: list[str], what: str) -> Iterator[str]:
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield f"{name} {what}"
+
+
 def _task_faults(declaration: Declaration, view: TaskTypeView) -> Iterator[str]:
     if not _COLLECTION.fullmatch(view.declared.collection):
         yield f'"{view.declared.collection}" is not a usable name for a task type.'
+    if view.declared.implementation not in _TYPE.Implementation.values():
+        yield f"Who does {view.name} is not known: {view.declared.implementation}."
     result = view.declared.result_message
     if result and declaration.descriptor(result) is None:
         yield f"The result message {result} of {view.name} is not in its proto files."
@@ -121,6 +141,11 @@ def _content_faults(declaration: Declaration, view: ContentTypeView) -> Iterator
     if descriptor is None:
         yield f"The attributes message {view.attributes_message} is not in its proto files."
         return
+    for index in view.declared.indexes:
+        if fault := fault_of(index.path):
+            yield f'The path "{index.path}" of an index of {view.name} cannot be served: {fault}'
+        if "\n" in index.line or "\r" in index.line:
+            yield f"The line of the index {index.path} of {view.name} is not one line."
     if not view.declared.key_fields:
         yield f"The content type {view.name} has no key fields."
     for name in (
