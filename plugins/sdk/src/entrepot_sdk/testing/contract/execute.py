@@ -225,7 +225,8 @@ class ExecuteContract(Subject):
         outcome = core.execute(plugin, attempt.request(deadline=deadline), seconds=_SOON_SECONDS)
 
         assert outcome.verdict != "completed"
-        assert attempt.withdrawn.wait(_SOON_SECONDS)
+        # On a busy machine the time may be over before the plugin has begun.
+        assert not attempt.calls or attempt.withdrawn.wait(_SOON_SECONDS)
 
     def test_an_unknown_task_type_fails(
         self, core: FakeCore, plugin: str, scenario: Scenario
