@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from entrepot_cli.app import HELP, find, main
 
+MAIN = "import sys; from entrepot_cli.app import main; sys.exit(main())"
 VERBS = [verb for group in HELP.values() for verb in group]
 
 
@@ -48,6 +50,29 @@ def test_a_noun_alone_says_its_verbs(noun: str, capsys: pytest.CaptureFixture[st
     captured = capsys.readouterr()
     assert (status, captured.out) == (2, "")
     assert "list" in captured.err
+
+
+def test_an_output_that_is_closed_early_is_no_error() -> None:
+    """`entrepot --help | head -c 1` ends quietly."""
+    program = subprocess.Popen(
+        [sys.executable, "-c", MAIN, "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert program.stdout is not None
+    program.stdout.close()
+    _, said = program.communicate(timeout=30)
+
+    assert (program.returncode, said) == (0, b"")
+
+
+def test_an_output_that_cannot_be_written_is_an_error() -> None:
+    """A full disk is said in one line, and the status is that of a failure."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", MAIN, "--help"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (1, "error: No space left on device.\n")
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:

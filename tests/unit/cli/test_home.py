@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from entrepot_cli.outcome import StartError
 from entrepot_cli.stack.home import Home, HomeInUseError
 
 
@@ -36,6 +37,14 @@ def test_the_token_is_never_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         home.token()
 
     assert ("token.new", "0o600", True) in modes
+
+
+def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
+    """A home below a file does not start, and the error says which setting to change."""
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StartError, match=r"file/home cannot be used.*ENTREPOT_HOME"):
+        Home(tmp_path / "file" / "home").__enter__()
 
 
 def test_the_token_stays(tmp_path: Path) -> None:

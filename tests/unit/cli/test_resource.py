@@ -143,6 +143,25 @@ def test_an_unknown_plugin_lists_those_there_are(cli: Cli) -> None:
     assert "Did you mean file?" in result.err
 
 
+@pytest.mark.parametrize("verb", ["create", "get"])
+def test_a_word_that_is_no_text_is_refused(cli: Cli, verb: str) -> None:
+    """A name in bytes that are not UTF-8 is a usage error, and shown escaped."""
+    result = cli("repository", verb, "file/\udcff")
+
+    assert result.status == 2
+    assert "file/\\udcff' is not UTF-8" in result.err
+
+
+def test_a_token_that_is_none_is_not_sent(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token with a line break is refused before it is sent, and is not shown."""
+    monkeypatch.setenv("ENTREPOT_TOKEN", "ent_secret\n")
+
+    result = cli("repository", "list")
+
+    assert (result.status, "ENTREPOT_TOKEN holds no token" in result.err) == (3, True)
+    assert "secret" not in result.err
+
+
 def test_deleting_needs_a_yes_in_scripts(cli: Cli) -> None:
     """Without a terminal nothing is deleted unless --yes says so."""
     deleted = repository_service_pb2.DeleteRepositoryResponse()

@@ -1,7 +1,9 @@
 """The `entrepot` command: finds what was asked for and imports only that."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,13 +44,7 @@ HELP: dict[str, dict[str, str]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(help_text())
-        return 0
-    if words[0] in ("-V", "--version"):
-        return _version()
-    return _guarded(words[0], words[1:])
+    return _guarded(list(sys.argv[1:] if arguments is None else arguments))
 
 
 def help_text() -> str:
@@ -104,25 +100,50 @@ def find(verb: str) -> Verb | None:
     return run
 
 
-def _guarded(verb: str, words: list[str]) -> int:
+def _guarded(words: list[str]) -> int:
     # Light, and every verb raises from it.
     from entrepot_cli.outcome import Failure, Status, tell
 
     try:
-        run = find(verb)
-        if run is None:
-            return tell(_unknown(verb))
-        return run(words)
+        status = _run(words)
+        # Here it can still be said that the output is not written.
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except Failure as failure:
         if failure.status in (Status.USAGE, Status.NOT_FOUND) and not failure.suggestion:
-            failure.suggestion = f"entrepot {_with_object(verb, words)} --help"
+            failure.suggestion = f"entrepot {_with_object(words[0], words[1:])} --help"
         return tell(failure)
     except BrokenPipeError:
         # Whoever read our output has seen enough.
-        sys.stderr.close()
+        _discard_output()
         return Status.DONE
+    except OSError as error:
+        _discard_output()
+        what = f"{error.filename}: " if error.filename else ""
+        return tell(Failure(f"{what}{error.strerror or error}."))
+    except UnicodeEncodeError as error:
+        return tell(Failure(f"{error.object!r} is not UTF-8.", status=Status.USAGE))
     except KeyboardInterrupt:
         return Status.INTERRUPTED
+    return status
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0
+    if words[0] in ("-V", "--version"):
+        return _version()
+    run = find(words[0])
+    if run is None:
+        raise _unknown(words[0])
+    return run(words[1:])
+
+
+def _discard_output() -> None:
+    """Let nothing that could not be written be tried again at the end of the process."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _with_object(verb: str, words: list[str]) -> str:

@@ -9,6 +9,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from entrepot_cli.outcome import Failure, Status
 from entrepot_cli.server.failure import failure_of
 from entrepot_cli.settings import Settings
 from entrepot_rpc.channel import connect, metadata
@@ -33,7 +34,11 @@ class Connection:
         # Once they were asked for: what the messages inside of others mean.
         self.declarations: Declarations | None = None
         self._channel = connect(settings.grpc)
-        self._metadata = metadata(settings.read_token())
+        token = settings.read_token()
+        if not (token.isascii() and token.isprintable()):
+            where = "ENTREPOT_TOKEN" if settings.token else f"The file {settings.token_file}"
+            raise Failure(f"{where} holds no token.", status=Status.DENIED)
+        self._metadata = metadata(token)
 
     def call(
         self,

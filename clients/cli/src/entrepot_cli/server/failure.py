@@ -8,7 +8,7 @@ from entrepot_cli.outcome import Failure, Status
 from entrepot_cli.settings import Settings
 from entrepot_rpc.channel import reason_of_silence
 from entrepot_rpc.errors import Code, ServiceError
-from entrepot_rpc.status import from_rpc_error
+from entrepot_rpc.status import from_rpc_error, has_status
 
 _STATUS = {
     Code.INVALID_ARGUMENT: Status.USAGE,
@@ -33,7 +33,14 @@ _NOUNS = {
 
 def failure_of(error: grpc.RpcError, settings: Settings) -> Failure:
     """The failure that ends the command whose call this was."""
-    return failure_of_error(from_rpc_error(error), settings)
+    known = from_rpc_error(error)
+    if known.code in (Code.UNIMPLEMENTED, Code.INTERNAL) and not has_status(error):
+        return Failure(
+            f"What answers at {settings.grpc} is not core, or of another version.",
+            details=(known.message,),
+            suggestion="export ENTREPOT_GRPC=HOST:PORT",
+        )
+    return failure_of_error(known, settings)
 
 
 def failure_of_error(error: ServiceError, settings: Settings) -> Failure:
