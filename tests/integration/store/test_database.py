@@ -3,7 +3,7 @@
 import pytest
 
 from entrepot_core.domain.errors import DatabaseUnavailableError
-from entrepot_core.store.database import Database, connect
+from entrepot_core.store.database import Cursor, Database, connect
 
 
 def end_connections(dsn: str, name: str) -> int:
@@ -45,6 +45,20 @@ def test_a_connection_that_is_ended_in_use_says_so(core_dsn: str) -> None:
         interrupted()
 
     database.close()
+
+
+def test_a_connection_that_is_ended_while_it_is_made_ready_says_so(core_dsn: str) -> None:
+    """A new connection that ends before its temporary tables are there fails as unavailable."""
+    database = Database(core_dsn, name="to be ended")
+
+    def prepare(cursor: Cursor) -> None:
+        end_connections(core_dsn, "to be ended")
+        cursor.execute("SELECT 1")
+
+    database.on_connect(prepare)
+
+    with pytest.raises(DatabaseUnavailableError):
+        database.fetch("SELECT 1")
 
 
 def test_a_server_that_is_not_there_is_unavailable() -> None:

@@ -126,25 +126,28 @@ class Database:
         try:
             connection = self._take()
             try:
-                yield connection
-            except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-                if (
-                    connection.closed
-                    or error.pgcode is None
-                    or error.pgcode.startswith(("08", "57P"))
-                ):
-                    self._discard(connection)
-                    # The server is gone or going: the idle connections are as dead as this one.
-                    self.close()
-                    raise _unavailable(error) from error
-                if error.pgcode.startswith("53"):
-                    message = f"The database is out of resources: {error.diag.message_primary}"
-                    raise StorageFailedError(message, retry_after_seconds=30) from error
-                raise
+                with self._translated(connection):
+                    yield connection
             finally:
                 self._give_back(connection)
         finally:
             self._free.release()
+
+    @contextmanager
+    def _translated(self, connection: Connection) -> Iterator[None]:
+        """Says in our own errors that the connection is lost, or that the server is full."""
+        try:
+            yield
+        except psycopg2.Error as error:
+            if _is_lost(connection, error):
+                self._discard(connection)
+                # The server is gone or going: the idle connections are as dead as this one.
+                self.close()
+                raise _unavailable(error) from error
+            if error.pgcode is not None and error.pgcode.startswith("53"):
+                message = f"The database is out of resources: {error.diag.message_primary}"
+                raise StorageFailedError(message, retry_after_seconds=30) from error
+            raise
 
     def _take(self) -> Connection:
         with self._lock:
@@ -154,7 +157,7 @@ class Database:
                     return connection
                 self._discard(connection)
         connection = _open(self.url, self._name)
-        with connection, connection.cursor() as cursor:
+        with self._translated(connection), connection, connection.cursor() as cursor:
             for prepare in self._prepare:
                 prepare(cursor)
         return connection
@@ -193,6 +196,14 @@ def wait_until_ready(url: str, seconds: float) -> None:
 def is_retriable(error: psycopg2.Error) -> bool:
     """Whether the same transaction may be run again: a deadlock or a serialization failure."""
     return error.pgcode in _RETRIED
+
+
+def _is_lost(connection: Connection, error: psycopg2.Error) -> bool:
+    # 08: connection exceptions; 57P: the server shuts down, crashed, or ended this connection.
+    return bool(connection.closed) or (
+        isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
+        and (error.pgcode is None or error.pgcode.startswith(("08", "57P")))
+    )
 
 
 def _has_news(connection: Connection) -> bool:
