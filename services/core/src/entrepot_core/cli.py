@@ -161,7 +161,10 @@ def _prepare(config: Config) -> None:
 
 
 def _stop_signal() -> threading.Event:
-    """Set by the first SIGTERM or SIGINT; a second one ends the process at once."""
+    """Set by the first SIGTERM or SIGINT; a second one ends the process at once.
+
+    Also set when any thread dies: half a process is worse than none, which is started again.
+    """
     stop = threading.Event()
 
     def handle(number: int, _frame: object) -> None:
@@ -169,6 +172,15 @@ def _stop_signal() -> threading.Event:
             os._exit(128 + number)
         stop.set()
 
+    def died(what: threading.ExceptHookArgs) -> None:
+        log.critical(
+            "thread.died",
+            thread=what.thread.name if what.thread is not None else "",
+            exc_info=what.exc_value,
+        )
+        stop.set()
+
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
+    threading.excepthook = died
     return stop
