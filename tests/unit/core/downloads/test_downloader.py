@@ -362,6 +362,8 @@ def test_loopback_is_refused_unless_allowed(tmp_path: Path, host: str) -> None:
         "http://[::1",
         "http://a b/",
         "http://2130706433/",
+        "http://a..b/",
+        f"http://{'a' * 64}.example/",
         "x",
     ],
 )

@@ -25,6 +25,8 @@ def parse_url(text: str) -> URL:
     try:
         url = URL(text, encoded=_PLAIN.fullmatch(text) is not None)
         host, port = url.host, url.port
+        # What looks the name up does so too, and would fail where nobody expects it.
+        (url.raw_host or "").encode("idna")
     except ValueError as error:
         raise UnusableUrlError("it is malformed") from error
     if url.scheme not in ("http", "https"):
