@@ -1,12 +1,20 @@
 """Errors become statuses and come back whole."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
 from typing import Any
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
-from entrepot.core.v1 import task_service_pb2, task_service_pb2_grpc
+from entrepot.core.v1 import (
+    blob_service_pb2,
+    blob_service_pb2_grpc,
+    task_service_pb2,
+    task_service_pb2_grpc,
+)
 from entrepot_rpc.channel import connect
 from entrepot_rpc.errors import Code, Precondition, ServiceError, Violation
 from entrepot_rpc.server import Server
@@ -68,6 +76,21 @@ class Failing(task_service_pb2_grpc.TaskServiceServicer):
 def watch(stub: task_service_pb2_grpc.TaskServiceStub) -> list[object]:
     """Everything the stream gives."""
     return list(stub.WatchTask(task_service_pb2.WatchTaskRequest(), timeout=10))
+
+
+@contextmanager
+def running(servicer: blob_service_pb2_grpc.BlobServiceServicer) -> Iterator[grpc.Channel]:
+    """A channel to a server with this servicer and one thread."""
+    server = Server("127.0.0.1:0", threads=1)
+    server.add(
+        "entrepot.core.v1.BlobService",
+        lambda s: blob_service_pb2_grpc.add_BlobServiceServicer_to_server(servicer, s),
+    )
+    try:
+        with connect(server.start()) as channel:
+            yield channel
+    finally:
+        server.stop(0)
 
 
 def call(error: Exception, *, stream: bool) -> ServiceError:
@@ -146,6 +169,42 @@ def test_details_that_contradict_the_code_are_ignored(details: bytes) -> None:
         error.reason,
         error.message,
     )
+
+
+class Receiving(blob_service_pb2_grpc.BlobServiceServicer):
+    """Reads all that is sent."""
+
+    def __init__(self) -> None:
+        self.has_begun = Event()
+
+    def WriteBlob(
+        self, request_iterator: Iterator[blob_service_pb2.WriteBlobRequest], context: object
+    ) -> blob_service_pb2.WriteBlobResponse:
+        """Says when it begins to read."""
+        for _ in request_iterator:
+            self.has_begun.set()
+        return blob_service_pb2.WriteBlobResponse()
+
+
+def test_a_client_that_goes_away_is_no_fault() -> None:
+    """A stream of requests that its client breaks off ends without an error in the log."""
+    servicer = Receiving()  # type: ignore[abstract]
+    goes_on = Event()
+
+    def requests() -> Iterator[blob_service_pb2.WriteBlobRequest]:
+        yield blob_service_pb2.WriteBlobRequest(chunk=b"x")
+        goes_on.wait(10)
+
+    with capture_logs() as said, running(servicer) as channel:
+        stub = blob_service_pb2_grpc.BlobServiceStub(channel)
+        sent = stub.WriteBlob.future(requests())
+        assert servicer.has_begun.wait(10)
+        sent.cancel()
+        goes_on.set()
+        # There is one thread: when this is answered, the other call has ended.
+        stub.WriteBlob(iter(()), timeout=10)
+
+    assert said == []
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -142,6 +142,9 @@ def _abort(error: Exception, context: Any, method: str) -> None:  # noqa: ANN401
     if context.code() is not None:
         # context.abort was called, or has been interrupted by the client's going away.
         raise error
+    if isinstance(error, grpc.RpcError) and not context.is_active():
+        # So was the reading of a stream of requests.
+        raise error
     if not isinstance(error, ServiceError):
         request_id = uuid.uuid4().hex
         log.error("rpc.failed", method=method, request_id=request_id, exc_info=error)
