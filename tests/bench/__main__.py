@@ -11,7 +11,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 import load
 import machine
 from figure import table
-from sections import QUICK, SECTIONS, Size, measure
+from sections import SECTIONS, measure
+from size import QUICK, Size
 from stack import Stack
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from target import Target
+
 
 @dataclass
 class Figure:
@@ -16,6 +18,8 @@ class Figure:
         what: What was done.
         unit: "ms", "s", "MiB", or a rate, where more is better.
         floor_is: What the floor is.
+        target: What it must reach, if anything was promised.
+        section: Where it belongs.
     """
 
     what: str
@@ -26,6 +30,8 @@ class Figure:
     digits: int = 1
     # Which quantile is shown: 0.5 is the median.
     quantile: float = 0.5
+    target: Target | None = None
+    section: str = ""
 
     @property
     def value(self) -> float:
@@ -36,6 +42,11 @@ class Figure:
     def floor_value(self) -> float | None:
         """The same of the floor."""
         return quantile(self.floor, self.quantile) if self.floor else None
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the target is reached; None without one."""
+        return None if self.target is None else self.target.is_met(self.value, self.floor_value)
 
     def row(self) -> tuple[str, ...]:
         """The cells of its line."""
@@ -51,17 +62,23 @@ class Figure:
             spread,
             "" if floor is None else f"{floor:.{self.digits}f} {self.unit}",
             "" if not floor else f"{self.value / floor:.2f}",
+            "" if self.target is None else self.target.text,
+            {None: "", True: "yes", False: "NO"}[self.is_met],
             self.floor_is,
         )
 
     def as_json(self) -> dict[str, Any]:
         """Everything that is known of it."""
         return {
+            "section": self.section,
             "what": self.what,
             "unit": self.unit,
+            "digits": self.digits,
             "value": self.value,
             "floor": self.floor_value,
             "floor_is": self.floor_is,
+            "target": None if self.target is None else self.target.text,
+            "is_met": self.is_met,
             "quantile": self.quantile,
             "samples": self.samples,
             "floor_samples": self.floor,
@@ -85,7 +102,7 @@ def timed(work: Callable[[], object]) -> float:
 
 def table(figures: Sequence[Figure]) -> str:
     """All figures, one a line."""
-    titles = ("", "median", "from–to", "floor", "ratio", "the floor is")
+    titles = ("", "median", "from–to", "floor", "ratio", "target", "met", "the floor is")
     rows = [titles, *(figure.row() for figure in figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(titles))]
     return "\n".join(

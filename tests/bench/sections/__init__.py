@@ -1,0 +1,36 @@
+"""What is measured, section by section. Each takes a running stack and yields figures."""
+
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+from figure import Figure
+from sections.content import content
+from sections.memory import memory
+from sections.sync import sync
+from sections.tasks import tasks
+from sections.versions import versions
+from size import Size
+from stack import Stack
+
+__all__ = ["SECTIONS", "measure"]
+
+SECTIONS: Mapping[str, Callable[[Stack, Size], Iterator[Figure]]] = {
+    # First, while it is idle.
+    "memory": memory,
+    "sync": sync,
+    "versions": versions,
+    "tasks": tasks,
+    "content": content,
+}
+
+
+def measure(stack: Stack, size: Size, names: Collection[str]) -> list[Figure]:
+    """Some sections, in their order."""
+    figures: list[Figure] = []
+    for name in SECTIONS:
+        if name in names:
+            print(f"… {name}", file=sys.stderr, flush=True)
+            for figure in SECTIONS[name](stack, size):
+                figure.section = name
+                figures.append(figure)
+    return figures

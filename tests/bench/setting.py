@@ -1,0 +1,59 @@
+"""What several sections need to have something to measure."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+from figure import Figure, timed
+from rest import Api, Json
+from separate import separate_upstream
+from stack import Stack
+
+__all__ = ["completed", "folder_beside", "listed_repository", "names_of", "pair"]
+
+
+def pair(
+    figure: Figure, ours: Callable[[], object], bare: Callable[[], object], factor: float = 1
+) -> None:
+    """Time the floor and then what it is the floor of; the factor makes seconds the unit."""
+    figure.floor.append(factor * timed(bare))
+    figure.samples.append(factor * timed(ours))
+
+
+def completed(api: Api, task_type: str, parameters: Json) -> Json:
+    """Have a task done, and return it."""
+    answer = api.request(
+        "POST", f"tasks/{task_type}/", parameters, query={"wait": "600s"}, timeout=660
+    )
+    task = dict(answer.expect(201))
+    assert task["state"] == "completed", task
+    return task
+
+
+def listed_repository(stack: Stack, count: int) -> Json:
+    """Make a repository of so many units of which only the manifest was fetched."""
+    api = stack.api
+    with separate_upstream(listed=count) as upstream:
+        repository = api.a_repository()
+        remote = api.a_remote(upstream.manifest_url, policy="on_demand", stall_timeout_seconds=60)
+        names = {"repository": repository["name"], "remote": remote["name"]}
+        completed(api, "file/syncs", names)
+    return repository
+
+
+def names_of(api: Api, repository: Json) -> list[str]:
+    """List the first thousand units of a repository."""
+    return [str(unit["name"]) for unit in islice(api.units(repository), 1000)]
+
+
+@contextmanager
+def folder_beside(stack: Stack) -> Iterator[Path]:
+    """A folder on the same file system as the stack's blobs."""
+    folder = Path(tempfile.mkdtemp(prefix="bench-", dir=stack.home.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)

@@ -1,0 +1,36 @@
+"""How much of everything is measured."""
+
+from dataclasses import dataclass
+
+KIB, MIB = 1024, 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Size:
+    """Counts and times; smaller for a look whether the bench works."""
+
+    # A sync of small files, and one of files of 1 MiB.
+    files: int = 5_000
+    large_files: int = 1_000
+    # A large and a small repository, of units that are listed only.
+    many: int = 100_000
+    few: int = 100
+    # Steps of the number of units over which memory is looked at.
+    growth: tuple[int, ...] = (50_000, 150_000, 350_000)
+    repeats: int = 3
+    tasks: int = 100
+    repositories: int = 100
+    seconds: float = 4
+
+
+QUICK = Size(
+    files=300,
+    large_files=20,
+    many=2_000,
+    few=100,
+    growth=(1_000, 2_000),
+    repeats=1,
+    tasks=10,
+    repositories=10,
+    seconds=1,
+)
