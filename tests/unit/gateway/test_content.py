@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from entrepot.core.v1 import serving_service_pb2
+from entrepot_gateway.content.answer import BrokenConnectionError
 from entrepot_gateway.content.app import Content
 from entrepot_gateway.content.blob_folder import BlobFolder
 from entrepot_gateway.content.media_type import media_type
 from entrepot_gateway.content.pointers import Pointers
-from entrepot_gateway.content.send import BrokenConnectionError
 from entrepot_gateway.core import Core
 from entrepot_rpc.errors import Code, ServiceError
 from gateway_client import Client

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from email.utils import formatdate, parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from entrepot_gateway.content.ranges import NotSatisfiableError, parse_ranges
+from entrepot_gateway.content.answer import BrokenConnectionError
+from entrepot_gateway.content.conditions import is_other, is_unchanged, wanted_ranges
+from entrepot_gateway.content.headers import file_headers
+from entrepot_gateway.content.ranges import NotSatisfiableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,67 +19,10 @@ if TYPE_CHECKING:
 
     from entrepot_gateway.content.blob_folder import BlobFolder
     from entrepot_gateway.content.files import File
+    from entrepot_gateway.content.headers import HeaderList
     from entrepot_gateway.content.ranges import Range
 
-HeaderList = list[tuple[bytes, bytes]]
-
 CHUNK_BYTES = 512 * 1024
-
-# Nothing that strangers published may act in a browser, and all of it can move.
-COMMON: HeaderList = [
-    (b"cache-control", b"no-cache"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"content-security-policy", b"sandbox; default-src 'none'"),
-]
-
-
-class BrokenConnectionError(Exception):
-    """The answer cannot be completed, and must not look as if it were."""
-
-
-def file_headers(file: File) -> HeaderList:
-    """Header fields of a file, except for its length."""
-    headers = [*COMMON, (b"content-type", file.media_type.encode("ascii"))]
-    if file.sha256:
-        headers.append((b"etag", f'"{file.sha256}"'.encode("ascii")))
-    if file.time:
-        headers.append((b"last-modified", formatdate(file.time, usegmt=True).encode("ascii")))
-    return headers
-
-
-def is_unchanged(file: File, headers: Mapping[bytes, bytes]) -> bool:
-    """Say whether the client has the file already (RFC 9110, section 13.2.2)."""
-    tags = headers.get(b"if-none-match")
-    if tags is not None:
-        return _is_named(file, tags, weakly=True)
-    since = headers.get(b"if-modified-since")
-    if since is None or not file.time:
-        return False
-    seconds = _seconds(since.decode("latin-1"))
-    return seconds is not None and file.time <= seconds
-
-
-def is_other(file: File, headers: Mapping[bytes, bytes]) -> bool:
-    """Say whether the client wants another file than this (RFC 9110, section 13.2.2)."""
-    tags = headers.get(b"if-match")
-    if tags is not None:
-        return not _is_named(file, tags, weakly=False)
-    since = headers.get(b"if-unmodified-since")
-    if since is None or not file.time:
-        return False
-    seconds = _seconds(since.decode("latin-1"))
-    return seconds is not None and file.time > seconds
-
-
-def wanted_ranges(file: File, headers: Mapping[bytes, bytes]) -> list[Range] | None:
-    """The ranges to send; None for the whole file."""
-    header = headers.get(b"range")
-    if header is None:
-        return None
-    condition = headers.get(b"if-range")
-    if condition is not None and not _is_same(file, condition.decode("latin-1").strip()):
-        return None
-    return parse_ranges(header.decode("latin-1"), file.size)
 
 
 async def send_file(
@@ -181,23 +126,3 @@ async def _send_bytes(send: Send, descriptor: int, start: int, end: int) -> None
 async def _head(send: Send, status: int, headers: HeaderList) -> None:
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b""})
-
-
-def _is_named(file: File, tags: bytes, *, weakly: bool) -> bool:
-    own = {"*", f'"{file.sha256}"', f'W/"{file.sha256}"' if weakly else "*"}
-    return bool(file.sha256) and any(
-        tag.strip() in own for tag in tags.decode("latin-1").split(",")
-    )
-
-
-def _is_same(file: File, condition: str) -> bool:
-    if condition.startswith(('"', "W/")):
-        return bool(file.sha256) and condition == f'"{file.sha256}"'
-    return bool(file.time) and _seconds(condition) == file.time
-
-
-def _seconds(date: str) -> float | None:
-    try:
-        return parsedate_to_datetime(date).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None

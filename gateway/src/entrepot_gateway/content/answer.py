@@ -1,0 +1,76 @@
+"""An answer of the content origin on its way to a client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from entrepot_gateway.content.headers import COMMON
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from starlette.types import Send
+
+    from entrepot_gateway.content.headers import HeaderList
+
+
+class BrokenConnectionError(Exception):
+    """The answer cannot be completed, and must not look as if it were."""
+
+
+class Answer:
+    """An answer on its way, and how far it has come."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.is_head = False
+        self.status = 0
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the status is sent already."""
+        return self.status != 0
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        """Pass on a message of ASGI."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self._send(message)
+
+    async def start(self, status: int, headers: HeaderList) -> None:
+        """Send status and header fields."""
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def body(self, data: bytes) -> None:
+        """Send a part of the body."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self) -> None:
+        """Say that the body is complete."""
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def empty(self, status: int, headers: HeaderList) -> None:
+        """An answer without a body."""
+        await self.start(status, headers)
+        await self.end()
+
+    async def text(self, status: int, text: str, headers: HeaderList | None = None) -> None:
+        """A short answer for people."""
+        data = text.encode("utf-8")
+        await self.start(
+            status,
+            [
+                *COMMON,
+                *(headers or []),
+                (b"content-type", b"text/plain; charset=utf-8"),
+                (b"content-length", b"%d" % len(data)),
+            ],
+        )
+        if not self.is_head:
+            await self.body(data)
+        await self.end()
+
+    async def redirect(self, location: str) -> None:
+        """Send the client elsewhere, for good."""
+        headers = [*COMMON, (b"location", location.encode("ascii")), (b"content-length", b"0")]
+        await self.empty(301, headers)
