@@ -13,6 +13,7 @@ import structlog
 from entrepot_gateway.app import Api
 from entrepot_gateway.config import Config
 from entrepot_gateway.content.app import Content
+from entrepot_gateway.content.opening import open_blobs
 from entrepot_gateway.core import Core
 from entrepot_gateway.server import serve, serve_many
 from entrepot_rpc import logs
@@ -58,7 +59,7 @@ def make(config: Config) -> Application:
     """The application of a role."""
     core = Core(config.core, config.token)
     if config.role == "content":
-        return Content(core, config.blobs, config.stale_seconds)
+        return Content(core, open_blobs(config.blobs_url), config.stale_seconds)
     return Api(core)
 
 

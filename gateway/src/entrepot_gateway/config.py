@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +21,7 @@ class Config:
     host: str
     port: int
     core: str
-    # None: blobs are not in a folder of this machine.
-    blobs: Path | None
+    blobs_url: str
     # What this process itself may ask of core; users bring their own.
     token: str = field(repr=False)
     # How long a pointer is believed while core cannot be asked, in seconds.
@@ -49,7 +47,7 @@ class Config:
             host=host,
             port=port,
             core=env.get("ENTREPOT_GRPC") or f"{LOCAL}:50051",
-            blobs=blob_folder(env.get("ENTREPOT_BLOBS_URL") or str(home / "blobs")),
+            blobs_url=env.get("ENTREPOT_BLOBS_URL") or str(home / "blobs"),
             token=token,
             stale_seconds=float(env.get("ENTREPOT_CONTENT_STALE_SECONDS") or 60),
             workers=workers,
@@ -72,14 +70,6 @@ def parse_address(text: str) -> tuple[str, int]:
         message = f"{text!r} is not an address: write host:port, such as 127.0.0.1:8080"
         raise ValueError(message)
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  asked for by the empty host
-
-
-def blob_folder(url: str) -> Path | None:
-    """The folder of a blob store that is one: a path, or a file URL."""
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        return Path(unquote(parts.path))
-    return Path(url) if "://" not in url else None
 
 
 def read_token(path: Path) -> str:

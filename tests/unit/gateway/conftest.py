@@ -9,6 +9,7 @@ import pytest
 from entrepot.core.v1 import plugin_service_pb2, serving_service_pb2, task_service_pb2
 from entrepot_gateway.app import Api
 from entrepot_gateway.content.app import Content
+from entrepot_gateway.content.blob_folder import BlobFolder
 from entrepot_gateway.core import Core
 from gateway_client import Client
 from gateway_core import TOKEN, FakeCore
@@ -83,7 +84,7 @@ async def task_events(app: Api, core: FakeCore) -> Feed:
 @pytest.fixture
 async def content(core: FakeCore, tmp_path: Any) -> AsyncIterator[Content]:  # noqa: ANN401
     """The role content, with an empty blob folder."""
-    application = Content(Core(core.address, TOKEN), tmp_path / "blobs")
+    application = Content(Core(core.address, TOKEN), BlobFolder(tmp_path / "blobs"))
     await application.start()
     application.pointers.receive(serving_service_pb2.WatchPointersResponse(all=True))
     yield application

@@ -517,17 +517,20 @@ async def test_a_blob_that_is_none_is_not_served(
     assert (answer.status, answer.path) == (503, "")
 
 
-def test_a_folder_that_is_a_link_leads_nowhere(tmp_path: Path) -> None:
+async def test_a_folder_that_is_a_link_leads_nowhere(tmp_path: Path) -> None:
     """The root may be a link, as an administrator likes; nothing below it may."""
     sha256 = store(tmp_path)
     (tmp_path / "linked").symlink_to(tmp_path / "blobs")
-    assert BlobFolder(tmp_path / "linked").has(sha256) == len(DATA)
+    blob = await BlobFolder(tmp_path / "linked").open(sha256)
+    assert blob is not None
+    assert blob.size == len(DATA)
+    blob.close()
 
     inner = tmp_path / "blobs" / "sha256" / sha256[:2]
     inner.rename(tmp_path / "elsewhere")
     inner.symlink_to(tmp_path / "elsewhere")
 
-    assert BlobFolder(tmp_path / "blobs").has(sha256) is None
+    assert await BlobFolder(tmp_path / "blobs").open(sha256) is None
 
 
 @pytest.mark.parametrize(
@@ -708,9 +711,9 @@ async def test_with_core_down_a_warm_cache_serves(
     assert cold.headers["retry-after"] == "1"
 
 
-async def test_a_distrusted_gateway_blames_itself(core: FakeCore, tmp_path: Path) -> None:
+async def test_a_distrusted_gateway_blames_itself(core: FakeCore) -> None:
     """If core refuses this process's own token, clients are not asked for theirs."""
-    application = Content(Core(core.address, "wrong"), tmp_path)
+    application = Content(Core(core.address, "wrong"), None)
 
     answer = await Client(application, {}).request("GET", "/dev/x")
     await application.stop()

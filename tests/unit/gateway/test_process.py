@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from entrepot_gateway.cli import main
-from entrepot_gateway.config import Config, blob_folder, parse_address
+from entrepot_gateway.config import Config, parse_address
+from entrepot_gateway.content.blob_folder import BlobFolder
+from entrepot_gateway.content.opening import open_blobs
 
 
 def test_settings_come_from_the_environment(tmp_path: Path) -> None:
@@ -27,7 +29,7 @@ def test_settings_come_from_the_environment(tmp_path: Path) -> None:
 
     assert (api.host, api.port, api.token, api.core) == ("::1", 81, "one", "core:1")
     assert (content.host, content.port, content.token) == ("0.0.0.0", 82, "two")  # noqa: S104
-    assert content.blobs == tmp_path / "blobs"
+    assert content.blobs_url == str(tmp_path / "blobs")
 
 
 def test_settings_have_defaults(tmp_path: Path) -> None:
@@ -59,11 +61,14 @@ def test_an_address_has_a_port(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("url", "folder"),
-    [("/a/b", Path("/a/b")), ("file:///a%20b", Path("/a b")), ("s3://bucket/prefix", None)],
+    [("/a/b", "/a/b"), ("file:///a%20b", "/a b"), ("file:///a?reserve_bytes=0", "/a")],
 )
-def test_blobs_may_be_elsewhere(url: str, folder: Path | None) -> None:
-    """A path or a file URL is a folder; anything else is not here."""
-    assert blob_folder(url) == folder
+def test_blobs_are_in_a_folder(url: str, folder: str) -> None:
+    """A path or a file URL names it."""
+    blobs = open_blobs(url)
+
+    assert isinstance(blobs, BlobFolder)
+    assert blobs.path("a" * 64).startswith(f"{folder}/sha256/")
 
 
 def test_a_wrong_setting_ends_the_program(

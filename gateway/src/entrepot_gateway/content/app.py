@@ -10,7 +10,6 @@ from urllib.parse import quote
 import structlog
 
 from entrepot_gateway.content.answer import Answer, BrokenConnectionError
-from entrepot_gateway.content.blob_folder import BlobFolder
 from entrepot_gateway.content.delivery import Delivery
 from entrepot_gateway.content.files import Files, Kind
 from entrepot_gateway.content.folders import Folders
@@ -21,10 +20,9 @@ from entrepot_gateway.content.refusal import refuse
 from entrepot_rpc.errors import ServiceError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from starlette.types import Receive, Scope, Send
 
+    from entrepot_gateway.content.blobs import Blobs
     from entrepot_gateway.core import Core
 
 log = structlog.get_logger()
@@ -33,12 +31,12 @@ log = structlog.get_logger()
 class Content:
     """The application of the role `content`."""
 
-    def __init__(self, core: Core, blobs: Path | None, stale_seconds: float = 60.0) -> None:
+    def __init__(self, core: Core, blobs: Blobs | None, stale_seconds: float = 60.0) -> None:
         self._core = core
         self.pointers = Pointers(core, stale_seconds)
         self.files = Files(core)
         self._folders = Folders(core)
-        self._delivery = Delivery(self.files, BlobFolder(blobs) if blobs else None, OnDemand(core))
+        self._delivery = Delivery(self.files, blobs, OnDemand(core))
         self._running: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

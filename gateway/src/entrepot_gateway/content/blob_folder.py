@@ -2,17 +2,57 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import stat
 from typing import TYPE_CHECKING
 
+from entrepot_gateway.content.answer import BrokenConnectionError
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from starlette.types import Send
+
+    from entrepot_gateway.content.ranges import Range
+
+CHUNK_BYTES = 512 * 1024
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # A fifo must not keep us waiting, and a link must not lead anywhere.
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class OpenFile:
+    """A blob's file, open."""
+
+    __slots__ = ("_descriptor", "path", "size")
+
+    def __init__(self, descriptor: int, path: str, size: int) -> None:
+        self._descriptor = descriptor
+        self.path = path
+        self.size = size
+
+    async def send(self, send: Send, first: int, last: int) -> None:
+        """Send a part of it."""
+        loop = asyncio.get_running_loop()
+        end = last + 1
+        while first < end:
+            count = min(CHUNK_BYTES, end - first)
+            # Small pieces come from memory, as a rule; large ones may wait for the disk.
+            if count < CHUNK_BYTES:
+                chunk = os.pread(self._descriptor, count, first)
+            else:
+                chunk = await loop.run_in_executor(None, os.pread, self._descriptor, count, first)
+            if not chunk:
+                raise BrokenConnectionError("the file is shorter than it was")
+            first += len(chunk)
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self._descriptor)
 
 
 class BlobFolder:
@@ -33,30 +73,22 @@ class BlobFolder:
             raise ValueError(message)
         return f"{self._root}/sha256/{sha256[:2]}/{sha256[2:4]}/{sha256}"
 
-    def open(self, sha256: str) -> int | None:
-        """A descriptor of the blob's file; None if there is no such regular file in the folder."""
+    async def open(self, sha256: str, wanted: Range | None = None) -> OpenFile | None:
+        """The blob's file; None if there is no such regular file in the folder."""
+        _ = wanted
         path = self.path(sha256)
         try:
             descriptor = os.open(path, _FLAGS)
         except OSError:
             return None
         try:
-            if stat.S_ISREG(os.fstat(descriptor).st_mode) and self._is_inside(descriptor, path):
-                return descriptor
+            status = os.fstat(descriptor)
+            if stat.S_ISREG(status.st_mode) and self._is_inside(descriptor, path):
+                return OpenFile(descriptor, path, status.st_size)
         except OSError:
             pass
         os.close(descriptor)
         return None
-
-    def has(self, sha256: str) -> int | None:
-        """The size of the blob's file; None if there is no such regular file in the folder."""
-        descriptor = self.open(sha256)
-        if descriptor is None:
-            return None
-        try:
-            return os.fstat(descriptor).st_size
-        finally:
-            os.close(descriptor)
 
     def _is_inside(self, descriptor: int, path: str) -> bool:
         """Say whether no folder on the way was a link; the root itself may be one."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
     from entrepot_gateway.content.answer import Answer
-    from entrepot_gateway.content.blob_folder import BlobFolder
+    from entrepot_gateway.content.blobs import Blobs
     from entrepot_gateway.content.files import File, Files
     from entrepot_gateway.content.on_demand import OnDemand
     from entrepot_gateway.content.pointers import Pointer
@@ -29,9 +29,9 @@ log = structlog.get_logger()
 class Delivery:
     """Answers requests for files."""
 
-    def __init__(self, files: Files, folder: BlobFolder | None, on_demand: OnDemand) -> None:
+    def __init__(self, files: Files, blobs: Blobs | None, on_demand: OnDemand) -> None:
         self._files = files
-        self._folder = folder
+        self._blobs = blobs
         self._on_demand = on_demand
 
     async def send(
@@ -73,11 +73,11 @@ class Delivery:
     async def _send_stored(
         self, scope: Scope, answer: Answer, file: File, request: Mapping[bytes, bytes]
     ) -> bool:
-        if self._folder is None or file.kind != Kind.KIND_STORED:
+        if self._blobs is None or file.kind != Kind.KIND_STORED:
             return False
         return await send_file(
             answer.send,
-            self._folder,
+            self._blobs,
             file,
             request,
             is_head=answer.is_head,

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import secrets
 from typing import TYPE_CHECKING
 
-from entrepot_gateway.content.answer import BrokenConnectionError
 from entrepot_gateway.content.conditions import is_other, is_unchanged, wanted_ranges
 from entrepot_gateway.content.headers import file_headers
 from entrepot_gateway.content.ranges import NotSatisfiableError
@@ -17,17 +14,15 @@ if TYPE_CHECKING:
 
     from starlette.types import Send
 
-    from entrepot_gateway.content.blob_folder import BlobFolder
+    from entrepot_gateway.content.blobs import Blobs, OpenBlob
     from entrepot_gateway.content.files import File
     from entrepot_gateway.content.headers import HeaderList
     from entrepot_gateway.content.ranges import Range
 
-CHUNK_BYTES = 512 * 1024
-
 
 async def send_file(
     send: Send,
-    folder: BlobFolder,
+    blobs: Blobs,
     file: File,
     request: Mapping[bytes, bytes],
     *,
@@ -51,40 +46,43 @@ async def send_file(
         headers.append((b"content-length", b"0"))
         await _head(send, 416, headers)
         return True
-    descriptor = folder.open(file.sha256)
-    if descriptor is None:
+    blob = await blobs.open(file.sha256, None if is_head else _first(file, ranges))
+    if blob is None:
         return False
     try:
-        size = os.fstat(descriptor).st_size
-        if size != file.size:
+        if blob.size != file.size:
             return False
         if ranges is not None:
-            await _send_ranges(send, descriptor, headers, file, ranges)
+            await _send_ranges(send, blob, headers, file, ranges)
             return True
-        headers.append((b"content-length", b"%d" % size))
+        headers.append((b"content-length", b"%d" % file.size))
         if is_head:
             await _head(send, 200, headers)
             return True
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        if can_send_path and size:
-            await send({"type": "http.response.pathsend", "path": folder.path(file.sha256)})
+        if can_send_path and blob.path and file.size:
+            await send({"type": "http.response.pathsend", "path": blob.path})
         else:
-            await _send_bytes(send, descriptor, 0, size)
+            await blob.send(send, 0, file.size - 1)
             await send({"type": "http.response.body", "body": b""})
     finally:
-        os.close(descriptor)
+        blob.close()
     return True
 
 
+def _first(file: File, ranges: list[Range] | None) -> Range:
+    return ranges[0] if ranges else (0, file.size - 1)
+
+
 async def _send_ranges(
-    send: Send, descriptor: int, headers: HeaderList, file: File, ranges: list[Range]
+    send: Send, blob: OpenBlob, headers: HeaderList, file: File, ranges: list[Range]
 ) -> None:
     if len(ranges) == 1:
         first, last = ranges[0]
         headers.append((b"content-range", b"bytes %d-%d/%d" % (first, last, file.size)))
         headers.append((b"content-length", b"%d" % (last - first + 1)))
         await send({"type": "http.response.start", "status": 206, "headers": headers})
-        await _send_bytes(send, descriptor, first, last + 1)
+        await blob.send(send, first, last)
         await send({"type": "http.response.body", "body": b""})
         return
     boundary = secrets.token_hex(16).encode("ascii")
@@ -103,24 +101,9 @@ async def _send_ranges(
     await send({"type": "http.response.start", "status": 206, "headers": headers})
     for part, (first, last) in zip(parts, ranges, strict=True):
         await send({"type": "http.response.body", "body": part, "more_body": True})
-        await _send_bytes(send, descriptor, first, last + 1)
+        await blob.send(send, first, last)
         await send({"type": "http.response.body", "body": b"\r\n", "more_body": True})
     await send({"type": "http.response.body", "body": end})
-
-
-async def _send_bytes(send: Send, descriptor: int, start: int, end: int) -> None:
-    loop = asyncio.get_running_loop()
-    while start < end:
-        count = min(CHUNK_BYTES, end - start)
-        # Small pieces come from memory, as a rule; large ones may wait for the disk.
-        if count < CHUNK_BYTES:
-            chunk = os.pread(descriptor, count, start)
-        else:
-            chunk = await loop.run_in_executor(None, os.pread, descriptor, count, start)
-        if not chunk:
-            raise BrokenConnectionError("the file is shorter than it was")
-        start += len(chunk)
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
 async def _head(send: Send, status: int, headers: HeaderList) -> None:
