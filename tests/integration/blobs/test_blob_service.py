@@ -13,6 +13,7 @@ from entrepot_core.api.blob_service import BlobService
 from entrepot_core.downloads.downloader import Downloader
 from entrepot_core.downloads.fetching import Fetching
 from entrepot_core.downloads.keeper import Keeper
+from entrepot_core.downloads.remote import Remotes
 from entrepot_rpc.status import from_status
 from raw_upstream import RawUpstream, response
 from rpc import raises, serving
@@ -36,7 +37,9 @@ def stub(
 ) -> Iterator[blob_service_pb2_grpc.BlobServiceStub]:
     """A client of the service; every call is that of attempt 7, which was lent one remote."""
     rows.lend_remote(WORKSPACE, rows.remote())
-    servicer = BlobService(keeper, Fetching(keeper, downloader), lambda _: WORKSPACE)
+    servicer = BlobService(
+        keeper, Fetching(keeper, downloader), Remotes(keeper.database), lambda _: WORKSPACE
+    )
     with serving(
         "entrepot.core.v1.BlobService",
         lambda server: blob_service_pb2_grpc.add_BlobServiceServicer_to_server(servicer, server),

@@ -16,6 +16,7 @@ from entrepot_core.domain.errors import FieldInvalidError
 from entrepot_core.downloads.downloader import Downloader
 from entrepot_core.downloads.fetching import Fetching
 from entrepot_core.downloads.keeper import Keeper
+from entrepot_core.downloads.remote import Remotes
 from unconnected_core import API, ATTEMPT, Servicing, fields, no_database, refusal
 
 Digest = digest_pb2.Digest
@@ -37,7 +38,9 @@ def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeper]:
 def servicer(keeper: Keeper) -> Iterator[BlobService]:
     """The servicer, for which every caller is the attempt with the workspace 7."""
     downloader = Downloader(allow_loopback=False)
-    yield BlobService(keeper, Fetching(keeper, downloader), lambda _context: 7)
+    yield BlobService(
+        keeper, Fetching(keeper, downloader), Remotes(keeper.database), lambda _context: 7
+    )
     downloader.close()
 
 
@@ -172,7 +175,7 @@ def test_blobs_are_for_attempts(keeper: Keeper, servicer: BlobService) -> None:
     def workspace(context: grpc.ServicerContext) -> int:
         return workspace_of(keeper.database, context).workspace_id
 
-    strict = BlobService(keeper, servicer._fetching, workspace)
+    strict = BlobService(keeper, servicer._fetching, Remotes(keeper.database), workspace)
     request = blob_service_pb2.FindMissingBlobsRequest()
 
     reasons = [

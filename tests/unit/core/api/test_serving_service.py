@@ -13,6 +13,7 @@ from entrepot_core.downloads.downloader import Downloader
 from entrepot_core.downloads.index_files import IndexFiles
 from entrepot_core.downloads.keeper import Keeper
 from entrepot_core.downloads.on_demand import OnDemand
+from entrepot_core.downloads.remote import Remotes
 from entrepot_core.store.serving import parse_content_set
 from unconnected_core import API, ATTEMPT, CONTENT, Servicing, no_database, refusal
 
@@ -39,7 +40,10 @@ def servicing(
         serving_service_pb2.DESCRIPTOR.services_by_name["ServingService"],
         serving_service_pb2_grpc.add_ServingServiceServicer_to_server,
         ServingService(
-            database, OnDemand(keeper, downloader), IndexFiles(keeper, lambda: iter(())), watch
+            database,
+            OnDemand(keeper, downloader, Remotes(keeper.database)),
+            IndexFiles(keeper, lambda: iter(())),
+            watch,
         ),
     )
     downloader.close()

@@ -19,7 +19,8 @@ from entrepot_core.domain.errors import (
     SizeMismatchError,
 )
 from entrepot_core.downloads.downloader import Downloader
-from entrepot_core.downloads.request import BatchSink, Download, Fetched, RemoteLimits, Source
+from entrepot_core.downloads.remote import Remote
+from entrepot_core.downloads.request import BatchSink, Download, Fetched, Source
 from raw_upstream import RawUpstream, redirect, response
 from upstream import Upstream, answers, lies, redirects, resets, stalls, truncates
 
@@ -40,10 +41,10 @@ class Client:
         self.downloader = Downloader(allow_loopback=allow_loopback, backoff_seconds=0.001)
 
     def get(
-        self, *urls: str, limits: RemoteLimits | None = None, **options: object
+        self, *urls: str, limits: Remote | None = None, **options: object
     ) -> tuple[Fetched, bytes]:
         """What comes from the first of the URLs that has it."""
-        limits = limits or RemoteLimits(1, max_retries=2, stall_timeout_seconds=20)
+        limits = limits or Remote(1, max_retries=2, stall_timeout_seconds=20)
         sources = tuple(Source(url, limits) for url in urls)
         download = Download(sources, unit="a/b.txt", **options)  # type: ignore[arg-type]
         with self.store.begin() as batch:
@@ -166,7 +167,7 @@ def test_a_transfer_that_always_breaks_fails(
 def test_a_stall_is_given_up(client: Client, upstream: Upstream) -> None:
     """When no byte comes for the stall timeout, the try is over."""
     upstream.behave("file", stalls(times=1))
-    limits = RemoteLimits(1, max_retries=1, stall_timeout_seconds=0.2)
+    limits = Remote(1, max_retries=1, stall_timeout_seconds=0.2)
 
     _, data = client.get(upstream.url + "file", limits=limits)
 
@@ -395,7 +396,7 @@ def test_what_is_not_http_is_refused(client: Client, raw: RawUpstream) -> None:
 
 def test_an_unchanged_file_is_not_sent_again(client: Client, upstream: Upstream) -> None:
     """With the validators of last time, the answer may be that nothing has changed."""
-    limits = RemoteLimits(1)
+    limits = Remote(1)
     first, _ = client.get(upstream.url + "file")
     source = Source(upstream.url + "file", limits, first.etag, first.last_modified)
 
@@ -417,7 +418,7 @@ def test_a_304_that_nobody_asked_for_is_a_failure(client: Client, raw: RawUpstre
 def test_no_more_at_once_than_the_remote_allows(client: Client, upstream: Upstream) -> None:
     """With max_concurrency 2, the upstream never sees a third request."""
     gate = upstream.hold("file")
-    download = Download((Source(upstream.url + "file", RemoteLimits(1, max_concurrency=2)),))
+    download = Download((Source(upstream.url + "file", Remote(1, max_concurrency=2)),))
 
     with client.store.begin() as batch:
         futures = [client.downloader.submit(download, BatchSink(batch)) for _ in range(5)]
@@ -434,7 +435,7 @@ def test_no_more_at_once_than_the_remote_allows(client: Client, upstream: Upstre
 def test_a_cancelled_download_ends(client: Client, upstream: Upstream) -> None:
     """Cancelling closes the connection and leaves nothing."""
     gate = upstream.hold("file")
-    download = Download((Source(upstream.url + "file", RemoteLimits(1)),))
+    download = Download((Source(upstream.url + "file", Remote(1)),))
 
     with client.store.begin() as batch:
         future = client.downloader.submit(download, BatchSink(batch))
@@ -448,7 +449,7 @@ def test_a_cancelled_download_ends(client: Client, upstream: Upstream) -> None:
 def test_connections_are_used_again(client: Client, upstream: Upstream) -> None:
     """Files fetched one after the other come over few connections, fast."""
     upstream.fill(200)
-    limits = RemoteLimits(1, max_concurrency=10)
+    limits = Remote(1, max_concurrency=10)
     done = threading.Semaphore(0)
 
     with client.store.begin() as batch:
@@ -466,7 +467,7 @@ def test_connections_are_used_again(client: Client, upstream: Upstream) -> None:
 def test_closing_fails_what_is_under_way(client: Client, upstream: Upstream) -> None:
     """Whoever waits for a download when the process ends hears of a failure that passes."""
     gate = upstream.hold("file")
-    download = Download((Source(upstream.url + "file", RemoteLimits(1)),))
+    download = Download((Source(upstream.url + "file", Remote(1)),))
 
     with client.store.begin() as batch:
         future = client.downloader.submit(download, BatchSink(batch))

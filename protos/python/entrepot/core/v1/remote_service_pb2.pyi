@@ -73,6 +73,26 @@ class Remote(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class HeadersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     PLUGIN_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
@@ -86,6 +106,20 @@ class Remote(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    USERNAME_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    HEADERS_FIELD_NUMBER: _builtins.int
+    PROXY_URL_FIELD_NUMBER: _builtins.int
+    PROXY_USERNAME_FIELD_NUMBER: _builtins.int
+    PROXY_PASSWORD_FIELD_NUMBER: _builtins.int
+    CA_CERTIFICATES_FIELD_NUMBER: _builtins.int
+    CLIENT_CERTIFICATE_FIELD_NUMBER: _builtins.int
+    CLIENT_KEY_FIELD_NUMBER: _builtins.int
+    VERIFY_TLS_FIELD_NUMBER: _builtins.int
+    RATE_LIMIT_FIELD_NUMBER: _builtins.int
+    TOTAL_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    SECRETS_SET_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"remotes/file/bar"; the last segment is the user's: 1 to 128 letters, digits, ".", "_" and "-"."""
     plugin: _builtins.str
@@ -104,6 +138,30 @@ class Remote(_message.Message):
     """For people."""
     etag: _builtins.str
     """Changes with every change of the remote; give it back to update what you read (AIP-154)."""
+    username: _builtins.str
+    """User name for basic authentication; goes with `password`."""
+    password: _builtins.str
+    """Password for basic authentication. Secret: never shown; stays until it is changed; an update mask that names it, without a value, deletes it."""
+    token: _builtins.str
+    """Bearer token, instead of user name and password. Secret, as `password` is."""
+    proxy_url: _builtins.str
+    """The proxy through which everything of this remote is fetched: an http URL without path and user information; empty: none."""
+    proxy_username: _builtins.str
+    """User name at the proxy; goes with `proxy_password`."""
+    proxy_password: _builtins.str
+    """Password at the proxy. Secret, as `password` is."""
+    ca_certificates: _builtins.str
+    """PEM: the authorities that may vouch for the remote's own host, instead of those of the system; for other hosts it leads to, besides those."""
+    client_certificate: _builtins.str
+    """PEM: the certificate with which we identify to the remote's own host, with the intermediate ones after it; goes with `client_key`."""
+    client_key: _builtins.str
+    """PEM: the private key of `client_certificate`, without a passphrase. Secret, as `password` is."""
+    verify_tls: _builtins.bool
+    """Whether the certificate of the remote's own host is verified; unset: yes. Those of other hosts always are."""
+    rate_limit: _builtins.float
+    """How many requests a second at most, 0.001 to 10,000; zero: no limit."""
+    total_timeout_seconds: _builtins.int
+    """Seconds after which a download is given up, with all its tries, 1 to 604,800; zero: never."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """For selection; keys and values of at most 128 characters."""
@@ -119,6 +177,16 @@ class Remote(_message.Message):
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it was last changed."""
+
+    @_builtins.property
+    def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Header fields that are sent to the remote's own host, such as "X-Api-Key"; at most 32.
+        The values are secret, as `password` is. Those given are set, one with an empty value is deleted, others stay; an update mask that names `headers`, with none, deletes all.
+        """
+
+    @_builtins.property
+    def secrets_set(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Which secrets are set: names of fields, "headers.X-Api-Key" for a header."""
 
     def __init__(
         self,
@@ -136,14 +204,33 @@ class Remote(_message.Message):
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        username: _builtins.str = ...,
+        password: _builtins.str = ...,
+        token: _builtins.str = ...,
+        headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        proxy_url: _builtins.str = ...,
+        proxy_username: _builtins.str = ...,
+        proxy_password: _builtins.str = ...,
+        ca_certificates: _builtins.str = ...,
+        client_certificate: _builtins.str = ...,
+        client_key: _builtins.str = ...,
+        verify_tls: _builtins.bool | None = ...,
+        rate_limit: _builtins.float = ...,
+        total_timeout_seconds: _builtins.int = ...,
+        secrets_set: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "create_time", b"create_time", "max_retries", b"max_retries", "spec", b"spec", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "_verify_tls", b"_verify_tls", "create_time", b"create_time", "max_retries", b"max_retries", "spec", b"spec", "update_time", b"update_time", "verify_tls", b"verify_tls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "create_time", b"create_time", "description", b"description", "etag", b"etag", "labels", b"labels", "max_concurrency", b"max_concurrency", "max_retries", b"max_retries", "name", b"name", "plugin", b"plugin", "policy", b"policy", "spec", b"spec", "stall_timeout_seconds", b"stall_timeout_seconds", "update_time", b"update_time", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries", "_verify_tls", b"_verify_tls", "ca_certificates", b"ca_certificates", "client_certificate", b"client_certificate", "client_key", b"client_key", "create_time", b"create_time", "description", b"description", "etag", b"etag", "headers", b"headers", "labels", b"labels", "max_concurrency", b"max_concurrency", "max_retries", b"max_retries", "name", b"name", "password", b"password", "plugin", b"plugin", "policy", b"policy", "proxy_password", b"proxy_password", "proxy_url", b"proxy_url", "proxy_username", b"proxy_username", "rate_limit", b"rate_limit", "secrets_set", b"secrets_set", "spec", b"spec", "stall_timeout_seconds", b"stall_timeout_seconds", "token", b"token", "total_timeout_seconds", b"total_timeout_seconds", "update_time", b"update_time", "url", b"url", "username", b"username", "verify_tls", b"verify_tls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_retries: _TypeAlias = _typing.Literal["max_retries"]  # noqa: Y015
     _WhichOneofArgType__max_retries: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries"]  # noqa: Y015
+    _WhichOneofReturnType__verify_tls: _TypeAlias = _typing.Literal["verify_tls"]  # noqa: Y015
+    _WhichOneofArgType__verify_tls: _TypeAlias = _typing.Literal["_verify_tls", b"_verify_tls"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_retries) -> _WhichOneofReturnType__max_retries | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__verify_tls) -> _WhichOneofReturnType__verify_tls | None: ...
 
 Global___Remote: _TypeAlias = Remote  # noqa: Y015
 

@@ -15,8 +15,8 @@ from entrepot_core.domain.errors import (
     ServiceError,
 )
 from entrepot_core.downloads.fetching import FetchItem
-from entrepot_core.downloads.request import RemoteLimits, Source
-from entrepot_core.store import blobs, lending, remotes, staging
+from entrepot_core.downloads.request import Source
+from entrepot_core.store import blobs, lending, staging
 from entrepot_rpc.status import to_status
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from entrepot_core.domain.blob import Expected
     from entrepot_core.downloads.fetching import Fetching
     from entrepot_core.downloads.keeper import Keeper
+    from entrepot_core.downloads.remote import Remotes
 
 __all__ = ["BlobService"]
 
@@ -44,11 +45,13 @@ class BlobService(blob_service_pb2_grpc.BlobServiceServicer):
         self,
         keeper: Keeper,
         fetching: Fetching,
+        remotes: Remotes,
         workspace_of: Callable[[grpc.ServicerContext], int],
     ) -> None:
         self._keeper = keeper
         self._database = keeper.database
         self._fetching = fetching
+        self._remotes = remotes
         self._workspace_of = workspace_of
 
     def FindMissingBlobs(
@@ -160,7 +163,8 @@ class BlobService(blob_service_pb2_grpc.BlobServiceServicer):
     ) -> list[FetchItem]:
         if len(items) > MAX_ITEMS:
             raise _too_many("items", len(items), MAX_ITEMS)
-        limits = self._limits(workspace_id)
+        with self._database.transaction() as cursor:
+            lent = lending.lent_revisions(cursor, workspace_id)
         ids = [item.item_id for item in items]
         if len(set(ids)) != len(ids):
             raise FieldInvalidError.at("items", "two of them have the same item_id.")
@@ -175,7 +179,7 @@ class BlobService(blob_service_pb2_grpc.BlobServiceServicer):
                 FetchItem(
                     item.item_id,
                     tuple(
-                        _source(source, limits, f"{field}.sources[{position}]")
+                        self._source(source, lent, f"{field}.sources[{position}]")
                         for position, source in enumerate(item.sources)
                     ),
                     decode_expected(item.expected, f"{field}.expected"),
@@ -184,27 +188,14 @@ class BlobService(blob_service_pb2_grpc.BlobServiceServicer):
             )
         return found
 
-    def _limits(self, workspace_id: int) -> dict[str, RemoteLimits]:
-        with self._database.transaction() as cursor:
-            found = {}
-            for role, remote_id in lending.lent_remotes(cursor, workspace_id).items():
-                row = remotes.find_by_id(cursor, remote_id)
-                if row is not None:
-                    found[role] = RemoteLimits(
-                        remote_id, row.max_concurrency, row.max_retries, row.stall_timeout_seconds
-                    )
-            return found
-
-
-def _source(
-    source: content_pb2.RemoteSource, limits: dict[str, RemoteLimits], field: str
-) -> Source:
-    remote = limits.get(source.remote_role)
-    if remote is None:
-        raise PermissionDeniedError(
-            f'{field}.remote_role: the task was not lent a remote as "{source.remote_role}".'
-        )
-    return Source(source.url, remote)
+    def _source(
+        self, source: content_pb2.RemoteSource, lent: dict[str, tuple[int, int]], field: str
+    ) -> Source:
+        if source.remote_role not in lent:
+            raise PermissionDeniedError(
+                f'{field}.remote_role: the task was not lent a remote as "{source.remote_role}".'
+            )
+        return Source(source.url, self._remotes.get(*lent[source.remote_role]))
 
 
 def _expected(

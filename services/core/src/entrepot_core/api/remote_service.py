@@ -32,12 +32,15 @@ _POLICY_NUMBERS = {name: number for number, name in _POLICIES.items()}
 _DEFAULT_CONCURRENCY = 10
 _DEFAULT_RETRIES = 3
 _DEFAULT_STALL_SECONDS = 60
+_LEAST_RATE, _MOST_RATE = 0.001, 10_000
 _FIELDS = (
     "url",
     "policy",
     "max_concurrency",
     "max_retries",
     "stall_timeout_seconds",
+    "rate_limit",
+    "total_timeout_seconds",
     "description",
     "labels",
 )
@@ -118,6 +121,9 @@ def remote_message(row: RemoteRow, spec: any_pb2.Any | None) -> pb.Remote:
         max_concurrency=row.max_concurrency,
         max_retries=row.max_retries,
         stall_timeout_seconds=row.stall_timeout_seconds,
+        rate_limit=row.rate_limit,
+        total_timeout_seconds=row.total_timeout_seconds,
+        verify_tls=row.verify_tls,
         description=row.description,
         labels=row.labels,
         spec=spec,
@@ -138,6 +144,8 @@ def _checked(remote: pb.Remote, wanted: set[str]) -> dict[str, Any]:
         "max_concurrency": remote.max_concurrency or _DEFAULT_CONCURRENCY,
         "max_retries": remote.max_retries if remote.HasField("max_retries") else _DEFAULT_RETRIES,
         "stall_timeout_seconds": remote.stall_timeout_seconds or _DEFAULT_STALL_SECONDS,
+        "rate_limit": remote.rate_limit,
+        "total_timeout_seconds": remote.total_timeout_seconds,
         "description": remote.description,
         "labels": dict(remote.labels),
     }
@@ -145,9 +153,14 @@ def _checked(remote: pb.Remote, wanted: set[str]) -> dict[str, Any]:
         ("max_concurrency", 1, 100),
         ("max_retries", 0, 20),
         ("stall_timeout_seconds", 1, 3600),
+        ("total_timeout_seconds", 0, 604_800),
     ):
         if not least <= values[name] <= most:
             raise FieldInvalidError.at(f"remote.{name}", f"must be from {least} to {most:,}.")
+    if remote.rate_limit and not _LEAST_RATE <= remote.rate_limit <= _MOST_RATE:
+        raise FieldInvalidError.at(
+            "remote.rate_limit", f"must be zero, or from {_LEAST_RATE} to {_MOST_RATE:,}."
+        )
     if "url" in wanted:
         values["url"] = check_remote_url(remote.url, "remote.url")
     return {name: value for name, value in values.items() if name in wanted}

@@ -44,6 +44,7 @@ from entrepot_core.downloads.index_files import IndexFiles, IndexTemplate
 from entrepot_core.downloads.keeper import Keeper
 from entrepot_core.downloads.on_demand import OnDemand
 from entrepot_core.downloads.receiving import Receiving
+from entrepot_core.downloads.remote import Remotes
 from entrepot_core.plugins.client import Clients
 from entrepot_core.plugins.describing import Describer
 from entrepot_core.plugins.parameters import ParameterReader
@@ -91,6 +92,7 @@ class ApiServer:
         self._waker = Waker(self.database)
         self._pointers = PointerWatch(self.database)
         self._downloader = Downloader(allow_loopback=config.allow_loopback_upstreams)
+        self._remotes = Remotes(self.database)
         self._keeper = Keeper(self.database, open_blob_store(config.blobs_url))
         self._describer = Describer(self.database, self._clients, self.registry)
         self._poller = Poller(self.database, self._clients, self._describer)
@@ -201,7 +203,10 @@ class ApiServer:
             "BlobService",
             blob_service_pb2_grpc.add_BlobServiceServicer_to_server,
             BlobService(
-                self._keeper, Fetching(self._keeper, self._downloader), self._workspace_of
+                self._keeper,
+                Fetching(self._keeper, self._downloader),
+                self._remotes,
+                self._workspace_of,
             ),
         )
         self._add(
@@ -214,7 +219,7 @@ class ApiServer:
             serving_service_pb2_grpc.add_ServingServiceServicer_to_server,
             ServingService(
                 self.database,
-                OnDemand(self._keeper, self._downloader),
+                OnDemand(self._keeper, self._downloader, self._remotes),
                 IndexFiles(self._keeper, self._indexes),
                 self._pointers,
             ),

@@ -15,6 +15,7 @@ from entrepot_core.dispatch.sweeper import Sweeper
 from entrepot_core.downloads.attempt import AttemptDownloads
 from entrepot_core.downloads.downloader import Downloader
 from entrepot_core.downloads.keeper import Keeper
+from entrepot_core.downloads.remote import Remotes
 from entrepot_core.plugins.client import Clients
 from entrepot_core.plugins.describing import Describer
 from entrepot_core.plugins.parameters import ParameterReader
@@ -48,12 +49,15 @@ class DispatchProcess:
         self._waker = Waker(self.database)
         self._pointer_waker = Waker(self.database, events.POINTERS)
         self._downloader = Downloader(allow_loopback=config.allow_loopback_upstreams)
+        remotes = Remotes(self.database)
         keeper = Keeper(self.database, open_blob_store(config.blobs_url))
 
         def downloads(
             workspace_id: int, report: Callable[[Any], None], failed: Callable[[], None]
         ) -> AttemptDownloads:
-            return AttemptDownloads(keeper, self._downloader, workspace_id, report, failed)
+            return AttemptDownloads(
+                keeper, self._downloader, remotes, workspace_id, report, failed
+            )
 
         tools = AttemptTools(
             database=self.database,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from entrepot_core.domain.blob import Expected
 from entrepot_core.domain.errors import CanceledError, DatabaseUnavailableError, ServiceError
 from entrepot_core.downloads.group import DownloadGroup
-from entrepot_core.downloads.request import Download, RemoteLimits, Source
+from entrepot_core.downloads.request import Download, Source
 from entrepot_core.store import wanted
 
 if TYPE_CHECKING:
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from entrepot_core.downloads.downloader import Downloader
     from entrepot_core.downloads.group import Finished
     from entrepot_core.downloads.keeper import Keeper
+    from entrepot_core.downloads.remote import Remotes
     from entrepot_core.store.database import Cursor
     from entrepot_core.store.sources import SourcedFile
-    from entrepot_core.store.wanted import RemoteSource, WantedFile
+    from entrepot_core.store.wanted import WantedFile
 
 __all__ = ["AttemptDownloads", "DownloadProgress", "download_of"]
 
@@ -49,6 +50,7 @@ class AttemptDownloads:
     Args:
         keeper: Where the bytes go.
         downloader: Who fetches them.
+        remotes: Where from.
         workspace_id: Whose staged units.
         report: Told of the progress, from a thread of its own.
         failed: Called once when it cannot succeed any more; `finish` says why.
@@ -58,12 +60,14 @@ class AttemptDownloads:
         self,
         keeper: Keeper,
         downloader: Downloader,
+        remotes: Remotes,
         workspace_id: int,
         report: Callable[[DownloadProgress], None] = lambda _: None,
         failed: Callable[[], None] = lambda: None,
     ) -> None:
         self._keeper = keeper
         self._downloader = downloader
+        self._remotes = remotes
         self._workspace_id = workspace_id
         self._report = report
         self._failed = failed
@@ -157,7 +161,7 @@ class AttemptDownloads:
             self._collect(None)
         self._pending.add(key)
         self._wanted_files += 1
-        self._group.submit(file, download_of(file))
+        self._group.submit(file, download_of(file, self._remotes))
 
     def _wait(self, at_least: float) -> None:
         """Takes what finishes, until it is time to look again."""
@@ -183,28 +187,18 @@ class AttemptDownloads:
             self._report(DownloadProgress(self._files, self._wanted_files, self._bytes))
 
 
-def download_of(file: WantedFile | SourcedFile) -> Download:
+def download_of(file: WantedFile | SourcedFile, remotes: Remotes) -> Download:
     """How a file is fetched."""
     digests = [(name, bytes.fromhex(text)) for name, text in sorted(file.other_digests.items())]
     if file.sha256 is not None:
         digests.insert(0, ("sha256", file.sha256))
     return Download(
-        tuple(source_of(source) for source in file.sources),
+        tuple(
+            Source(source.url, remotes.get(source.remote_id, source.revision))
+            for source in file.sources
+        ),
         Expected(tuple(digests), file.size_bytes),
         unit=file.relative_path,
-    )
-
-
-def source_of(source: RemoteSource) -> Source:
-    """A source with the limits of its remote."""
-    return Source(
-        source.url,
-        RemoteLimits(
-            source.remote_id,
-            source.max_concurrency,
-            source.max_retries,
-            source.stall_timeout_seconds,
-        ),
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from entrepot_core.downloads.request import RemoteLimits
+    from entrepot_core.downloads.remote import Remote
 
 __all__ = ["Gates"]
 
@@ -28,7 +28,7 @@ class Gates:
         self._gates: dict[int, _Gate] = {}
 
     @asynccontextmanager
-    async def enter(self, remote: RemoteLimits) -> AsyncIterator[None]:
+    async def enter(self, remote: Remote) -> AsyncIterator[None]:
         """Waits until one more may ask the remote, and holds the place."""
         gate = self._gate(remote)
         async with gate.free:
@@ -38,13 +38,13 @@ class Gates:
                 await asyncio.sleep(wait)
             yield
 
-    def close_for(self, remote: RemoteLimits, seconds: float) -> None:
+    def close_for(self, remote: Remote, seconds: float) -> None:
         """Lets nobody ask the remote for a while, as it has said that it is asked too often."""
         gate = self._gate(remote)
         until = asyncio.get_running_loop().time() + seconds
         gate.closed_until = max(gate.closed_until, until)
 
-    def _gate(self, remote: RemoteLimits) -> _Gate:
+    def _gate(self, remote: Remote) -> _Gate:
         gate = self._gates.get(remote.remote_id)
         if gate is None or gate.places != remote.max_concurrency:
             gate = self._gates[remote.remote_id] = _Gate(remote.max_concurrency)

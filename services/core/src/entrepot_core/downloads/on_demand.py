@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from entrepot_core.downloads.downloader import Downloader
     from entrepot_core.downloads.keeper import Keeper
+    from entrepot_core.downloads.remote import Remotes
     from entrepot_core.store.database import Cursor
     from entrepot_core.store.sources import SourcedFile
 
@@ -42,6 +43,7 @@ class OnDemand:
     Args:
         keeper: Where the bytes go.
         downloader: Who fetches them.
+        remotes: Where from.
         cooldown_seconds: How long a failure stands, before the upstream is asked again.
     """
 
@@ -49,11 +51,13 @@ class OnDemand:
         self,
         keeper: Keeper,
         downloader: Downloader,
+        remotes: Remotes,
         *,
         cooldown_seconds: float = COOLDOWN_SECONDS,
     ) -> None:
         self._keeper = keeper
         self._downloader = downloader
+        self._remotes = remotes
         self._cooldown_seconds = cooldown_seconds
         self._flights: Flights[Blob] = Flights()
         self._guard = threading.Lock()
@@ -69,7 +73,7 @@ class OnDemand:
         file = self._find((content_id, relative_path))
         if file.stored is not None:
             return self._keeper.store.read(file.stored.digest)
-        return stream(self._downloader, download_of(file))
+        return stream(self._downloader, download_of(file, self._remotes))
 
     def _fetch(self, key: tuple[int, str]) -> Blob:
         self._refuse_in_cooldown(key)
@@ -84,8 +88,9 @@ class OnDemand:
             raise
 
     def _keep(self, file: SourcedFile) -> Blob:
+        download = download_of(file, self._remotes)
         with self._keeper.store.begin() as batch:
-            fetched = self._downloader.submit(download_of(file), BatchSink(batch)).result()
+            fetched = self._downloader.submit(download, BatchSink(batch)).result()
             blob = fetched.blob
             if blob is None:
                 raise DownloadFailedError(f"{fetched.final_url} did not send the file.")

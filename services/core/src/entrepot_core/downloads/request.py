@@ -10,21 +10,12 @@ from entrepot_core.domain.blob import NOTHING_EXPECTED
 if TYPE_CHECKING:
     from entrepot_core.blobs.blob_store import BlobBatch, BlobWriter
     from entrepot_core.domain.blob import Blob, Expected, Verifier
+    from entrepot_core.downloads.remote import Remote
 
-__all__ = ["MAX_BYTES", "BatchSink", "Download", "Fetched", "RemoteLimits", "Sink", "Source"]
+__all__ = ["MAX_BYTES", "BatchSink", "Download", "Fetched", "Sink", "Source"]
 
 # A file of which nobody said how long it is.
 MAX_BYTES = 64 * 1024**3
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteLimits:
-    """How a remote wants to be asked."""
-
-    remote_id: int
-    max_concurrency: int = 10
-    max_retries: int = 3
-    stall_timeout_seconds: float = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +23,7 @@ class Source:
     """A place where the bytes may be had, and what it said last time, to ask conditionally."""
 
     url: str
-    remote: RemoteLimits
+    remote: Remote
     etag: str = ""
     last_modified: str = ""
 

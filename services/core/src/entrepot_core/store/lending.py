@@ -25,6 +25,7 @@ __all__ = [
     "lend_repository",
     "lent_remotes",
     "lent_repositories",
+    "lent_revisions",
     "take_back",
 ]
 
@@ -90,6 +91,16 @@ def lent_remotes(cursor: Cursor, workspace_id: int) -> dict[str, int]:
         "SELECT role, remote_id FROM lent_remote WHERE workspace_id = %s", (workspace_id,)
     )
     return dict(cursor.fetchall())
+
+
+def lent_revisions(cursor: Cursor, workspace_id: int) -> dict[str, tuple[int, int]]:
+    """Number and revision of the lent remotes that still are, by role."""
+    cursor.execute(
+        "SELECT l.role, remote_id, r.revision FROM lent_remote l JOIN remote r USING (remote_id)"
+        " WHERE l.workspace_id = %s",
+        (workspace_id,),
+    )
+    return {role: (remote_id, revision) for role, remote_id, revision in cursor.fetchall()}
 
 
 def take_back(cursor: Cursor, limit: int) -> int:

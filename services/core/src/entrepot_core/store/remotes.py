@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from entrepot_core.domain.errors import ResourceInUseError
@@ -22,6 +22,15 @@ _COLUMNS = (
     "max_concurrency",
     "max_retries",
     "stall_timeout_seconds",
+    "username",
+    "proxy_url",
+    "proxy_username",
+    "ca_certificates",
+    "client_certificate",
+    "verify_tls",
+    "rate_limit",
+    "total_timeout_seconds",
+    "secrets",
 )
 
 # A file that some version has, that is not stored, and that no other remote has.
@@ -54,6 +63,16 @@ class RemoteRow(named.Named):
     max_concurrency: int
     max_retries: int
     stall_timeout_seconds: int
+    username: str = ""
+    proxy_url: str = ""
+    proxy_username: str = ""
+    ca_certificates: str = ""
+    client_certificate: str = ""
+    verify_tls: bool = True
+    rate_limit: float = 0
+    total_timeout_seconds: int = 0
+    # Encrypted, by field: "password", "headers.X-Name".
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def full_name(self) -> str:

@@ -41,7 +41,7 @@ def find(cursor: Cursor, content_id: int, relative_path: str) -> SourcedFile | N
     digest = None if row[0] is None else bytes(row[0])
     stored = None if digest is None else blobs.find(cursor, [digest]).get(digest)
     cursor.execute(
-        "SELECT s.url, r.remote_id, r.max_concurrency, r.max_retries, r.stall_timeout_seconds"
+        "SELECT s.url, r.remote_id, r.revision"
         " FROM artifact_source s JOIN remote r USING (remote_id)"
         " WHERE s.content_id = %s AND s.relative_path = %s ORDER BY s.position, r.remote_id",
         (content_id, relative_path),

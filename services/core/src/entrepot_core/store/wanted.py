@@ -16,13 +16,11 @@ __all__ = ["RemoteSource", "WantedFile", "count_calls", "find_wanted", "identify
 
 @dataclass(frozen=True, slots=True)
 class RemoteSource:
-    """A URL, and the limits of the remote it belongs to."""
+    """A URL, and the remote it belongs to, with the revision that remote is at."""
 
     url: str
     remote_id: int
-    max_concurrency: int
-    max_retries: int
-    stall_timeout_seconds: int
+    revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +100,8 @@ _WANTED = """
 SELECT a.content_id, a.relative_path, a.digest, a.size_bytes, a.other_digests, s.sources
   FROM artifact a
   CROSS JOIN LATERAL (
-    SELECT json_agg(json_build_array(x.url, r.remote_id, r.max_concurrency, r.max_retries,
-                                     r.stall_timeout_seconds) ORDER BY x.position, r.remote_id)
-             AS sources,
+    SELECT json_agg(json_build_array(x.url, r.remote_id, r.revision)
+                    ORDER BY x.position, r.remote_id) AS sources,
            bool_or(r.policy = 'immediate') AS is_immediate
       FROM artifact_source x
       JOIN remote r USING (remote_id)
