@@ -13,6 +13,7 @@ import structlog
 
 from entrepot.plugin.v1 import plugin_tasks_pb2
 from entrepot.type.v1 import progress_pb2
+from entrepot_core.dispatch.assignment import Assignment
 from entrepot_core.dispatch.progress import AttemptProgress
 from entrepot_core.dispatch.settling import canceled_error
 from entrepot_core.dispatch.verdict import StreamReader, check_completed, failure_of, loss_of
@@ -185,9 +186,15 @@ class Attempt:
     def _do_ready_made(
         self, row: tasks.TaskRow, parameters: Parameters, bounds: list[binding.Bound]
     ) -> None:
-        completion = self._tools.ready_made.run(
-            self.claimed, row.is_dry_run, parameters, bounds, self.progress.count
+        assignment = Assignment(
+            claimed=self.claimed,
+            parameters=parameters,
+            bounds=bounds,
+            is_dry_run=row.is_dry_run,
+            report=self.progress.count,
+            is_stopped=lambda: self._stop is not None,
         )
+        completion = self._tools.ready_made.run(assignment)
         self._commit(row, completion, ready_made=True)
 
     def _execute(

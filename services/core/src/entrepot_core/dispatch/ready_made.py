@@ -2,58 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from entrepot_core.dispatch.verdict import Completion
 from entrepot_core.domain.errors import TaskTypeUnknownError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
-    from entrepot.type.v1 import progress_pb2
-    from entrepot_core.plugins import binding
-    from entrepot_core.plugins.parameters import Parameters
-    from entrepot_core.store.queue import Claimed
+    from entrepot_core.dispatch.assignment import Assignment, Executor
+    from entrepot_core.dispatch.verdict import Completion
 
-__all__ = ["NOTHING_TO_SAY", "Executor", "ReadyMade"]
-
-NOTHING_TO_SAY = Completion("", b"", {}, {}, "")
-
-
-class Executor(Protocol):
-    """Does one kind of core's own work: stages into the workspace, or acts and tells."""
-
-    def __call__(
-        self,
-        claimed: Claimed,
-        parameters: Parameters,
-        bounds: list[binding.Bound],
-        *,
-        is_dry_run: bool,
-        report: Callable[[progress_pb2.Progress], None],
-    ) -> Completion:
-        """What is to be committed."""
+__all__ = ["ReadyMade"]
 
 
 class ReadyMade:
     """Finds who does a task that core does itself."""
 
     def __init__(
-        self, by_implementation: dict[int, Executor], by_task_type: dict[str, Executor]
+        self, by_implementation: Mapping[int, Executor], by_task_type: Mapping[str, Executor]
     ) -> None:
         self._by_implementation = by_implementation
         self._by_task_type = by_task_type
 
-    def run(
-        self,
-        claimed: Claimed,
-        is_dry_run: bool,  # noqa: FBT001  as the task says
-        parameters: Parameters,
-        bounds: list[binding.Bound],
-        report: Callable[[progress_pb2.Progress], None],
-    ) -> Completion:
+    @property
+    def task_types(self) -> frozenset[str]:
+        """Core's own tasks that somebody does, by the name of their type."""
+        return frozenset(self._by_task_type)
+
+    def run(self, assignment: Assignment) -> Completion:
         """Does the work, up to what is to be committed."""
-        view = parameters.view
+        view = assignment.parameters.view
         executor = self._by_task_type.get(view.name) or self._by_implementation.get(
             view.declared.implementation
         )
@@ -62,4 +40,4 @@ class ReadyMade:
                 f"This version of core does not do {view.name}.",
                 metadata={"task_type": view.name, "plugins": view.plugin},
             )
-        return executor(claimed, parameters, bounds, is_dry_run=is_dry_run, report=report)
+        return executor(assignment)

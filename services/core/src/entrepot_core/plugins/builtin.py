@@ -28,15 +28,20 @@ def declaration() -> describe_pb2.DescribeResponse:
         version=version(),
         declaration_digest=f"core-{version()}",
         task_types=[
-            describe_pb2.TaskType(
-                collection="orphans",
-                parameters_message="entrepot.core.v1.CollectOrphans",
-                result_message="entrepot.core.v1.CollectOrphansResult",
-                repeatable=True,
-            )
+            _task("orphans", "CollectOrphans"),
         ],
         descriptors=_proto_files(),
         max_concurrent_attempts=1,
+    )
+
+
+def _task(collection: str, message: str) -> describe_pb2.TaskType:
+    """A task that may be repeated; its result's message is named after its parameters'."""
+    return describe_pb2.TaskType(
+        collection=collection,
+        parameters_message=f"entrepot.core.v1.{message}",
+        result_message=f"entrepot.core.v1.{message}Result",
+        repeatable=True,
     )
 
 

@@ -1,0 +1,1 @@
+"""What core does itself, one file for each; `dispatch/executors.py` lists them."""
