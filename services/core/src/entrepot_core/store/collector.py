@@ -53,12 +53,13 @@ def collect(
 
     A dry run counts blobs that nothing names now, and those that only such units name.
     """
-    if dry_run:
-        return _plan(database, files, grace_seconds)
+    # What is left of what was deleted goes first, also for a plan: nobody can see it any more.
     for clear in (janitor.sweep_versions, janitor.forget_staged, janitor.forget_sources):
         for _ in range(_MAX_SWEEPS):
             if not retry.run(database, clear):
                 break
+    if dry_run:
+        return _plan(database, files, grace_seconds)
     mark(database)
     units = _collect_units(database, grace_seconds, report)
     blobs = collect_blobs(database, files, grace_seconds)
