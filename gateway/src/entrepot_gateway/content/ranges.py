@@ -1,4 +1,4 @@
-"""The Range header field (RFC 9110, section 14): which bytes, few and in order, or none of it."""
+"""The Range header field (RFC 9110, section 14.2): which bytes, few of them, or none of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import re
 MAX_RANGES = 100
 MAX_HEADER_BYTES = 4096
 
-_SPEC = re.compile(r"([0-9]{0,18})-([0-9]{0,18})")
+# Twenty digits: some clients say 2^64 - 1 for "to the end".
+_SPEC = re.compile(r"([0-9]{0,20})-([0-9]{0,20})")
 
 Range = tuple[int, int]
 
@@ -17,10 +18,14 @@ class NotSatisfiableError(ValueError):
 
 
 def parse_ranges(header: str, size: int) -> list[Range] | None:
-    """First and last byte of each range; overlapping and adjacent ones are one.
+    """First and last byte of each range, in the order asked; overlapping and adjacent ones are one.
 
     None: the field is to be ignored, because it is malformed, of another unit, or asks for more
     pieces than anybody needs.
+
+    Raises:
+        NotSatisfiableError: it asks for nothing that a file of this size has.
+
     """
     unit, equals, specs = header.partition("=")
     if not equals or unit.strip().lower() != "bytes" or len(header) > MAX_HEADER_BYTES:
@@ -28,9 +33,15 @@ def parse_ranges(header: str, size: int) -> list[Range] | None:
     if specs.count(",") >= MAX_RANGES:
         return None
     found: list[Range] = []
+    is_empty = True
     for spec in specs.split(","):
-        match = _SPEC.fullmatch(spec.strip())
-        if match is None or match.group() == "-":
+        text = spec.strip(" \t")
+        if not text:
+            # An element of a list may be empty (section 5.6.1.2).
+            continue
+        is_empty = False
+        match = _SPEC.fullmatch(text)
+        if match is None or text == "-":
             return None
         first, last = match.groups()
         if first and last and int(last) < int(first):
@@ -38,9 +49,11 @@ def parse_ranges(header: str, size: int) -> list[Range] | None:
         bounds = _bounds(first, last, size)
         if bounds is not None:
             found.append(bounds)
+    if is_empty:
+        return None
     if not found:
         raise NotSatisfiableError
-    return _merge(found)
+    return _join(found)
 
 
 def _bounds(first: str, last: str, size: int) -> Range | None:
@@ -53,12 +66,13 @@ def _bounds(first: str, last: str, size: int) -> Range | None:
     return start, min(int(last), size - 1) if last else size - 1
 
 
-def _merge(ranges: list[Range]) -> list[Range]:
-    ranges.sort()
-    merged = [ranges[0]]
-    for first, last in ranges[1:]:
-        if first <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], last))
+def _join(ranges: list[Range]) -> list[Range]:
+    """Join what touches; a joined range stands where the first of its parts was asked for."""
+    joined: list[tuple[int, Range]] = []
+    for place, (first, last) in sorted(enumerate(ranges), key=lambda item: item[1]):
+        if joined and first <= joined[-1][1][1] + 1:
+            earlier, (start, end) = joined[-1]
+            joined[-1] = (min(earlier, place), (start, max(end, last)))
         else:
-            merged.append((first, last))
-    return merged
+            joined.append((place, (first, last)))
+    return [piece for _, piece in sorted(joined)]
