@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +201,109 @@ async def test_parts_of_a_file(client: Client, stored: str) -> None:
         DATA[:4] + b"\r\n",
         DATA[100:104] + b"\r\n",
     ]
+
+
+async def test_a_condition_may_come_in_several_lines(content: Content, stored: str) -> None:
+    """They are one list, as if they stood in one line."""
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    lines = [(b"if-none-match", f'"{stored}"'.encode()), (b"if-none-match", b'"x"')]
+    scope = {"type": "http", "method": "GET", "path": "/dev/a/x.txt", "headers": lines}
+    await content(scope | {"raw_path": b"/dev/a/x.txt"}, receive, send)
+
+    assert sent[0]["status"] == 304
+    assert {name for name, _ in sent[0]["headers"]} == {
+        b"cache-control",
+        b"etag",
+        b"last-modified",
+    }
+
+
+@pytest.mark.parametrize("kind", [Resolved.KIND_FETCHABLE, Resolved.KIND_STREAMED])
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"if-match": '"x"'}, 412),
+        ({"if-none-match": f'"{SHA256}"'}, 304),
+        ({"if-none-match": "*"}, 304),
+        ({"if-modified-since": DATE}, 304),
+    ],
+)
+async def test_a_condition_is_judged_before_anything_is_fetched(
+    client: Client,
+    core: FakeCore,
+    files: dict[str, Resolved],
+    kind: Any,  # noqa: ANN401
+    headers: dict[str, str],
+    status: int,
+) -> None:
+    """What the answer does not need is not asked of any upstream."""
+    files["far"] = a_file(kind)
+
+    answer = await client.request("GET", "/dev/far", headers=headers)
+
+    assert (answer.status, answer.body) == (status, b"")
+    assert core.count("FetchFile") + core.count("StreamFile") == 0
+
+
+@pytest.mark.parametrize("path", ["/dev/a/", "/dev/far"])
+async def test_a_client_that_leaves_ends_the_work(
+    client: Client, core: FakeCore, files: dict[str, Resolved], path: str
+) -> None:
+    """Core is told at once that nobody reads the rest, and no error is made of it."""
+    files["far"] = a_file(Resolved.KIND_STREAMED, size_bytes=-1)
+    ended = asyncio.Event()
+
+    async def for_ever(message: Any) -> AsyncIterator[Any]:  # noqa: ANN401
+        try:
+            yield message
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    batch = serving_service_pb2.ListFolderResponse(entries=[Entry(name="first")])
+    core.on("ListFolder", lambda _: for_ever(batch))
+    core.on(
+        "StreamFile", lambda _: for_ever(serving_service_pb2.StreamFileResponse(chunk=b"first"))
+    )
+
+    async with client.open("GET", path) as exchange:
+        await exchange.until("first")
+        await exchange.leave()
+
+    async with asyncio.timeout(20):
+        await ended.wait()
+    assert not exchange.answer.complete
+
+
+async def test_a_client_that_leaves_ends_the_reading(
+    content: Content, files: dict[str, Resolved], tmp_path: Path
+) -> None:
+    """The rest of a large part is not read for a server that would drop it."""
+    data = os.urandom(3_000_000)
+    files["big"] = a_file(sha256=store(tmp_path, data), size_bytes=len(data))
+    has_left = asyncio.Event()
+    sizes: list[int] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        await has_left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if message.get("body"):
+            sizes.append(len(message["body"]))
+            has_left.set()
+
+    scope = {"type": "http", "method": "GET", "path": "/dev/big", "raw_path": b"/dev/big"}
+    await content(scope | {"headers": [(b"range", b"bytes=1-")]}, receive, send)
+
+    assert 0 < sum(sizes) < len(data) - 1
 
 
 async def test_a_large_part_comes_in_pieces(

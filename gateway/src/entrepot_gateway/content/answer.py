@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from entrepot_gateway.content.headers import COMMON
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import AsyncIterator, MutableMapping
 
-    from starlette.types import Send
+    from starlette.types import Receive, Send
 
     from entrepot_gateway.content.headers import HeaderList
 
@@ -18,10 +20,15 @@ class BrokenConnectionError(Exception):
     """The answer cannot be completed, and must not look as if it were."""
 
 
+class ClientLeftError(BrokenConnectionError):
+    """The client has closed its connection: there is nobody left to answer."""
+
+
 class Answer:
     """An answer on its way, and how far it has come."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
         self._send = send
         self.is_head = False
         self.status = 0
@@ -36,6 +43,32 @@ class Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
         await self._send(message)
+
+    @asynccontextmanager
+    async def while_client_stays(self) -> AsyncIterator[None]:
+        """End the block when the client leaves: the server drops what nobody reads, in silence.
+
+        Raises:
+            ClientLeftError: the client has left.
+
+        """
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                watch = asyncio.create_task(self._expire(limit), name="client")
+                try:
+                    yield
+                finally:
+                    watch.cancel()
+        except TimeoutError:
+            if limit.expired():
+                raise ClientLeftError from None
+            raise
+
+    async def _expire(self, limit: asyncio.Timeout) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        limit.reschedule(asyncio.get_running_loop().time())
 
     async def start(self, status: int, headers: HeaderList) -> None:
         """Send status and header fields."""

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import structlog
 
-from entrepot_gateway.content.answer import Answer, BrokenConnectionError
+from entrepot_gateway.content.answer import Answer, BrokenConnectionError, ClientLeftError
 from entrepot_gateway.content.delivery import Delivery
 from entrepot_gateway.content.files import Files, Kind
 from entrepot_gateway.content.folders import Folders
@@ -46,13 +46,16 @@ class Content:
             return
         if scope["type"] != "http":
             return
-        answer = Answer(send)
+        answer = Answer(receive, send)
         try:
             await self._answer(scope, answer)
         except ServiceError as error:
             if answer.has_begun:
                 raise BrokenConnectionError(error.reason) from None
             await refuse(scope, answer, error)
+        except ClientLeftError:
+            log.debug("content.client_left", path=scope["path"])
+            return
         except BrokenConnectionError:
             raise
         except Exception:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from entrepot_gateway.content.answer import BrokenConnectionError
-from entrepot_gateway.content.conditions import is_unchanged
 from entrepot_gateway.content.files import Kind
-from entrepot_gateway.content.headers import file_headers
-from entrepot_gateway.content.send import send_file
+from entrepot_gateway.content.headers import fields_of, file_headers
+from entrepot_gateway.content.send import is_decided, send_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,13 +43,12 @@ class Delivery:
             BrokenConnectionError: the answer has begun and cannot be completed.
 
         """
-        request = dict(scope["headers"])
+        request = fields_of(scope)
         if file.kind == Kind.KIND_STREAMED:
-            await self._stream(answer, pointer, path, file)
+            await self._stream(answer, pointer, path, file, request)
             return
         if file.kind == Kind.KIND_FETCHABLE:
-            if answer.is_head or is_unchanged(file, request):
-                await self._describe(answer, file, request)
+            if await self._is_described(answer, file, request):
                 return
             file = await self._fetch(pointer, path, file)
         if await self._send_stored(scope, answer, file, request):
@@ -76,39 +74,50 @@ class Delivery:
         if self._blobs is None or file.kind != Kind.KIND_STORED:
             return False
         return await send_file(
-            answer.send,
+            answer,
             self._blobs,
             file,
             request,
-            is_head=answer.is_head,
             can_send_path="http.response.pathsend" in scope.get("extensions", {}),
         )
 
     @staticmethod
-    async def _describe(answer: Answer, file: File, request: Mapping[bytes, bytes]) -> None:
-        """Answer HEAD, or 304, for a file that is not fetched for it."""
+    async def _is_described(answer: Answer, file: File, request: Mapping[bytes, bytes]) -> bool:
+        """Answer what needs no bytes: a condition that decides, or HEAD."""
         headers = [*file_headers(file), (b"accept-ranges", b"bytes")]
-        if is_unchanged(file, request):
-            await answer.empty(304, headers)
-            return
+        if await is_decided(answer, file, request, headers):
+            return True
+        if not answer.is_head:
+            return False
         if file.size >= 0:
             headers.append((b"content-length", b"%d" % file.size))
         await answer.empty(200, headers)
+        return True
 
-    async def _stream(self, answer: Answer, pointer: Pointer, path: str, file: File) -> None:
+    async def _stream(
+        self,
+        answer: Answer,
+        pointer: Pointer,
+        path: str,
+        file: File,
+        request: Mapping[bytes, bytes],
+    ) -> None:
         headers = [*file_headers(file), (b"accept-ranges", b"none")]
+        if await is_decided(answer, file, request, headers):
+            return
         if file.size >= 0:
             headers.append((b"content-length", b"%d" % file.size))
         if answer.is_head:
             await answer.empty(200, headers)
             return
-        chunk, rest = await self._on_demand.stream(pointer.content_set, path)
-        await answer.start(200, headers)
-        await answer.body(chunk)
-        sent = len(chunk)
-        async for chunk in rest:
+        async with answer.while_client_stays():
+            chunk, rest = await self._on_demand.stream(pointer.content_set, path)
+            await answer.start(200, headers)
             await answer.body(chunk)
-            sent += len(chunk)
+            sent = len(chunk)
+            async for chunk in rest:
+                await answer.body(chunk)
+                sent += len(chunk)
         if file.size >= 0 and sent != file.size:
             raise BrokenConnectionError("upstream sent another length")
         await answer.end()

@@ -39,7 +39,8 @@ class Folders:
         )
         title = f"{pointer.base_path}/{path}".rstrip("/")
         try:
-            await _send_listing(scope, answer, title, aiter(call))
+            async with answer.while_client_stays():
+                await _send_listing(scope, answer, title, aiter(call))
         except grpc.RpcError as error:
             raise service_error(error) from None
         finally:

@@ -6,6 +6,10 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.types import Scope
+
     from entrepot_gateway.content.files import File
 
 HeaderList = list[tuple[bytes, bytes]]
@@ -16,6 +20,24 @@ COMMON: HeaderList = [
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"sandbox; default-src 'none'"),
 ]
+
+_OF_UNCHANGED = frozenset({b"cache-control", b"etag", b"last-modified", b"vary"})
+
+
+def fields_of(scope: Scope) -> Mapping[bytes, bytes]:
+    """The header fields of a request; lines of one name are one list (RFC 9110, section 5.3)."""
+    lines = scope["headers"]
+    fields = dict(lines)
+    if len(fields) != len(lines):
+        fields = {}
+        for name, value in lines:
+            fields[name] = fields[name] + b", " + value if name in fields else value
+    return fields
+
+
+def unchanged_headers(headers: HeaderList) -> HeaderList:
+    """Those that a 304 has as well (RFC 9110, section 15.4.5)."""
+    return [item for item in headers if item[0] in _OF_UNCHANGED]
 
 
 def file_headers(file: File) -> HeaderList:

@@ -18,7 +18,7 @@ class NotSatisfiableError(ValueError):
 
 
 def parse_ranges(header: str, size: int) -> list[Range] | None:
-    """First and last byte of each range, in the order asked; overlapping and adjacent ones are one.
+    """First and last byte of each range, in the order asked; those that touch are one.
 
     None: the field is to be ignored, because it is malformed, of another unit, or asks for more
     pieces than anybody needs.

@@ -6,14 +6,13 @@ import secrets
 from typing import TYPE_CHECKING
 
 from entrepot_gateway.content.conditions import is_other, is_unchanged, wanted_ranges
-from entrepot_gateway.content.headers import file_headers
+from entrepot_gateway.content.headers import file_headers, unchanged_headers
 from entrepot_gateway.content.ranges import NotSatisfiableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from starlette.types import Send
-
+    from entrepot_gateway.content.answer import Answer
     from entrepot_gateway.content.blobs import Blobs, OpenBlob
     from entrepot_gateway.content.files import File
     from entrepot_gateway.content.headers import HeaderList
@@ -21,53 +20,67 @@ if TYPE_CHECKING:
 
 
 async def send_file(
-    send: Send,
+    answer: Answer,
     blobs: Blobs,
     file: File,
     request: Mapping[bytes, bytes],
     *,
-    is_head: bool,
     can_send_path: bool,
 ) -> bool:
-    """Answer with a stored file; False, and nothing sent, if its bytes are not there."""
+    """Answer with a stored file; False, and nothing sent, if its bytes are not there.
+
+    Raises:
+        BrokenConnectionError: the bytes end early, or the client has left.
+
+    """
     headers = file_headers(file)
     headers.append((b"accept-ranges", b"bytes"))
-    if is_other(file, request):
-        headers.append((b"content-length", b"0"))
-        await _head(send, 412, headers)
-        return True
-    if is_unchanged(file, request):
-        await _head(send, 304, headers)
+    if await is_decided(answer, file, request, headers):
         return True
     try:
-        ranges = None if is_head else wanted_ranges(file, request)
+        ranges = None if answer.is_head else wanted_ranges(file, request)
     except NotSatisfiableError:
         headers.append((b"content-range", b"bytes */%d" % file.size))
         headers.append((b"content-length", b"0"))
-        await _head(send, 416, headers)
+        await answer.empty(416, headers)
         return True
-    blob = await blobs.open(file.sha256, None if is_head else _first(file, ranges))
+    blob = await blobs.open(file.sha256, None if answer.is_head else _first(file, ranges))
     if blob is None:
         return False
     try:
         if blob.size != file.size:
             return False
         if ranges is not None:
-            await _send_ranges(send, blob, headers, file, ranges)
+            async with answer.while_client_stays():
+                await _send_ranges(answer, blob, headers, file, ranges)
             return True
         headers.append((b"content-length", b"%d" % file.size))
-        if is_head:
-            await _head(send, 200, headers)
+        if answer.is_head:
+            await answer.empty(200, headers)
             return True
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await answer.start(200, headers)
         if can_send_path and blob.path and file.size:
-            await send({"type": "http.response.pathsend", "path": blob.path})
-        else:
-            await blob.send(send, 0, file.size - 1)
-            await send({"type": "http.response.body", "body": b""})
+            await answer.send({"type": "http.response.pathsend", "path": blob.path})
+            return True
+        async with answer.while_client_stays():
+            await blob.send(answer.send, 0, file.size - 1)
+            await answer.end()
     finally:
         blob.close()
     return True
+
+
+async def is_decided(
+    answer: Answer, file: File, request: Mapping[bytes, bytes], headers: HeaderList
+) -> bool:
+    """Answer 412 or 304 if a condition of the request says so (RFC 9110, section 13.2.2)."""
+    if is_other(file, request):
+        await answer.empty(412, [*headers, (b"content-length", b"0")])
+        return True
+    if is_unchanged(file, request):
+        await answer.empty(304, unchanged_headers(headers))
+        return True
+    return False
 
 
 def _first(file: File, ranges: list[Range] | None) -> Range:
@@ -75,15 +88,15 @@ def _first(file: File, ranges: list[Range] | None) -> Range:
 
 
 async def _send_ranges(
-    send: Send, blob: OpenBlob, headers: HeaderList, file: File, ranges: list[Range]
+    answer: Answer, blob: OpenBlob, headers: HeaderList, file: File, ranges: list[Range]
 ) -> None:
     if len(ranges) == 1:
         first, last = ranges[0]
         headers.append((b"content-range", b"bytes %d-%d/%d" % (first, last, file.size)))
         headers.append((b"content-length", b"%d" % (last - first + 1)))
-        await send({"type": "http.response.start", "status": 206, "headers": headers})
-        await blob.send(send, first, last)
-        await send({"type": "http.response.body", "body": b""})
+        await answer.start(206, headers)
+        await blob.send(answer.send, first, last)
+        await answer.end()
         return
     boundary = secrets.token_hex(16).encode("ascii")
     parts = [
@@ -98,14 +111,10 @@ async def _send_ranges(
     headers = [item for item in headers if item[0] != b"content-type"]
     headers.append((b"content-type", b"multipart/byteranges; boundary=" + boundary))
     headers.append((b"content-length", b"%d" % length))
-    await send({"type": "http.response.start", "status": 206, "headers": headers})
+    await answer.start(206, headers)
     for part, (first, last) in zip(parts, ranges, strict=True):
-        await send({"type": "http.response.body", "body": part, "more_body": True})
-        await blob.send(send, first, last)
-        await send({"type": "http.response.body", "body": b"\r\n", "more_body": True})
-    await send({"type": "http.response.body", "body": end})
-
-
-async def _head(send: Send, status: int, headers: HeaderList) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b""})
+        await answer.body(part)
+        await blob.send(answer.send, first, last)
+        await answer.body(b"\r\n")
+    await answer.body(end)
+    await answer.end()
