@@ -155,6 +155,7 @@ def test_a_row_is_shown_whole() -> None:
         repository_id=1,
         number=None,
         publication_id=None,
+        grace_seconds=30,
         repository="repositories/file/foo",
         version="",
         publication="",
@@ -171,6 +172,7 @@ def test_a_row_is_shown_whole() -> None:
         labels={"a": "b"},
         content_url="http://content.test/a/b/",
         etag="7-3",
+        grace_seconds=30,
     )
     expected.create_time.FromDatetime(MOMENT)
     expected.update_time.FromDatetime(MOMENT)

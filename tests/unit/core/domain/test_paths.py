@@ -58,7 +58,16 @@ def test_any_other_path_is_refused_and_named(path: str) -> None:
     assert refused.value.message.isprintable()
 
 
-@pytest.mark.parametrize(("given", "kept"), [("dev", "dev"), ("a/b/", "a/b"), ("v2x/y", "v2x/y")])
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("dev", "dev"),
+        ("a/b/", "a/b"),
+        ("v2x/y", "v2x/y"),
+        ("npm/@scope/x", "npm/@scope/x"),
+        ("me@home/x", "me@home/x"),
+    ],
+)
 def test_a_base_path_loses_the_slash_at_its_end(given: str, kept: str) -> None:
     """People write both."""
     assert kept == check_base_path(given)
@@ -80,6 +89,10 @@ def test_a_base_path_loses_the_slash_at_its_end(given: str, kept: str) -> None:
         "a?b",
         "é",
         "a" * 256,
+        "dev@3",
+        "dev@/x",
+        "x/dev@2026-11-01",
+        "a@b@1",
     ],
 )
 def test_any_other_base_path_is_refused(path: str) -> None:

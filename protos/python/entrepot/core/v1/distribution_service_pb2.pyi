@@ -60,6 +60,7 @@ class Distribution(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    GRACE_SECONDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"distributions/file/dev"; the last segment is the user's: 1 to 128 letters, digits, ".", "_" and "-"."""
     plugin: _builtins.str
@@ -67,7 +68,8 @@ class Distribution(_message.Message):
     base_path: _builtins.str
     """Where on the content origin it is served: relative, no empty, "." or ".." segment, at most 255 characters of ASCII that
     stand for themselves in a URL's path; neither equal to, inside, nor above the base path of another. The first segments
-    "v2", "v3", "token" and ".well-known" are reserved.
+    "v2", "v3", "token" and ".well-known" are reserved. No segment ends in "@", or in "@" and what begins with a digit: that
+    is how versions are asked for.
     """
     repository: _builtins.str
     """Serve the latest version of this repository."""
@@ -81,6 +83,10 @@ class Distribution(_message.Message):
     """Absolute URL at which clients find it."""
     etag: _builtins.str
     """Changes with every change of the distribution; give it back to update what you read (AIP-154)."""
+    grace_seconds: _builtins.int
+    """Seconds for which, after a switch to another version or publication, files that only the content before has are still
+    found; 0 to 604,800; unset: 600.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """For selection; keys and values of at most 128 characters."""
@@ -113,12 +119,15 @@ class Distribution(_message.Message):
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        grace_seconds: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "spec", b"spec", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "create_time", b"create_time", "grace_seconds", b"grace_seconds", "spec", b"spec", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_path", b"base_path", "content_url", b"content_url", "create_time", b"create_time", "description", b"description", "etag", b"etag", "labels", b"labels", "name", b"name", "plugin", b"plugin", "publication", b"publication", "repository", b"repository", "spec", b"spec", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds", "base_path", b"base_path", "content_url", b"content_url", "create_time", b"create_time", "description", b"description", "etag", b"etag", "grace_seconds", b"grace_seconds", "labels", b"labels", "name", b"name", "plugin", b"plugin", "publication", b"publication", "repository", b"repository", "spec", b"spec", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__grace_seconds: _TypeAlias = _typing.Literal["grace_seconds"]  # noqa: Y015
+    _WhichOneofArgType__grace_seconds: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__grace_seconds) -> _WhichOneofReturnType__grace_seconds | None: ...
 
 Global___Distribution: _TypeAlias = Distribution  # noqa: Y015
 

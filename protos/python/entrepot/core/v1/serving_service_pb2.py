@@ -22,48 +22,57 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&entrepot/core/v1/serving_service.proto\x12\x10\x65ntrepot.core.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"%\n\x15ResolvePointerRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\"\x80\x01\n\x16ResolvePointerResponse\x12\x14\n\x0c\x64istribution\x18\x01 \x01(\t\x12\x11\n\tbase_path\x18\x02 \x01(\t\x12\x13\n\x0b\x63ontent_set\x18\x03 \x01(\t\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"7\n\x12ResolvePathRequest\x12\x13\n\x0b\x63ontent_set\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"\xa9\x02\n\x13ResolvePathResponse\x12\x38\n\x04kind\x18\x01 \x01(\x0e\x32*.entrepot.core.v1.ResolvePathResponse.Kind\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x12\n\nmedia_type\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"v\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n\x0bKIND_ABSENT\x10\x01\x12\x0f\n\x0bKIND_STORED\x10\x02\x12\x12\n\x0eKIND_FETCHABLE\x10\x03\x12\x11\n\rKIND_STREAMED\x10\x04\x12\x0f\n\x0bKIND_FOLDER\x10\x05\"6\n\x11ListFolderRequest\x12\x13\n\x0b\x63ontent_set\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"\xc9\x01\n\x12ListFolderResponse\x12;\n\x07\x65ntries\x18\x01 \x03(\x0b\x32*.entrepot.core.v1.ListFolderResponse.Entry\x1av\n\x05\x45ntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tis_folder\x18\x02 \x01(\x08\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"5\n\x10\x46\x65tchFileRequest\x12\x13\n\x0b\x63ontent_set\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"7\n\x11\x46\x65tchFileResponse\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"6\n\x11StreamFileRequest\x12\x13\n\x0b\x63ontent_set\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"#\n\x12StreamFileResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"\x16\n\x14WatchPointersRequest\"8\n\x15WatchPointersResponse\x12\x12\n\nbase_paths\x18\x01 \x03(\t\x12\x0b\n\x03\x61ll\x18\x02 \x01(\x08\"\x16\n\x14ListBasePathsRequest\"+\n\x15ListBasePathsResponse\x12\x12\n\nbase_paths\x18\x01 \x03(\t2\xa3\x05\n\x0eServingService\x12\x63\n\x0eResolvePointer\x12\'.entrepot.core.v1.ResolvePointerRequest\x1a(.entrepot.core.v1.ResolvePointerResponse\x12Z\n\x0bResolvePath\x12$.entrepot.core.v1.ResolvePathRequest\x1a%.entrepot.core.v1.ResolvePathResponse\x12Y\n\nListFolder\x12#.entrepot.core.v1.ListFolderRequest\x1a$.entrepot.core.v1.ListFolderResponse0\x01\x12T\n\tFetchFile\x12\".entrepot.core.v1.FetchFileRequest\x1a#.entrepot.core.v1.FetchFileResponse\x12Y\n\nStreamFile\x12#.entrepot.core.v1.StreamFileRequest\x1a$.entrepot.core.v1.StreamFileResponse0\x01\x12\x62\n\rWatchPointers\x12&.entrepot.core.v1.WatchPointersRequest\x1a\'.entrepot.core.v1.WatchPointersResponse0\x01\x12`\n\rListBasePaths\x12&.entrepot.core.v1.ListBasePathsRequest\x1a\'.entrepot.core.v1.ListBasePathsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&entrepot/core/v1/serving_service.proto\x12\x10\x65ntrepot.core.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"%\n\x15ResolvePointerRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\"\xe5\x02\n\x16ResolvePointerResponse\x12\x14\n\x0c\x64istribution\x18\x01 \x01(\t\x12\x11\n\tbase_path\x18\x02 \x01(\t\x12\x13\n\x0b\x63ontent_set\x18\x03 \x01(\t\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x43\n\x08previous\x18\x05 \x03(\x0b\x32\x31.entrepot.core.v1.ResolvePointerResponse.Previous\x12\x14\n\x0cis_immutable\x18\x06 \x01(\x08\x12\r\n\x05\x66\x61ult\x18\x07 \x01(\t\x12\x0f\n\x07is_gone\x18\x08 \x01(\x08\x12\x19\n\x11\x61sks_for_versions\x18\t \x01(\x08\x1aM\n\x08Previous\x12\x13\n\x0b\x63ontent_set\x18\x01 \x01(\t\x12,\n\tremaining\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"7\n\x12ResolvePathRequest\x12\x13\n\x0b\x63ontent_set\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"\xa9\x02\n\x13ResolvePathResponse\x12\x38\n\x04kind\x18\x01 \x01(\x0e\x32*.entrepot.core.v1.ResolvePathResponse.Kind\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x12\n\nmedia_type\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"v\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n\x0bKIND_ABSENT\x10\x01\x12\x0f\n\x0bKIND_STORED\x10\x02\x12\x12\n\x0eKIND_FETCHABLE\x10\x03\x12\x11\n\rKIND_STREAMED\x10\x04\x12\x0f\n\x0bKIND_FOLDER\x10\x05\"6\n\x11ListFolderRequest\x12\x13\n\x0b\x63ontent_set\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"\xc9\x01\n\x12ListFolderResponse\x12;\n\x07\x65ntries\x18\x01 \x03(\x0b\x32*.entrepot.core.v1.ListFolderResponse.Entry\x1av\n\x05\x45ntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tis_folder\x18\x02 \x01(\x08\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"5\n\x10\x46\x65tchFileRequest\x12\x13\n\x0b\x63ontent_set\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"7\n\x11\x46\x65tchFileResponse\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"6\n\x11StreamFileRequest\x12\x13\n\x0b\x63ontent_set\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"#\n\x12StreamFileResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"\x16\n\x14WatchPointersRequest\"8\n\x15WatchPointersResponse\x12\x12\n\nbase_paths\x18\x01 \x03(\t\x12\x0b\n\x03\x61ll\x18\x02 \x01(\x08\"\x16\n\x14ListBasePathsRequest\"+\n\x15ListBasePathsResponse\x12\x12\n\nbase_paths\x18\x01 \x03(\t\"1\n\x19ListServedVersionsRequest\x12\x14\n\x0c\x64istribution\x18\x01 \x01(\t\"\xf1\x01\n\x1aListServedVersionsResponse\x12L\n\x08versions\x18\x01 \x03(\x0b\x32:.entrepot.core.v1.ListServedVersionsResponse.ServedVersion\x1a\x84\x01\n\rServedVersion\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nunit_count\x18\x03 \x01(\x03\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x04 \x01(\x03\x12\x0f\n\x07removed\x18\x05 \x01(\x03\x32\x96\x06\n\x0eServingService\x12\x63\n\x0eResolvePointer\x12\'.entrepot.core.v1.ResolvePointerRequest\x1a(.entrepot.core.v1.ResolvePointerResponse\x12Z\n\x0bResolvePath\x12$.entrepot.core.v1.ResolvePathRequest\x1a%.entrepot.core.v1.ResolvePathResponse\x12Y\n\nListFolder\x12#.entrepot.core.v1.ListFolderRequest\x1a$.entrepot.core.v1.ListFolderResponse0\x01\x12T\n\tFetchFile\x12\".entrepot.core.v1.FetchFileRequest\x1a#.entrepot.core.v1.FetchFileResponse\x12Y\n\nStreamFile\x12#.entrepot.core.v1.StreamFileRequest\x1a$.entrepot.core.v1.StreamFileResponse0\x01\x12\x62\n\rWatchPointers\x12&.entrepot.core.v1.WatchPointersRequest\x1a\'.entrepot.core.v1.WatchPointersResponse0\x01\x12`\n\rListBasePaths\x12&.entrepot.core.v1.ListBasePathsRequest\x1a\'.entrepot.core.v1.ListBasePathsResponse\x12q\n\x12ListServedVersions\x12+.entrepot.core.v1.ListServedVersionsRequest\x1a,.entrepot.core.v1.ListServedVersionsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'entrepot.core.v1.serving_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RESOLVEPOINTERREQUEST']._serialized_start=93
-  _globals['_RESOLVEPOINTERREQUEST']._serialized_end=130
-  _globals['_RESOLVEPOINTERRESPONSE']._serialized_start=133
-  _globals['_RESOLVEPOINTERRESPONSE']._serialized_end=261
-  _globals['_RESOLVEPATHREQUEST']._serialized_start=263
-  _globals['_RESOLVEPATHREQUEST']._serialized_end=318
-  _globals['_RESOLVEPATHRESPONSE']._serialized_start=321
-  _globals['_RESOLVEPATHRESPONSE']._serialized_end=618
-  _globals['_RESOLVEPATHRESPONSE_KIND']._serialized_start=500
-  _globals['_RESOLVEPATHRESPONSE_KIND']._serialized_end=618
-  _globals['_LISTFOLDERREQUEST']._serialized_start=620
-  _globals['_LISTFOLDERREQUEST']._serialized_end=674
-  _globals['_LISTFOLDERRESPONSE']._serialized_start=677
-  _globals['_LISTFOLDERRESPONSE']._serialized_end=878
-  _globals['_LISTFOLDERRESPONSE_ENTRY']._serialized_start=760
-  _globals['_LISTFOLDERRESPONSE_ENTRY']._serialized_end=878
-  _globals['_FETCHFILEREQUEST']._serialized_start=880
-  _globals['_FETCHFILEREQUEST']._serialized_end=933
-  _globals['_FETCHFILERESPONSE']._serialized_start=935
-  _globals['_FETCHFILERESPONSE']._serialized_end=990
-  _globals['_STREAMFILEREQUEST']._serialized_start=992
-  _globals['_STREAMFILEREQUEST']._serialized_end=1046
-  _globals['_STREAMFILERESPONSE']._serialized_start=1048
-  _globals['_STREAMFILERESPONSE']._serialized_end=1083
-  _globals['_WATCHPOINTERSREQUEST']._serialized_start=1085
-  _globals['_WATCHPOINTERSREQUEST']._serialized_end=1107
-  _globals['_WATCHPOINTERSRESPONSE']._serialized_start=1109
-  _globals['_WATCHPOINTERSRESPONSE']._serialized_end=1165
-  _globals['_LISTBASEPATHSREQUEST']._serialized_start=1167
-  _globals['_LISTBASEPATHSREQUEST']._serialized_end=1189
-  _globals['_LISTBASEPATHSRESPONSE']._serialized_start=1191
-  _globals['_LISTBASEPATHSRESPONSE']._serialized_end=1234
-  _globals['_SERVINGSERVICE']._serialized_start=1237
-  _globals['_SERVINGSERVICE']._serialized_end=1912
+  _globals['_RESOLVEPOINTERREQUEST']._serialized_start=125
+  _globals['_RESOLVEPOINTERREQUEST']._serialized_end=162
+  _globals['_RESOLVEPOINTERRESPONSE']._serialized_start=165
+  _globals['_RESOLVEPOINTERRESPONSE']._serialized_end=522
+  _globals['_RESOLVEPOINTERRESPONSE_PREVIOUS']._serialized_start=445
+  _globals['_RESOLVEPOINTERRESPONSE_PREVIOUS']._serialized_end=522
+  _globals['_RESOLVEPATHREQUEST']._serialized_start=524
+  _globals['_RESOLVEPATHREQUEST']._serialized_end=579
+  _globals['_RESOLVEPATHRESPONSE']._serialized_start=582
+  _globals['_RESOLVEPATHRESPONSE']._serialized_end=879
+  _globals['_RESOLVEPATHRESPONSE_KIND']._serialized_start=761
+  _globals['_RESOLVEPATHRESPONSE_KIND']._serialized_end=879
+  _globals['_LISTFOLDERREQUEST']._serialized_start=881
+  _globals['_LISTFOLDERREQUEST']._serialized_end=935
+  _globals['_LISTFOLDERRESPONSE']._serialized_start=938
+  _globals['_LISTFOLDERRESPONSE']._serialized_end=1139
+  _globals['_LISTFOLDERRESPONSE_ENTRY']._serialized_start=1021
+  _globals['_LISTFOLDERRESPONSE_ENTRY']._serialized_end=1139
+  _globals['_FETCHFILEREQUEST']._serialized_start=1141
+  _globals['_FETCHFILEREQUEST']._serialized_end=1194
+  _globals['_FETCHFILERESPONSE']._serialized_start=1196
+  _globals['_FETCHFILERESPONSE']._serialized_end=1251
+  _globals['_STREAMFILEREQUEST']._serialized_start=1253
+  _globals['_STREAMFILEREQUEST']._serialized_end=1307
+  _globals['_STREAMFILERESPONSE']._serialized_start=1309
+  _globals['_STREAMFILERESPONSE']._serialized_end=1344
+  _globals['_WATCHPOINTERSREQUEST']._serialized_start=1346
+  _globals['_WATCHPOINTERSREQUEST']._serialized_end=1368
+  _globals['_WATCHPOINTERSRESPONSE']._serialized_start=1370
+  _globals['_WATCHPOINTERSRESPONSE']._serialized_end=1426
+  _globals['_LISTBASEPATHSREQUEST']._serialized_start=1428
+  _globals['_LISTBASEPATHSREQUEST']._serialized_end=1450
+  _globals['_LISTBASEPATHSRESPONSE']._serialized_start=1452
+  _globals['_LISTBASEPATHSRESPONSE']._serialized_end=1495
+  _globals['_LISTSERVEDVERSIONSREQUEST']._serialized_start=1497
+  _globals['_LISTSERVEDVERSIONSREQUEST']._serialized_end=1546
+  _globals['_LISTSERVEDVERSIONSRESPONSE']._serialized_start=1549
+  _globals['_LISTSERVEDVERSIONSRESPONSE']._serialized_end=1790
+  _globals['_LISTSERVEDVERSIONSRESPONSE_SERVEDVERSION']._serialized_start=1658
+  _globals['_LISTSERVEDVERSIONSRESPONSE_SERVEDVERSION']._serialized_end=1790
+  _globals['_SERVINGSERVICE']._serialized_start=1793
+  _globals['_SERVINGSERVICE']._serialized_end=2583
 # @@protoc_insertion_point(module_scope)

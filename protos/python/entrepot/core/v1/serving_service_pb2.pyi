@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -48,19 +49,64 @@ class ResolvePointerResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class Previous(_message.Message):
+        """What was served before a switch."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CONTENT_SET_FIELD_NUMBER: _builtins.int
+        REMAINING_FIELD_NUMBER: _builtins.int
+        content_set: _builtins.str
+        """An opaque name of an immutable content set."""
+        @_builtins.property
+        def remaining(self) -> _duration_pb2.Duration:
+            """For how long it is still to be looked in, from now."""
+
+        def __init__(
+            self,
+            *,
+            content_set: _builtins.str = ...,
+            remaining: _duration_pb2.Duration | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["remaining", b"remaining"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["content_set", b"content_set", "remaining", b"remaining"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     DISTRIBUTION_FIELD_NUMBER: _builtins.int
     BASE_PATH_FIELD_NUMBER: _builtins.int
     CONTENT_SET_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
+    IS_IMMUTABLE_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    IS_GONE_FIELD_NUMBER: _builtins.int
+    ASKS_FOR_VERSIONS_FIELD_NUMBER: _builtins.int
     distribution: _builtins.str
     """The distribution; empty: none serves the path."""
     base_path: _builtins.str
-    """Its base path."""
+    """The beginning of the path that says what is served: its base path, or, where a path asks for a version, its base path,
+    "@" and which: "dev@3", "dev@2026-11-01T00:00:00Z".
+    """
     content_set: _builtins.str
     """An opaque name of the immutable content set it points at now; empty: it points at nothing yet."""
+    is_immutable: _builtins.bool
+    """The path asks for a version by its number: it names this content set for ever."""
+    fault: _builtins.str
+    """The path asks for a version that is not there: why, in a sentence for people. There is no content set."""
+    is_gone: _builtins.bool
+    """The version that the path asks for was deleted."""
+    asks_for_versions: _builtins.bool
+    """The path is the base path and "@": it asks which versions there are. There is no content set."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When that content set was made, for Last-Modified."""
+
+    @_builtins.property
+    def previous(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResolvePointerResponse.Previous]:
+        """What it pointed at before, newest first, at most eight: clients under way may still ask for files of these."""
 
     def __init__(
         self,
@@ -69,10 +115,15 @@ class ResolvePointerResponse(_message.Message):
         base_path: _builtins.str = ...,
         content_set: _builtins.str = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
+        previous: _abc.Iterable[Global___ResolvePointerResponse.Previous] | None = ...,
+        is_immutable: _builtins.bool = ...,
+        fault: _builtins.str = ...,
+        is_gone: _builtins.bool = ...,
+        asks_for_versions: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_path", b"base_path", "content_set", b"content_set", "distribution", b"distribution", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asks_for_versions", b"asks_for_versions", "base_path", b"base_path", "content_set", b"content_set", "distribution", b"distribution", "fault", b"fault", "is_gone", b"is_gone", "is_immutable", b"is_immutable", "previous", b"previous", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -446,3 +497,87 @@ class ListBasePathsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListBasePathsResponse: _TypeAlias = ListBasePathsResponse  # noqa: Y015
+
+@_typing.final
+class ListServedVersionsRequest(_message.Message):
+    """Whose versions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISTRIBUTION_FIELD_NUMBER: _builtins.int
+    distribution: _builtins.str
+    """From ResolvePointer."""
+    def __init__(
+        self,
+        *,
+        distribution: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distribution", b"distribution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListServedVersionsRequest: _TypeAlias = ListServedVersionsRequest  # noqa: Y015
+
+@_typing.final
+class ListServedVersionsResponse(_message.Message):
+    """A batch of versions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ServedVersion(_message.Message):
+        """A version that can be browsed."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NUMBER_FIELD_NUMBER: _builtins.int
+        CREATE_TIME_FIELD_NUMBER: _builtins.int
+        UNIT_COUNT_FIELD_NUMBER: _builtins.int
+        ADDED_FIELD_NUMBER: _builtins.int
+        REMOVED_FIELD_NUMBER: _builtins.int
+        number: _builtins.int
+        """Its number."""
+        unit_count: _builtins.int
+        """How many units it has."""
+        added: _builtins.int
+        """How many came since the version before."""
+        removed: _builtins.int
+        """How many left since the version before."""
+        @_builtins.property
+        def create_time(self) -> _timestamp_pb2.Timestamp:
+            """When it was made."""
+
+        def __init__(
+            self,
+            *,
+            number: _builtins.int = ...,
+            create_time: _timestamp_pb2.Timestamp | None = ...,
+            unit_count: _builtins.int = ...,
+            added: _builtins.int = ...,
+            removed: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "create_time", b"create_time", "number", b"number", "removed", b"removed", "unit_count", b"unit_count"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListServedVersionsResponse.ServedVersion]:
+        """The versions."""
+
+    def __init__(
+        self,
+        *,
+        versions: _abc.Iterable[Global___ListServedVersionsResponse.ServedVersion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListServedVersionsResponse: _TypeAlias = ListServedVersionsResponse  # noqa: Y015

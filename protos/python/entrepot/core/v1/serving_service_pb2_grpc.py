@@ -70,6 +70,11 @@ class ServingServiceStub:
                 request_serializer=entrepot_dot_core_dot_v1_dot_serving__service__pb2.ListBasePathsRequest.SerializeToString,
                 response_deserializer=entrepot_dot_core_dot_v1_dot_serving__service__pb2.ListBasePathsResponse.FromString,
                 _registered_method=True)
+        self.ListServedVersions = channel.unary_stream(
+                '/entrepot.core.v1.ServingService/ListServedVersions',
+                request_serializer=entrepot_dot_core_dot_v1_dot_serving__service__pb2.ListServedVersionsRequest.SerializeToString,
+                response_deserializer=entrepot_dot_core_dot_v1_dot_serving__service__pb2.ListServedVersionsResponse.FromString,
+                _registered_method=True)
 
 
 class ServingServiceServicer:
@@ -125,6 +130,13 @@ class ServingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListServedVersions(self, request, context):
+        """The versions that a distribution lets browse, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ServingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -162,6 +174,11 @@ def add_ServingServiceServicer_to_server(servicer, server):
                     servicer.ListBasePaths,
                     request_deserializer=entrepot_dot_core_dot_v1_dot_serving__service__pb2.ListBasePathsRequest.FromString,
                     response_serializer=entrepot_dot_core_dot_v1_dot_serving__service__pb2.ListBasePathsResponse.SerializeToString,
+            ),
+            'ListServedVersions': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListServedVersions,
+                    request_deserializer=entrepot_dot_core_dot_v1_dot_serving__service__pb2.ListServedVersionsRequest.FromString,
+                    response_serializer=entrepot_dot_core_dot_v1_dot_serving__service__pb2.ListServedVersionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -354,6 +371,33 @@ class ServingService:
             '/entrepot.core.v1.ServingService/ListBasePaths',
             entrepot_dot_core_dot_v1_dot_serving__service__pb2.ListBasePathsRequest.SerializeToString,
             entrepot_dot_core_dot_v1_dot_serving__service__pb2.ListBasePathsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListServedVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/entrepot.core.v1.ServingService/ListServedVersions',
+            entrepot_dot_core_dot_v1_dot_serving__service__pb2.ListServedVersionsRequest.SerializeToString,
+            entrepot_dot_core_dot_v1_dot_serving__service__pb2.ListServedVersionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

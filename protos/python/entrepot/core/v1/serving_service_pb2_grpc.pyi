@@ -47,6 +47,8 @@ class ServingServiceStub:
     """Says when cached pointers are out of date."""
     ListBasePaths: _grpc.UnaryUnaryMultiCallable[_serving_service_pb2.ListBasePathsRequest, _serving_service_pb2.ListBasePathsResponse]
     """The distributions, for the listing at the root of the content origin."""
+    ListServedVersions: _grpc.UnaryStreamMultiCallable[_serving_service_pb2.ListServedVersionsRequest, _serving_service_pb2.ListServedVersionsResponse]
+    """The versions that a distribution lets browse, newest first."""
 
 @_typing.type_check_only
 class ServingServiceAsyncStub(ServingServiceStub):
@@ -67,6 +69,8 @@ class ServingServiceAsyncStub(ServingServiceStub):
     """Says when cached pointers are out of date."""
     ListBasePaths: _aio.UnaryUnaryMultiCallable[_serving_service_pb2.ListBasePathsRequest, _serving_service_pb2.ListBasePathsResponse]  # type: ignore[assignment]
     """The distributions, for the listing at the root of the content origin."""
+    ListServedVersions: _aio.UnaryStreamMultiCallable[_serving_service_pb2.ListServedVersionsRequest, _serving_service_pb2.ListServedVersionsResponse]  # type: ignore[assignment]
+    """The versions that a distribution lets browse, newest first."""
 
 class ServingServiceServicer(metaclass=_abc_1.ABCMeta):
     """What the content origin needs: paths to files. Called by gateways in the role `content`."""
@@ -126,5 +130,13 @@ class ServingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_serving_service_pb2.ListBasePathsResponse, _abc.Awaitable[_serving_service_pb2.ListBasePathsResponse]]:
         """The distributions, for the listing at the root of the content origin."""
+
+    @_abc_1.abstractmethod
+    def ListServedVersions(
+        self,
+        request: _serving_service_pb2.ListServedVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_serving_service_pb2.ListServedVersionsResponse], _abc.AsyncIterator[_serving_service_pb2.ListServedVersionsResponse]]:
+        """The versions that a distribution lets browse, newest first."""
 
 def add_ServingServiceServicer_to_server(servicer: ServingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["DistributionService", "distribution_message", "fill", "guide_facts"]
 
 _TARGETS = ("repository", "version", "publication")
-_FIELDS = ("base_path", *_TARGETS, "description", "labels")
+_FIELDS = ("base_path", *_TARGETS, "description", "labels", "grace_seconds")
+_DEFAULT_GRACE_SECONDS = 600
+_MAX_GRACE_SECONDS = 7 * 24 * 3600
 
 
 class DistributionService(distribution_service_pb2_grpc.DistributionServiceServicer):
@@ -59,6 +61,7 @@ class DistributionService(distribution_service_pb2_grpc.DistributionServiceServi
             "base_path": check_base_path(given.base_path, "distribution.base_path"),
             "description": given.description,
             "labels": dict(given.labels),
+            "grace_seconds": _grace_seconds(given),
             "spec": self._resource.new_spec(values["plugin"], given.spec),
         }
         with self._database.transaction() as cursor:
@@ -103,6 +106,8 @@ class DistributionService(distribution_service_pb2_grpc.DistributionServiceServi
             )
             if name in own
         }
+        if "grace_seconds" in own:
+            values["grace_seconds"] = _grace_seconds(given)
         if "base_path" in own:
             values["base_path"] = check_base_path(given.base_path, "distribution.base_path")
         with self._database.transaction() as cursor:
@@ -203,7 +208,18 @@ def distribution_message(
         etag=row.etag,
         create_time=timestamp(row.created_at),
         update_time=timestamp(row.updated_at),
+        grace_seconds=row.grace_seconds,
     )
+
+
+def _grace_seconds(given: pb.Distribution) -> int:
+    if not given.HasField("grace_seconds"):
+        return _DEFAULT_GRACE_SECONDS
+    if not 0 <= given.grace_seconds <= _MAX_GRACE_SECONDS:
+        raise FieldInvalidError.at(
+            "distribution.grace_seconds", f"must be 0 to {_MAX_GRACE_SECONDS:,} seconds."
+        )
+    return given.grace_seconds
 
 
 def guide_facts(content_url: str, base_path: str, path: str) -> dict[str, str]:

@@ -26,7 +26,7 @@ class PointerWatch:
 
     def __init__(self, database: Database, *, sweep_seconds: float = _SWEEP_SECONDS) -> None:
         self._database = database
-        self._known: dict[str, str] = {}
+        self._known: dict[str, tuple[object, ...]] = {}
         self._pending: list[set[str]] = []
         self._changed = threading.Condition()
         self._is_closed = False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from entrepot.core.v1 import serving_service_pb2, serving_service_pb2_grpc
 from entrepot_core.domain.errors import FieldInvalidError, PathNotFoundError
 from entrepot_core.domain.paths import fault_of
-from entrepot_core.store import folders, serving, sources
+from entrepot_core.store import folders, former_targets, serving, sources, version_choice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from entrepot_core.downloads.index_files import IndexFiles
     from entrepot_core.downloads.on_demand import OnDemand
     from entrepot_core.store.database import Cursor, Database
-    from entrepot_core.store.serving import ContentSet, ServedFile
+    from entrepot_core.store.serving import ContentSet, Pointer, ServedFile
 
 __all__ = ["LONG_CALLS", "ServingService"]
 
@@ -59,11 +59,19 @@ class ServingService(serving_service_pb2_grpc.ServingServiceServicer):
             return response
         with self._database.transaction() as cursor:
             pointer = serving.find_pointer(cursor, request.path)
-        if pointer is not None:
+            if pointer is None:
+                return response
             response.distribution = pointer.distribution
             response.base_path = pointer.base_path
+            if pointer.selector is not None:
+                _select(cursor, pointer, response)
+                return response
             response.content_set = pointer.content_set
             _set_time(response.time, pointer.made_at)
+            for previous in former_targets.previous(cursor, pointer.distribution_id):
+                if previous.content_set != pointer.content_set:
+                    added = response.previous.add(content_set=previous.content_set)
+                    added.remaining.FromMilliseconds(int(1000 * previous.remaining_seconds))
         return response
 
     def ResolvePath(
@@ -168,6 +176,21 @@ class ServingService(serving_service_pb2_grpc.ServingServiceServicer):
             found = serving.base_paths(cursor)
         return serving_service_pb2.ListBasePathsResponse(base_paths=found)
 
+    def ListServedVersions(
+        self, request: serving_service_pb2.ListServedVersionsRequest, context: grpc.ServicerContext
+    ) -> Iterator[serving_service_pb2.ListServedVersionsResponse]:
+        for batch in version_choice.offered(self._database, request.distribution):
+            response = serving_service_pb2.ListServedVersionsResponse()
+            for version in batch:
+                added = response.versions.add(
+                    number=version.number,
+                    unit_count=version.unit_count,
+                    added=version.added,
+                    removed=version.removed,
+                )
+                _set_time(added.create_time, version.created_at)
+            yield response
+
     def _find(self, content_set: str, path: str) -> tuple[ContentSet, ServedFile | None, bool]:
         with self._database.transaction() as cursor:
             where = serving.find_set(cursor, content_set)
@@ -190,6 +213,21 @@ class ServingService(serving_service_pb2_grpc.ServingServiceServicer):
             is_streamed = _is_streamed(cursor, file)
             response.kind = _Kind.KIND_STREAMED if is_streamed else _Kind.KIND_FETCHABLE
         return response
+
+
+def _select(
+    cursor: Cursor, pointer: Pointer, response: serving_service_pb2.ResolvePointerResponse
+) -> None:
+    response.base_path = f"{pointer.base_path}@{pointer.selector}"
+    if not pointer.selector:
+        response.asks_for_versions = True
+        return
+    choice = version_choice.choose(cursor, pointer)
+    response.content_set = choice.content_set
+    response.is_immutable = choice.is_immutable
+    response.fault = choice.fault
+    response.is_gone = choice.is_gone
+    _set_time(response.time, choice.made_at)
 
 
 def _is_streamed(cursor: Cursor, file: ServedFile) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 from entrepot_core.domain.errors import FieldInvalidError, PathInvalidError
+from entrepot_core.domain.selector import has_selector
 
 __all__ = ["MAX_BASE_PATH_BYTES", "MAX_PATH_BYTES", "check_base_path", "check_path", "fault_of"]
 
@@ -48,6 +49,9 @@ def check_base_path(path: str, field: str = "base_path") -> str:
         )
     if not fault and stripped.split("/", 1)[0].lower() in _RESERVED:
         fault = f"the first segments {', '.join(_RESERVED)} are reserved."
+    if not fault and has_selector(stripped):
+        fault = 'a segment may not end in "@", or in "@" and what begins with a digit: that is how'
+        fault += " versions are asked for."
     if fault:
         shown = _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", path[:MAX_PATH_BYTES])
         raise FieldInvalidError.at(field, f'"{shown}" is not a usable base path: {fault}')

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from entrepot_core.domain.errors import BasePathOverlapsError
 from entrepot_core.domain.names import version_name
-from entrepot_core.store import named
+from entrepot_core.store import former_targets, named
 
 if TYPE_CHECKING:
     from entrepot_core.store.database import Cursor
@@ -22,7 +22,9 @@ _COLUMNS = (
     "repository_id",
     "number",
     "publication_id",
+    "grace_seconds",
 )
+_TARGET = ("repository_id", "number", "publication_id")
 # Base paths are compared with all others under one lock: two-integer locks are single runners'.
 _BASE_PATHS = (0, 10)
 
@@ -36,6 +38,7 @@ class DistributionRow(named.Named):
     repository_id: int | None
     number: int | None
     publication_id: str | None
+    grace_seconds: int
     repository: str
     version: str
     publication: str
@@ -91,6 +94,8 @@ def update(
     row = _locked(cursor, full_name)
     if values.get("base_path", row["base_path"]) != row["base_path"]:
         _check_base_path(cursor, values["base_path"], row["distribution_id"])
+    if any(column in values and values[column] != row[column] for column in _TARGET):
+        former_targets.record(cursor, row["distribution_id"])
     named.update(cursor, _TABLE, row, values, etag)
     return get(cursor, full_name)
 

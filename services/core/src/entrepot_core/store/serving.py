@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from entrepot_core.domain.errors import FieldInvalidError
+from entrepot_core.domain.selector import MAX_CHARACTERS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,7 +20,9 @@ __all__ = [
     "Pointer",
     "ServedFile",
     "base_paths",
+    "content_set",
     "find_file",
+    "find_named",
     "find_pointer",
     "find_set",
     "parse_content_set",
@@ -38,6 +41,14 @@ class Pointer:
     base_path: str
     content_set: str
     made_at: datetime | None
+    distribution_id: int
+    # The version that is served, itself or through a publication.
+    repository_id: int | None
+    number: int | None
+    # Whether it is the latest of a repository, and changes with it.
+    is_latest: bool
+    # What the path asks for behind the base path and "@"; None: what is served now.
+    selector: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +79,42 @@ class ServedFile:
 
 
 def find_pointer(cursor: Cursor, path: str) -> Pointer | None:
-    """The distribution with the longest base path that the path lies in, or None."""
-    cursor.execute(_POINTER + " WHERE d.base_path = ANY(%s::text[])" + _LONGEST, (_folders(path),))
+    """The distribution with the longest base path that the path lies in, or None.
+
+    A base path that has an "@" itself wins over another's version.
+    """
+    plain, selected = _folders(path), _selected(path)
+    cursor.execute(_POINTER + " WHERE d.base_path = ANY(%s::text[])", (plain + list(selected),))
+    found = {pointer.base_path: pointer for pointer in map(_pointer, cursor)}
+    for folder in plain:
+        if folder in found:
+            return found[folder]
+    for base_path, selector in selected.items():
+        if base_path in found:
+            return replace(found[base_path], selector=selector)
+    return None
+
+
+def find_named(cursor: Cursor, distribution: str) -> Pointer | None:
+    """What the distribution of this full name points at now, or None."""
+    _, _, name = distribution.partition("/")
+    cursor.execute(_POINTER + " WHERE (d.plugin, d.name) = (%s, %s)", tuple(name.split("/", 1)))
     row = cursor.fetchone()
     return None if row is None else _pointer(row)
 
 
-def pointers(cursor: Cursor) -> dict[str, str]:
-    """What every base path points at now."""
-    cursor.execute(_POINTER)
-    return {one.base_path: one.content_set for one in map(_pointer, cursor)}
+def content_set(repository_id: int, number: int, publication_id: str | None = None) -> str:
+    """The name of the set of a version, or of a publication."""
+    return f"v:{repository_id}:{number}" if publication_id is None else f"p:{publication_id}"
+
+
+def pointers(cursor: Cursor) -> dict[str, tuple[object, ...]]:
+    """What answers about every base path depend on."""
+    cursor.execute(
+        "SELECT d.base_path, d.repository_id, d.publication_id, coalesce(d.number, r.latest),"
+        " d.grace_seconds FROM distribution d LEFT JOIN repository r USING (repository_id)"
+    )
+    return {row[0]: tuple(row[1:]) for row in cursor}
 
 
 def base_paths(cursor: Cursor) -> list[str]:
@@ -133,26 +170,41 @@ def find_file(cursor: Cursor, where: ContentSet, path: str) -> ServedFile | None
     return None
 
 
-def _folders(path: str) -> list[str]:
-    """The path and the folders it lies in, as far as they can be base paths."""
+def _folders(path: str, longest: int = _MAX_BASE_PATH) -> list[str]:
+    """The path and the folders it lies in, the longest first, as far as they are not too long."""
     found = []
     end = len(path)
     while end > 0:
-        if end <= _MAX_BASE_PATH:
+        if end <= longest:
             found.append(path[:end])
         end = path.rfind("/", 0, end)
     return found
 
 
+def _selected(path: str) -> dict[str, str]:
+    """By base path what the path may ask for of it."""
+    found: dict[str, str] = {}
+    for folder in _folders(path, _MAX_BASE_PATH + 1 + MAX_CHARACTERS):
+        base_path, separator, selector = folder.rpartition("@")
+        if separator and base_path and "/" not in selector and not base_path.endswith("/"):
+            found.setdefault(base_path, selector)
+    return found
+
+
 def _pointer(row: tuple[object, ...]) -> Pointer:
-    plugin, name, base_path, repository_id, number, publication_id, made_at = row
-    if publication_id is not None:
-        content_set = f"p:{publication_id}"
-    elif repository_id is not None:
-        content_set = f"v:{repository_id}:{number}"
-    else:
-        content_set = ""
-    return Pointer(f"distributions/{plugin}/{name}", str(base_path), content_set, made_at)  # type: ignore[arg-type]
+    (plugin, name, base_path, distribution_id, repository_id, number, is_latest, publication_id,
+     made_at) = row  # fmt: skip
+    named = "" if repository_id is None else content_set(repository_id, number, publication_id)  # type: ignore[arg-type]
+    return Pointer(
+        f"distributions/{plugin}/{name}",
+        str(base_path),
+        named,
+        made_at,  # type: ignore[arg-type]
+        distribution_id,  # type: ignore[arg-type]
+        repository_id,  # type: ignore[arg-type]
+        number,  # type: ignore[arg-type]
+        bool(is_latest),
+    )
 
 
 def _file(row: tuple[object, ...]) -> ServedFile:
@@ -171,16 +223,16 @@ def _file(row: tuple[object, ...]) -> ServedFile:
 
 
 _POINTER = """
-SELECT d.plugin, d.name, d.base_path, d.repository_id, coalesce(d.number, r.latest),
-       d.publication_id::text, coalesce(p.created_at, v.created_at)
+SELECT d.plugin, d.name, d.base_path, d.distribution_id,
+       coalesce(d.repository_id, p.repository_id), coalesce(d.number, p.number, r.latest),
+       d.repository_id IS NOT NULL AND d.number IS NULL, d.publication_id::text,
+       coalesce(p.created_at, v.created_at)
   FROM distribution d
   LEFT JOIN repository r ON r.repository_id = d.repository_id
   LEFT JOIN version v ON v.repository_id = d.repository_id
    AND v.number = coalesce(d.number, r.latest)
   LEFT JOIN publication p ON p.publication_id = d.publication_id
 """
-
-_LONGEST = " ORDER BY octet_length(d.base_path) DESC LIMIT 1"
 
 _OF_ARTIFACT = """
        coalesce(b.size_bytes, a.size_bytes), b.digest IS NOT NULL, a.other_digests IS NOT NULL,

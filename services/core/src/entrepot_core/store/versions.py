@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from entrepot_core.domain import set_digest
 from entrepot_core.domain.errors import ResourceInUseError
 from entrepot_core.domain.names import version_name
-from entrepot_core.store import named, repositories
+from entrepot_core.store import former_targets, named, repositories
 from entrepot_core.store.intervals import CURRENT
 
 if TYPE_CHECKING:
@@ -119,7 +119,8 @@ def delete(cursor: Cursor, full_name: str) -> None:
 def retain(database: Database, repository_id: int) -> list[str]:
     """Deletes what a repository keeps no longer; in a transaction of its own, after a commit.
 
-    Returns names of what was deleted. A version that is served or read stays until it is not.
+    Returns names of what was deleted. A version that is served or read stays until it is not, and
+    one that was served until its grace is over.
     """
     with database.transaction() as cursor:
         cursor.execute(
@@ -133,9 +134,13 @@ def retain(database: Database, repository_id: int) -> list[str]:
             " ORDER BY number DESC OFFSET %s",
             (repository_id, repository.retain_versions),
         )
+        old = [_row(row) for row in cursor.fetchall()]
+        under_way = former_targets.under_way(cursor, repository_id) if old else set()
         deleted = []
-        for version in [_row(row) for row in cursor.fetchall()]:
-            if not _reason_to_keep(cursor, repository_id, version.number):
+        for version in old:
+            if version.number not in under_way and not _reason_to_keep(
+                cursor, repository_id, version.number
+            ):
                 _delete(cursor, repository, version)
                 deleted.append(version_name(repository.full_name, version.number))
         return deleted
@@ -238,8 +243,9 @@ def _delete(cursor: Cursor, repository: RepositoryRow, version: VersionRow) -> N
         "DELETE FROM version WHERE repository_id = %s AND number = %s", (repository_id, number)
     )
     cursor.execute(
-        "INSERT INTO deleted_version (repository_id, number, task_id, after, before, is_swept)"
-        " VALUES (%s, %s, %s, %s, %s, %s)",
+        "INSERT INTO deleted_version"
+        " (repository_id, number, task_id, after, before, is_swept, created_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
         (
             repository_id,
             number,
@@ -247,6 +253,7 @@ def _delete(cursor: Cursor, repository: RepositoryRow, version: VersionRow) -> N
             -1 if after is None else after,
             number if before is None else before,
             before is None,
+            version.created_at,
         ),
     )
 
