@@ -26,6 +26,7 @@ CHUNK_BYTES = 512 * 1024
 LONGEST_SECONDS = 6 * 3600.0
 
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+_NOTHING_MORE = re.compile(r"bytes \*/([0-9]{1,18})")
 WriteUploadRequest = upload_service_pb2.WriteUploadRequest
 
 
@@ -36,26 +37,23 @@ class Uploads:
         self._stub = upload_service_pb2_grpc.UploadServiceStub(core.channel)
 
     async def write(self, call: Call, name: str) -> Response:
-        """Append the body; with Content-Range a part of the file, without it all of it."""
+        """Append the body; with Content-Range a part of the file, without it all of it.
+
+        "bytes */total" with no body says that all have come.
+        """
         for parameter in call.query:
             raise refuse(f"#/{parameter}", "There are no parameters here.", where="query")
         opening, length = parse_range(call.request.headers.get("content-range"))
         opening.name = name
+        body = _measured(_chunks(call.request.stream()), length)
         stream = self._stub.WriteUpload(metadata=call.credentials, timeout=LONGEST_SECONDS)
         try:
+            if length == 0:
+                # What says that all have come must not be believed before it is seen to be empty.
+                await anext(body, None)
             await stream.write(WriteUploadRequest(open=opening))
-            received = 0
-            async for chunk in _chunks(call.request.stream()):
-                received += len(chunk)
-                if length is not None and received > length:
-                    break
+            async for chunk in body:
                 await stream.write(WriteUploadRequest(chunk=chunk))
-            if length is not None and received != length:
-                raise refuse(
-                    "#/Content-Range",
-                    f"The body is not the {length} bytes that Content-Range says.",
-                    where="header",
-                )
             await stream.done_writing()
             response = await stream
         except (grpc.RpcError, asyncio.InvalidStateError):
@@ -70,18 +68,35 @@ class Uploads:
 
 
 def parse_range(header: str | None) -> tuple[WriteUploadRequest.Open, int | None]:
-    """Where the bytes go, and how many there must be; None if that is open."""
+    """Where the bytes go, and how many there must be; None if that is open (RFC 9110, 14.4)."""
     if header is None:
         return WriteUploadRequest.Open(offset=0, last=True), None
+    if match := _NOTHING_MORE.fullmatch(header.strip()):
+        total = int(match.group(1))
+        return WriteUploadRequest.Open(offset=total, last=True, size_bytes=total), 0
     match = _RANGE.fullmatch(header.strip())
     if match is None:
-        raise refuse("#/Content-Range", "Write bytes first-last/total.", where="header")
+        raise refuse(
+            "#/Content-Range",
+            'Write "bytes first-last/total", each a number of bytes; total may be *.',
+            where="header",
+        )
     first, last = int(match.group(1)), int(match.group(2))
-    total = None if match.group(3) == "*" else int(match.group(3))
-    if last < first or (total is not None and last >= total):
-        raise refuse("#/Content-Range", "The last byte must lie in the file.", where="header")
-    is_last = total is not None and last + 1 == total
-    return WriteUploadRequest.Open(offset=first, last=is_last), last - first + 1
+    total = 0 if match.group(3) == "*" else int(match.group(3))
+    if last < first:
+        raise refuse(
+            "#/Content-Range",
+            f"The last byte, {last}, comes before the first, {first}.",
+            where="header",
+        )
+    if match.group(3) != "*" and last >= total:
+        raise refuse(
+            "#/Content-Range",
+            f"The last byte, {last}, does not lie in a file of {total} bytes.",
+            where="header",
+        )
+    opening = WriteUploadRequest.Open(offset=first, last=last + 1 == total, size_bytes=total)
+    return opening, last - first + 1
 
 
 async def _verdict(
@@ -91,6 +106,26 @@ async def _verdict(
         return await stream
     except grpc.RpcError as error:
         raise service_error(error) from None
+
+
+async def _measured(chunks: AsyncIterator[bytes], length: int | None) -> AsyncIterator[bytes]:
+    """The chunks, if together they are as long as was said; None is any length."""
+    received = 0
+    async for chunk in chunks:
+        received += len(chunk)
+        if length is not None and received > length:
+            raise refuse(
+                "#/Content-Range",
+                f"The body has more than the {length} bytes of Content-Range.",
+                where="header",
+            )
+        yield chunk
+    if length is not None and received < length:
+        raise refuse(
+            "#/Content-Range",
+            f"The body has {received} bytes, not the {length} of Content-Range.",
+            where="header",
+        )
 
 
 async def _chunks(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

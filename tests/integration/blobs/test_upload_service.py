@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 
 import grpc
 import pytest
@@ -11,10 +12,13 @@ from byte_rows import Rows
 from entrepot.core.v1 import upload_service_pb2 as pb
 from entrepot.core.v1 import upload_service_pb2_grpc
 from entrepot_core.api.upload_service import UploadService
+from entrepot_core.blobs.directory import DirectoryBlobStore
 from entrepot_core.downloads.keeper import Keeper
 from entrepot_core.downloads.receiving import Receiving
 from entrepot_core.store import uploads
+from entrepot_core.store.blob_collection import collect_blobs
 from entrepot_rpc.errors import Code
+from polling import until
 from rpc import raises, serving
 
 
@@ -39,10 +43,17 @@ class Client:
         return found
 
     def write(
-        self, upload: pb.Upload, offset: int, *chunks: bytes, last: bool = False
+        self,
+        upload: pb.Upload,
+        offset: int,
+        *chunks: bytes,
+        last: bool = False,
+        size_bytes: int = 0,
     ) -> pb.Upload:
         """Append bytes."""
-        start = pb.WriteUploadRequest.Open(name=upload.name, offset=offset, last=last)
+        start = pb.WriteUploadRequest.Open(
+            name=upload.name, offset=offset, last=last, size_bytes=size_bytes
+        )
         requests = [
             pb.WriteUploadRequest(open=start),
             *(pb.WriteUploadRequest(chunk=chunk) for chunk in chunks),
@@ -51,6 +62,12 @@ class Client:
         assert isinstance(found, pb.Upload)
         return found
 
+    def temporary_bytes(self) -> int:
+        """How much has been written of files that are under way."""
+        store = self.keeper.store
+        assert isinstance(store, DirectoryBlobStore)
+        return sum(path.stat().st_size for path in store.root.rglob("tmp/*/*") if path.is_file())
+
     def bytes_of(self, upload: pb.Upload) -> bytes:
         """What was uploaded."""
         return b"".join(self.keeper.store.read(bytes.fromhex(upload.sha256)))
@@ -58,8 +75,8 @@ class Client:
 
 @pytest.fixture
 def client(keeper: Keeper) -> Iterator[Client]:
-    """A user of a service that keeps stretches of four bytes."""
-    servicer = UploadService(keeper, Receiving(keeper, stretch_bytes=4), lambda _: "admin")
+    """A user of the service."""
+    servicer = UploadService(keeper, Receiving(keeper), lambda _: "admin")
     with serving(
         "entrepot.core.v1.UploadService",
         lambda server: upload_service_pb2_grpc.add_UploadServiceServicer_to_server(
@@ -146,49 +163,105 @@ def test_a_wrong_digest_starts_over(client: Client, pieces: tuple[bytes, ...]) -
     assert client.write(upload, 0, right, last=True).complete
 
 
-def test_a_wrong_size_starts_over(client: Client) -> None:
-    """Too few bytes that are said to be all, and too many, are the client's fault."""
-    upload = client.create(size_bytes=3)
+def test_a_wrong_size_loses_nothing(client: Client) -> None:
+    """Too few bytes that are said to be all are kept, and too many are not taken."""
+    upload = client.create(size_bytes=4)
 
     with raises("SIZE_MISMATCH") as too_few:
         client.write(upload, 0, b"ab", last=True)
     with raises("SIZE_MISMATCH") as too_many:
-        client.write(upload, 0, b"abcd")
+        client.write(upload, 2, b"c", b"de")
 
     assert [one.code for one in too_few + too_many] == [Code.INVALID_ARGUMENT] * 2
-    assert client.write(upload, 0, b"abc").complete
+    assert [
+        f"{upload.name} would have 2 bytes, not the 4 declared; it goes on at byte 2.",
+        f"{upload.name} would have 5 bytes or more, not the 4 declared; it goes on at byte 2.",
+    ] == [one.message for one in too_few + too_many]
+    assert client.bytes_of(client.write(upload, 2, b"cd")) == b"abcd"
 
 
-def test_what_came_before_a_break_is_kept(client: Client, rows: Rows) -> None:
+def test_the_size_is_what_was_said_first(client: Client) -> None:
+    """A piece that speaks of a file of another length is refused before its bytes are taken."""
+    declared = client.create(size_bytes=4)
+    open_ = client.create()
+    client.write(open_, 0, b"ab", size_bytes=4)
+
+    for upload, offset, size in ((declared, 0, 2), (open_, 2, 5)):
+        with raises("SIZE_MISMATCH") as refused:
+            client.write(upload, offset, b"cd", last=True, size_bytes=size)
+        assert refused[0].metadata["offset"] == str(offset)
+        assert client.get(upload).received_bytes == offset
+    assert client.bytes_of(client.write(open_, 2, b"cd", size_bytes=4)) == b"abcd"
+
+
+def test_a_file_that_is_here_needs_no_bytes(client: Client) -> None:
+    """An upload of a digest that is stored is complete at once, unless its length cannot be."""
+    client.write(client.create(size_bytes=3), 0, b"abc")
+
+    known = client.create(sha256=hex_of(b"abc"), size_bytes=3)
+    unsized = client.create(sha256=hex_of(b"abc"))
+    wrong = client.create(sha256=hex_of(b"abc"), size_bytes=4)
+    absent = client.create(sha256=hex_of(b"abcd"), size_bytes=4)
+
+    assert [True, True, False, False] == [u.complete for u in (known, unsized, wrong, absent)]
+    assert client.bytes_of(unsized) == b"abc"
+    assert (known.received_bytes, unsized.size_bytes) == (3, 3)
+
+
+def test_many_are_opened_at_once(client: Client) -> None:
+    """A batch is answered in its order; one wrong field refuses all of it, by its index."""
+    client.write(client.create(size_bytes=1), 0, b"a")
+    good = [pb.Upload(sha256=hex_of(data), size_bytes=1) for data in (b"b", b"a")]
+
+    opened = client.stub.BatchCreateUploads(pb.BatchCreateUploadsRequest(uploads=good)).uploads
+    with raises("FIELD_INVALID") as refused:
+        client.stub.BatchCreateUploads(
+            pb.BatchCreateUploadsRequest(uploads=[*good, pb.Upload(size_bytes=-1)])
+        )
+    with raises("BATCH_TOO_LARGE"):
+        client.stub.BatchCreateUploads(pb.BatchCreateUploadsRequest(uploads=[pb.Upload()] * 1_001))
+
+    assert [False, True] == [one.complete for one in opened]
+    assert client.write(opened[0], 0, b"b").complete
+    assert refused[0].violations[0].field == "uploads[2].size_bytes"
+
+
+def test_the_same_file_may_come_again(client: Client) -> None:
+    """To a complete upload its bytes can be sent again, as whoever missed the answer does."""
+    done = client.write(client.create(), 0, b"abc", last=True)
+
+    assert client.write(done, 0, b"ab", b"c", last=True) == done
+    for other in (b"abx", b"abcd", b"ab"):
+        with raises("UPLOAD_CONFLICT"):
+            client.write(done, 0, other, last=True)
+    assert client.get(done) == done
+
+
+def test_what_came_before_a_break_is_kept(client: Client) -> None:
     """After a connection that broke, the upload goes on where the last byte came."""
-    upload = client.create(size_bytes=8)
-    sent = threading.Event()
+    data = bytes(range(256)) * 1024
+    upload = client.create(size_bytes=len(data))
+    is_over = threading.Event()
 
     def requests() -> Iterator[pb.WriteUploadRequest]:
         yield pb.WriteUploadRequest(open=pb.WriteUploadRequest.Open(name=upload.name))
-        yield pb.WriteUploadRequest(chunk=b"abcdef")
-        while client.get(upload).received_bytes < 6:
-            pass
-        yield pb.WriteUploadRequest(chunk=b"g")
-        sent.wait()
+        yield pb.WriteUploadRequest(chunk=data[:200_000])
+        is_over.wait()
 
     call = client.stub.WriteUpload.future(requests())
-    while client.get(upload).received_bytes < 6:
-        pass
+    until(lambda: client.temporary_bytes() == 200_000, "the first bytes")
     call.cancel()
-    sent.set()
-    with pytest.raises((grpc.RpcError, grpc.FutureCancelledError)):
-        call.result()
-    while True:
-        received = client.get(upload).received_bytes
-        try:
-            done = client.write(upload, received, b"abcdefgh"[received:])
-        except grpc.RpcError:
-            # What came before the break was just being kept.
-            continue
-        break
+    is_over.set()
+    until(lambda: client.get(upload).received_bytes == 200_000, "the end of the break")
 
-    assert client.bytes_of(done) == b"abcdefgh"
+    assert client.bytes_of(client.write(upload, 200_000, data[200_000:])) == data
+
+
+def test_a_file_in_one_request_is_written_once(client: Client, rows: Rows) -> None:
+    """The stretch that came is the file: no second blob is made of it."""
+    client.write(client.create(), 0, b"abc", b"def", last=True)
+
+    assert rows.one("SELECT count(*) FROM blob") == 1
 
 
 def test_of_two_writers_one_wins(client: Client) -> None:
@@ -236,14 +309,32 @@ def test_names_are_taken_as_people_write_them(client: Client) -> None:
 
 
 def test_abandoned_uploads_expire(client: Client, rows: Rows) -> None:
-    """A day after the last byte an upload is gone, and is swept."""
-    upload = client.create()
+    """A day after the last byte an upload is gone, is swept, and so are its bytes."""
+    upload = client.create(size_bytes=4)
+    client.write(upload, 0, b"ab")
+    blob = hashlib.sha256(b"ab").digest()
+    collect_blobs(rows.database, client.keeper.store, 0)
+    assert client.keeper.store.size(blob) == 2
     rows.run("UPDATE upload SET expires_at = now()")
 
     with raises("RESOURCE_NOT_FOUND"):
         client.get(upload)
     with rows.database.transaction() as cursor:
         assert uploads.sweep_expired(cursor) == 1
+    collect_blobs(rows.database, client.keeper.store, 0)
+
+    assert client.keeper.store.size(blob) is None
+
+
+def test_activity_extends_the_life(client: Client, rows: Rows) -> None:
+    """The day begins anew with every byte."""
+    upload = client.create(size_bytes=4)
+    rows.run("UPDATE upload SET expires_at = now() + interval '1 hour'")
+    soon = client.get(upload).expire_time.ToDatetime()
+
+    client.write(upload, 0, b"ab")
+
+    assert client.get(upload).expire_time.ToDatetime() - soon > timedelta(hours=22)
 
 
 @pytest.mark.parametrize(

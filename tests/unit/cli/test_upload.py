@@ -16,12 +16,13 @@ def uploads(cli: Cli) -> list[upload_service_pb2.WriteUploadRequest]:
     """Have core take uploads and tasks; the parts that were sent are kept here."""
     parts: list[upload_service_pb2.WriteUploadRequest] = []
     upload = upload_service_pb2.Upload(name="uploads/u1", complete=True)
+    begun = upload_service_pb2.Upload(name="uploads/u1")
 
     def write(requests: list[upload_service_pb2.WriteUploadRequest]) -> object:
         parts.extend(requests)
         return upload_service_pb2.WriteUploadResponse(upload=upload)
 
-    created = upload_service_pb2.CreateUploadResponse(upload=upload)
+    created = upload_service_pb2.CreateUploadResponse(upload=begun)
     task = task_service_pb2.CreateTaskResponse(task=a_task())
     cli.core.answers["CreateUpload"] = lambda _: created
     cli.core.answers["WriteUpload"] = write

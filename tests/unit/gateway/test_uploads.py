@@ -75,7 +75,21 @@ async def test_a_part_says_where_it_belongs(
 
 @pytest.mark.parametrize(
     "header",
-    ["bytes 3-0/10", "bytes 0-10/10", "bytes */10", "items 0-3/4", "bytes 0-3", "bytes 0-9/10"],
+    [
+        "bytes 3-0/10",
+        "bytes 0-10/10",
+        "bytes */10",
+        "bytes */*",
+        "bytes -4/10",
+        "bytes 0-3,4-7/10",
+        "bytes 0-99999999999999999999/*",
+        "items 0-3/4",
+        "bytes 0-3",
+        "bytes 0-2/10",
+        "bytes 0-9/10",
+        "bytes 0-3/0",
+        "",
+    ],
 )
 async def test_a_wrong_range_is_refused(client: Client, received: Received, header: str) -> None:
     """Also one that is not as long as the body; core never sees such a part as complete."""
@@ -84,6 +98,17 @@ async def test_a_wrong_range_is_refused(client: Client, received: Received, head
     assert answer.status == 400
     assert answer.pointers == ["#/Content-Range"]
     assert not received.is_complete
+
+
+async def test_the_size_in_the_range_is_passed_on(client: Client, received: Received) -> None:
+    """What follows the slash is for core to compare; with no bytes it says that all have come."""
+    await client.request("PUT", PATH, headers={"content-range": "bytes 0-3/10"}, body=[b"abcd"])
+    assert received.opening.size_bytes == 10
+
+    await client.request("PUT", PATH, headers={"content-range": "bytes */10"}, body=[])
+
+    opening = received.opening
+    assert (opening.offset, opening.last, opening.size_bytes) == (10, True, 10)
 
 
 async def test_a_client_that_leaves_completes_nothing(client: Client, received: Received) -> None:

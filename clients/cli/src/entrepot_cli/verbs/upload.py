@@ -96,6 +96,8 @@ def send(work: Session, file: Path) -> upload_service_pb2.Upload:
     new = upload_service_pb2.Upload(size_bytes=length, sha256=digest, filename=file.name)
     request = upload_service_pb2.CreateUploadRequest(upload=new)
     upload = work.connection.call(UPLOADS, "CreateUpload", request).upload
+    if upload.complete:
+        return upload  # type: ignore[no-any-return]
     if sys.stderr.isatty() and work.output.form == "table":
         print(f"sending {file}", file=sys.stderr)
     sent = work.connection.send(UPLOADS, "WriteUpload", _parts(upload.name, file))

@@ -27,7 +27,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%entrepot/core/v1/upload_service.proto\x12\x10\x65ntrepot.core.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x01\n\x06Upload\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x10\n\x08\x66ilename\x18\x04 \x01(\t\x12\x1c\n\x0ereceived_bytes\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08\x63omplete\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"?\n\x13\x43reateUploadRequest\x12(\n\x06upload\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Upload\"@\n\x14\x43reateUploadResponse\x12(\n\x06upload\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Upload\"&\n\x10GetUploadRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"=\n\x11GetUploadResponse\x12(\n\x06upload\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Upload\"\x9c\x01\n\x12WriteUploadRequest\x12\x39\n\x04open\x18\x01 \x01(\x0b\x32).entrepot.core.v1.WriteUploadRequest.OpenH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1a\x32\n\x04Open\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04last\x18\x03 \x01(\x08\x42\x06\n\x04part\"?\n\x13WriteUploadResponse\x12(\n\x06upload\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Upload\")\n\x13\x44\x65leteUploadRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x16\n\x14\x44\x65leteUploadResponse2\xf7\x03\n\rUploadService\x12\x86\x01\n\x0c\x43reateUpload\x12%.entrepot.core.v1.CreateUploadRequest\x1a&.entrepot.core.v1.CreateUploadResponse\"\'\x82\xd3\xe4\x93\x02!\"\x0f/api/v3/uploads:\x06uploadb\x06upload\x12~\n\tGetUpload\x12\".entrepot.core.v1.GetUploadRequest\x1a#.entrepot.core.v1.GetUploadResponse\"(\x82\xd3\xe4\x93\x02\"\x12\x18/api/v3/{name=uploads/*}b\x06upload\x12\\\n\x0bWriteUpload\x12$.entrepot.core.v1.WriteUploadRequest\x1a%.entrepot.core.v1.WriteUploadResponse(\x01\x12\x7f\n\x0c\x44\x65leteUpload\x12%.entrepot.core.v1.DeleteUploadRequest\x1a&.entrepot.core.v1.DeleteUploadResponse\" \x82\xd3\xe4\x93\x02\x1a*\x18/api/v3/{name=uploads/*}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%entrepot/core/v1/upload_service.proto\x12\x10\x65ntrepot.core.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x01\n\x06Upload\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x10\n\x08\x66ilename\x18\x04 \x01(\t\x12\x1c\n\x0ereceived_bytes\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08\x63omplete\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"?\n\x13\x43reateUploadRequest\x12(\n\x06upload\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Upload\"@\n\x14\x43reateUploadResponse\x12(\n\x06upload\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Upload\"F\n\x19\x42\x61tchCreateUploadsRequest\x12)\n\x07uploads\x18\x01 \x03(\x0b\x32\x18.entrepot.core.v1.Upload\"G\n\x1a\x42\x61tchCreateUploadsResponse\x12)\n\x07uploads\x18\x01 \x03(\x0b\x32\x18.entrepot.core.v1.Upload\"&\n\x10GetUploadRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"=\n\x11GetUploadResponse\x12(\n\x06upload\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Upload\"\xb0\x01\n\x12WriteUploadRequest\x12\x39\n\x04open\x18\x01 \x01(\x0b\x32).entrepot.core.v1.WriteUploadRequest.OpenH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1a\x46\n\x04Open\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04last\x18\x03 \x01(\x08\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x42\x06\n\x04part\"?\n\x13WriteUploadResponse\x12(\n\x06upload\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Upload\")\n\x13\x44\x65leteUploadRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x16\n\x14\x44\x65leteUploadResponse2\xe8\x04\n\rUploadService\x12\x86\x01\n\x0c\x43reateUpload\x12%.entrepot.core.v1.CreateUploadRequest\x1a&.entrepot.core.v1.CreateUploadResponse\"\'\x82\xd3\xe4\x93\x02!\"\x0f/api/v3/uploads:\x06uploadb\x06upload\x12o\n\x12\x42\x61tchCreateUploads\x12+.entrepot.core.v1.BatchCreateUploadsRequest\x1a,.entrepot.core.v1.BatchCreateUploadsResponse\x12~\n\tGetUpload\x12\".entrepot.core.v1.GetUploadRequest\x1a#.entrepot.core.v1.GetUploadResponse\"(\x82\xd3\xe4\x93\x02\"\x12\x18/api/v3/{name=uploads/*}b\x06upload\x12\\\n\x0bWriteUpload\x12$.entrepot.core.v1.WriteUploadRequest\x1a%.entrepot.core.v1.WriteUploadResponse(\x01\x12\x7f\n\x0c\x44\x65leteUpload\x12%.entrepot.core.v1.DeleteUploadRequest\x1a&.entrepot.core.v1.DeleteUploadResponse\" \x82\xd3\xe4\x93\x02\x1a*\x18/api/v3/{name=uploads/*}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -60,20 +60,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEUPLOADREQUEST']._serialized_end=467
   _globals['_CREATEUPLOADRESPONSE']._serialized_start=469
   _globals['_CREATEUPLOADRESPONSE']._serialized_end=533
-  _globals['_GETUPLOADREQUEST']._serialized_start=535
-  _globals['_GETUPLOADREQUEST']._serialized_end=573
-  _globals['_GETUPLOADRESPONSE']._serialized_start=575
-  _globals['_GETUPLOADRESPONSE']._serialized_end=636
-  _globals['_WRITEUPLOADREQUEST']._serialized_start=639
-  _globals['_WRITEUPLOADREQUEST']._serialized_end=795
-  _globals['_WRITEUPLOADREQUEST_OPEN']._serialized_start=737
-  _globals['_WRITEUPLOADREQUEST_OPEN']._serialized_end=787
-  _globals['_WRITEUPLOADRESPONSE']._serialized_start=797
-  _globals['_WRITEUPLOADRESPONSE']._serialized_end=860
-  _globals['_DELETEUPLOADREQUEST']._serialized_start=862
-  _globals['_DELETEUPLOADREQUEST']._serialized_end=903
-  _globals['_DELETEUPLOADRESPONSE']._serialized_start=905
-  _globals['_DELETEUPLOADRESPONSE']._serialized_end=927
-  _globals['_UPLOADSERVICE']._serialized_start=930
-  _globals['_UPLOADSERVICE']._serialized_end=1433
+  _globals['_BATCHCREATEUPLOADSREQUEST']._serialized_start=535
+  _globals['_BATCHCREATEUPLOADSREQUEST']._serialized_end=605
+  _globals['_BATCHCREATEUPLOADSRESPONSE']._serialized_start=607
+  _globals['_BATCHCREATEUPLOADSRESPONSE']._serialized_end=678
+  _globals['_GETUPLOADREQUEST']._serialized_start=680
+  _globals['_GETUPLOADREQUEST']._serialized_end=718
+  _globals['_GETUPLOADRESPONSE']._serialized_start=720
+  _globals['_GETUPLOADRESPONSE']._serialized_end=781
+  _globals['_WRITEUPLOADREQUEST']._serialized_start=784
+  _globals['_WRITEUPLOADREQUEST']._serialized_end=960
+  _globals['_WRITEUPLOADREQUEST_OPEN']._serialized_start=882
+  _globals['_WRITEUPLOADREQUEST_OPEN']._serialized_end=952
+  _globals['_WRITEUPLOADRESPONSE']._serialized_start=962
+  _globals['_WRITEUPLOADRESPONSE']._serialized_end=1025
+  _globals['_DELETEUPLOADREQUEST']._serialized_start=1027
+  _globals['_DELETEUPLOADREQUEST']._serialized_end=1068
+  _globals['_DELETEUPLOADRESPONSE']._serialized_start=1070
+  _globals['_DELETEUPLOADRESPONSE']._serialized_end=1092
+  _globals['_UPLOADSERVICE']._serialized_start=1095
+  _globals['_UPLOADSERVICE']._serialized_end=1711
 # @@protoc_insertion_point(module_scope)

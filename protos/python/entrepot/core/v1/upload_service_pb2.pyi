@@ -3,9 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -120,6 +122,54 @@ class CreateUploadResponse(_message.Message):
 Global___CreateUploadResponse: _TypeAlias = CreateUploadResponse  # noqa: Y015
 
 @_typing.final
+class BatchCreateUploadsRequest(_message.Message):
+    """New uploads."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPLOADS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def uploads(self) -> _containers.RepeatedCompositeFieldContainer[Global___Upload]:
+        """What is known of each file; at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        uploads: _abc.Iterable[Global___Upload] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["uploads", b"uploads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCreateUploadsRequest: _TypeAlias = BatchCreateUploadsRequest  # noqa: Y015
+
+@_typing.final
+class BatchCreateUploadsResponse(_message.Message):
+    """The uploads, in the order of the request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPLOADS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def uploads(self) -> _containers.RepeatedCompositeFieldContainer[Global___Upload]:
+        """The uploads."""
+
+    def __init__(
+        self,
+        *,
+        uploads: _abc.Iterable[Global___Upload] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["uploads", b"uploads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCreateUploadsResponse: _TypeAlias = BatchCreateUploadsResponse  # noqa: Y015
+
+@_typing.final
 class GetUploadRequest(_message.Message):
     """Which upload."""
 
@@ -180,22 +230,26 @@ class WriteUploadRequest(_message.Message):
         NAME_FIELD_NUMBER: _builtins.int
         OFFSET_FIELD_NUMBER: _builtins.int
         LAST_FIELD_NUMBER: _builtins.int
+        SIZE_BYTES_FIELD_NUMBER: _builtins.int
         name: _builtins.str
         """"uploads/0190…" """
         offset: _builtins.int
         """Where they start; must be what has been received so far."""
         last: _builtins.bool
         """True: nothing comes after these."""
+        size_bytes: _builtins.int
+        """Length of the whole file in bytes, as this client knows it; must be that of the upload. Zero: not said."""
         def __init__(
             self,
             *,
             name: _builtins.str = ...,
             offset: _builtins.int = ...,
             last: _builtins.bool = ...,
+            size_bytes: _builtins.int = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["last", b"last", "name", b"name", "offset", b"offset"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["last", b"last", "name", b"name", "offset", b"offset", "size_bytes", b"size_bytes"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -40,6 +40,11 @@ class UploadServiceStub:
                 request_serializer=entrepot_dot_core_dot_v1_dot_upload__service__pb2.CreateUploadRequest.SerializeToString,
                 response_deserializer=entrepot_dot_core_dot_v1_dot_upload__service__pb2.CreateUploadResponse.FromString,
                 _registered_method=True)
+        self.BatchCreateUploads = channel.unary_unary(
+                '/entrepot.core.v1.UploadService/BatchCreateUploads',
+                request_serializer=entrepot_dot_core_dot_v1_dot_upload__service__pb2.BatchCreateUploadsRequest.SerializeToString,
+                response_deserializer=entrepot_dot_core_dot_v1_dot_upload__service__pb2.BatchCreateUploadsResponse.FromString,
+                _registered_method=True)
         self.GetUpload = channel.unary_unary(
                 '/entrepot.core.v1.UploadService/GetUpload',
                 request_serializer=entrepot_dot_core_dot_v1_dot_upload__service__pb2.GetUploadRequest.SerializeToString,
@@ -62,7 +67,15 @@ class UploadServiceServicer:
     """
 
     def CreateUpload(self, request, context):
-        """Opens an upload.
+        """Opens an upload. It is complete at once if Entrepot has a file with the SHA-256, and the length if that is given: then
+        no bytes need be sent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCreateUploads(self, request, context):
+        """Opens many uploads, all or none. Not over REST, where requests are sent side by side.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -76,7 +89,9 @@ class UploadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WriteUpload(self, request_iterator, context):
-        """Appends bytes. Over REST: PUT /api/v3/uploads/<id>/ with the bytes as body and, unless it is the whole file,
+        """Appends bytes. What came before a connection broke is kept, and a file sent in one request is written once; one of
+        several requests is put together when the last byte has come. To a complete upload the same file may be sent again,
+        in one request; it is compared. Over REST: PUT /api/v3/uploads/<id>/ with the bytes as body and, unless it is the whole file,
         "Content-Range: bytes first-last/total".
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -97,6 +112,11 @@ def add_UploadServiceServicer_to_server(servicer, server):
                     servicer.CreateUpload,
                     request_deserializer=entrepot_dot_core_dot_v1_dot_upload__service__pb2.CreateUploadRequest.FromString,
                     response_serializer=entrepot_dot_core_dot_v1_dot_upload__service__pb2.CreateUploadResponse.SerializeToString,
+            ),
+            'BatchCreateUploads': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCreateUploads,
+                    request_deserializer=entrepot_dot_core_dot_v1_dot_upload__service__pb2.BatchCreateUploadsRequest.FromString,
+                    response_serializer=entrepot_dot_core_dot_v1_dot_upload__service__pb2.BatchCreateUploadsResponse.SerializeToString,
             ),
             'GetUpload': grpc.unary_unary_rpc_method_handler(
                     servicer.GetUpload,
@@ -142,6 +162,33 @@ class UploadService:
             '/entrepot.core.v1.UploadService/CreateUpload',
             entrepot_dot_core_dot_v1_dot_upload__service__pb2.CreateUploadRequest.SerializeToString,
             entrepot_dot_core_dot_v1_dot_upload__service__pb2.CreateUploadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCreateUploads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/entrepot.core.v1.UploadService/BatchCreateUploads',
+            entrepot_dot_core_dot_v1_dot_upload__service__pb2.BatchCreateUploadsRequest.SerializeToString,
+            entrepot_dot_core_dot_v1_dot_upload__service__pb2.BatchCreateUploadsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,11 +34,17 @@ class UploadServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> UploadServiceAsyncStub: ...
     CreateUpload: _grpc.UnaryUnaryMultiCallable[_upload_service_pb2.CreateUploadRequest, _upload_service_pb2.CreateUploadResponse]
-    """Opens an upload."""
+    """Opens an upload. It is complete at once if Entrepot has a file with the SHA-256, and the length if that is given: then
+    no bytes need be sent.
+    """
+    BatchCreateUploads: _grpc.UnaryUnaryMultiCallable[_upload_service_pb2.BatchCreateUploadsRequest, _upload_service_pb2.BatchCreateUploadsResponse]
+    """Opens many uploads, all or none. Not over REST, where requests are sent side by side."""
     GetUpload: _grpc.UnaryUnaryMultiCallable[_upload_service_pb2.GetUploadRequest, _upload_service_pb2.GetUploadResponse]
     """Reads one upload; its received_bytes is where to go on."""
     WriteUpload: _grpc.StreamUnaryMultiCallable[_upload_service_pb2.WriteUploadRequest, _upload_service_pb2.WriteUploadResponse]
-    """Appends bytes. Over REST: PUT /api/v3/uploads/<id>/ with the bytes as body and, unless it is the whole file,
+    """Appends bytes. What came before a connection broke is kept, and a file sent in one request is written once; one of
+    several requests is put together when the last byte has come. To a complete upload the same file may be sent again,
+    in one request; it is compared. Over REST: PUT /api/v3/uploads/<id>/ with the bytes as body and, unless it is the whole file,
     "Content-Range: bytes first-last/total".
     """
     DeleteUpload: _grpc.UnaryUnaryMultiCallable[_upload_service_pb2.DeleteUploadRequest, _upload_service_pb2.DeleteUploadResponse]
@@ -50,11 +56,17 @@ class UploadServiceAsyncStub(UploadServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateUpload: _aio.UnaryUnaryMultiCallable[_upload_service_pb2.CreateUploadRequest, _upload_service_pb2.CreateUploadResponse]  # type: ignore[assignment]
-    """Opens an upload."""
+    """Opens an upload. It is complete at once if Entrepot has a file with the SHA-256, and the length if that is given: then
+    no bytes need be sent.
+    """
+    BatchCreateUploads: _aio.UnaryUnaryMultiCallable[_upload_service_pb2.BatchCreateUploadsRequest, _upload_service_pb2.BatchCreateUploadsResponse]  # type: ignore[assignment]
+    """Opens many uploads, all or none. Not over REST, where requests are sent side by side."""
     GetUpload: _aio.UnaryUnaryMultiCallable[_upload_service_pb2.GetUploadRequest, _upload_service_pb2.GetUploadResponse]  # type: ignore[assignment]
     """Reads one upload; its received_bytes is where to go on."""
     WriteUpload: _aio.StreamUnaryMultiCallable[_upload_service_pb2.WriteUploadRequest, _upload_service_pb2.WriteUploadResponse]  # type: ignore[assignment]
-    """Appends bytes. Over REST: PUT /api/v3/uploads/<id>/ with the bytes as body and, unless it is the whole file,
+    """Appends bytes. What came before a connection broke is kept, and a file sent in one request is written once; one of
+    several requests is put together when the last byte has come. To a complete upload the same file may be sent again,
+    in one request; it is compared. Over REST: PUT /api/v3/uploads/<id>/ with the bytes as body and, unless it is the whole file,
     "Content-Range: bytes first-last/total".
     """
     DeleteUpload: _aio.UnaryUnaryMultiCallable[_upload_service_pb2.DeleteUploadRequest, _upload_service_pb2.DeleteUploadResponse]  # type: ignore[assignment]
@@ -69,7 +81,17 @@ class UploadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _upload_service_pb2.CreateUploadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_upload_service_pb2.CreateUploadResponse, _abc.Awaitable[_upload_service_pb2.CreateUploadResponse]]:
-        """Opens an upload."""
+        """Opens an upload. It is complete at once if Entrepot has a file with the SHA-256, and the length if that is given: then
+        no bytes need be sent.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchCreateUploads(
+        self,
+        request: _upload_service_pb2.BatchCreateUploadsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_upload_service_pb2.BatchCreateUploadsResponse, _abc.Awaitable[_upload_service_pb2.BatchCreateUploadsResponse]]:
+        """Opens many uploads, all or none. Not over REST, where requests are sent side by side."""
 
     @_abc_1.abstractmethod
     def GetUpload(
@@ -85,7 +107,9 @@ class UploadServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_upload_service_pb2.WriteUploadRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_upload_service_pb2.WriteUploadResponse, _abc.Awaitable[_upload_service_pb2.WriteUploadResponse]]:
-        """Appends bytes. Over REST: PUT /api/v3/uploads/<id>/ with the bytes as body and, unless it is the whole file,
+        """Appends bytes. What came before a connection broke is kept, and a file sent in one request is written once; one of
+        several requests is put together when the last byte has come. To a complete upload the same file may be sent again,
+        in one request; it is compared. Over REST: PUT /api/v3/uploads/<id>/ with the bytes as body and, unless it is the whole file,
         "Content-Range: bytes first-last/total".
         """
 

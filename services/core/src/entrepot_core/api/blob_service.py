@@ -16,7 +16,7 @@ from entrepot_core.domain.errors import (
 )
 from entrepot_core.downloads.fetching import FetchItem
 from entrepot_core.downloads.request import Source
-from entrepot_core.store import blobs, lending, staging
+from entrepot_core.store import blobs, lending, possession
 from entrepot_rpc.status import to_status
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class BlobService(blob_service_pb2_grpc.BlobServiceServicer):
         ]
         with self._database.transaction() as cursor:
             blobs.revive(cursor, asked)
-            missing = set(staging.unusable_blobs(cursor, workspace_id, asked))
+            missing = set(possession.unusable(cursor, workspace_id, asked))
             blobs.hold(cursor, workspace_id, [d for d in asked if d not in missing])
         return blob_service_pb2.FindMissingBlobsResponse(
             missing=[
@@ -102,7 +102,7 @@ class BlobService(blob_service_pb2_grpc.BlobServiceServicer):
             if value < 0:
                 raise FieldInvalidError.at(field, "must not be negative.")
         with self._database.transaction() as cursor:
-            unusable = staging.unusable_blobs(cursor, workspace_id, [digest])
+            unusable = possession.unusable(cursor, workspace_id, [digest])
         if unusable:
             # The same answer whether it is absent or somebody else's.
             raise ResourceNotFoundError.of_name(f"blob sha256:{digest.hex()}", "blob")
@@ -126,7 +126,7 @@ class BlobService(blob_service_pb2_grpc.BlobServiceServicer):
                 writer.write(chunk)
             blob = writer.close()
             with self._database.transaction() as cursor:
-                existed = not staging.unusable_blobs(cursor, workspace_id, [blob.digest])
+                existed = not possession.unusable(cursor, workspace_id, [blob.digest])
             self._keeper.record(batch, workspace_id=workspace_id)
         return blob_service_pb2.WriteBlobResponse(blob=encode_blob(blob), existed=existed)
 

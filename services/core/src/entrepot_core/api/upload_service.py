@@ -20,7 +20,7 @@ from entrepot_core.store import uploads
 from entrepot_rpc.errors import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import grpc
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["UploadService", "upload_message"]
 
 MAX_FILENAME = 1024
+MAX_UPLOADS = 1_000
 
 _EMPTY = hashlib.sha256(b"").digest()
 
@@ -52,25 +53,22 @@ class UploadService(upload_service_pb2_grpc.UploadServiceServicer):
     def CreateUpload(
         self, request: upload_service_pb2.CreateUploadRequest, context: grpc.ServicerContext
     ) -> upload_service_pb2.CreateUploadResponse:
-        given = request.upload
-        if given.size_bytes < 0:
-            raise FieldInvalidError.at("upload.size_bytes", "must not be negative.")
-        if len(given.filename.encode()) > MAX_FILENAME or not given.filename.isprintable():
-            raise FieldInvalidError.at(
-                "upload.filename",
-                f"must have at most {MAX_FILENAME} bytes and no control characters.",
-            )
-        sha256 = parse_digest("sha256", given.sha256, "upload.sha256") if given.sha256 else None
-        self._keeper.store.require_room(given.size_bytes)
-        new = uploads.NewUpload(
-            new_id(), given.size_bytes, sha256, given.filename, self._principal_of(context)
-        )
-        with self._database.transaction() as cursor:
-            row = uploads.create(cursor, new)
-        if sha256 == _EMPTY and not given.size_bytes:
-            # Nothing more will come.
-            row = self._receiving.receive(row.upload_id, 0, iter(()), is_last=True)
+        (row,) = self._open([request.upload], ["upload"], context)
         return upload_service_pb2.CreateUploadResponse(upload=upload_message(row))
+
+    def BatchCreateUploads(
+        self, request: upload_service_pb2.BatchCreateUploadsRequest, context: grpc.ServicerContext
+    ) -> upload_service_pb2.BatchCreateUploadsResponse:
+        if len(request.uploads) > MAX_UPLOADS:
+            raise BatchTooLargeError(
+                f"uploads has {len(request.uploads):,} entries; at most {MAX_UPLOADS:,} are "
+                "allowed. Split it."
+            )
+        fields = [f"uploads[{index}]" for index in range(len(request.uploads))]
+        rows = self._open(request.uploads, fields, context)
+        return upload_service_pb2.BatchCreateUploadsResponse(
+            uploads=[upload_message(row) for row in rows]
+        )
 
     def GetUpload(
         self, request: upload_service_pb2.GetUploadRequest, context: grpc.ServicerContext
@@ -94,6 +92,7 @@ class UploadService(upload_service_pb2_grpc.UploadServiceServicer):
                 first.open.offset,
                 _chunks(request_iterator),
                 is_last=first.open.last,
+                size_bytes=_size(first.open.size_bytes, "open.size_bytes"),
             )
         except (DigestMismatchError, SizeMismatchError) as error:
             # Nothing was lost here: the client sent other bytes than it said.
@@ -108,6 +107,40 @@ class UploadService(upload_service_pb2_grpc.UploadServiceServicer):
         with self._database.transaction() as cursor:
             uploads.delete(cursor, upload_id)
         return upload_service_pb2.DeleteUploadResponse()
+
+    def _open(
+        self,
+        given: Sequence[upload_service_pb2.Upload],
+        fields: Sequence[str],
+        context: grpc.ServicerContext,
+    ) -> list[UploadRow]:
+        principal = self._principal_of(context)
+        new = [_new(one, field, principal) for one, field in zip(given, fields, strict=True)]
+        self._keeper.store.require_room(sum(one.size_bytes for one in new if not one.sha256))
+        return [self._begun(row) for row in self._receiving.open(new)]
+
+    def _begun(self, row: UploadRow) -> UploadRow:
+        if row.digest is None and row.sha256 == _EMPTY and not row.size_bytes:
+            # Nothing more will come.
+            return self._receiving.receive(row.upload_id, 0, iter(()), is_last=True)
+        return row
+
+
+def _new(given: upload_service_pb2.Upload, field: str, principal: str) -> uploads.NewUpload:
+    size = _size(given.size_bytes, f"{field}.size_bytes")
+    if len(given.filename.encode()) > MAX_FILENAME or not given.filename.isprintable():
+        raise FieldInvalidError.at(
+            f"{field}.filename",
+            f"must have at most {MAX_FILENAME} bytes and no control characters.",
+        )
+    sha256 = parse_digest("sha256", given.sha256, f"{field}.sha256") if given.sha256 else None
+    return uploads.NewUpload(new_id(), size, sha256, given.filename, principal)
+
+
+def _size(size_bytes: int, field: str) -> int:
+    if size_bytes < 0:
+        raise FieldInvalidError.at(field, "must not be negative.")
+    return size_bytes
 
 
 def _id(name: str) -> str:

@@ -14,7 +14,7 @@ from entrepot_core.domain.errors import (
     RepositoryKeyConflictError,
     SizeMismatchError,
 )
-from entrepot_core.store import labels, staging
+from entrepot_core.store import labels, possession
 
 if TYPE_CHECKING:
     from entrepot_core.domain.change import CommitRequest
@@ -106,7 +106,7 @@ def _check_given(cursor: Cursor, request: CommitRequest, scope: Scope) -> None:
     paths = {bytes(row[0]): row[1] for row in cursor.fetchall()}
     if not paths:
         return
-    unusable = staging.unusable_blobs(cursor, request.workspace_id, paths)
+    unusable = possession.unusable(cursor, request.workspace_id, paths)
     if unusable:
         raise BlobMissingError(
             f'The bytes of "{paths[unusable[0]]}" were not given to this task: it must fetch or '

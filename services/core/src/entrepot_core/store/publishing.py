@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from entrepot_core.domain.errors import BlobMissingError, NeededUnitMissingError
 from entrepot_core.domain.names import new_id
-from entrepot_core.store import content_rules, staging
+from entrepot_core.store import content_rules, possession
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +91,7 @@ def _check(
         scope,
     )
     digests = [bytes(row[0]) for row in cursor.fetchall()]
-    unusable = staging.unusable_blobs(cursor, request.workspace_id, digests) if digests else []
+    unusable = possession.unusable(cursor, request.workspace_id, digests) if digests else []
     if unusable:
         raise BlobMissingError(
             f"The task staged a file with the bytes {unusable[0].hex()}, which it neither fetched "

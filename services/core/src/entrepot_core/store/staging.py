@@ -19,7 +19,7 @@ from entrepot_core.domain.errors import (
     UnitNotInRepositoryError,
 )
 from entrepot_core.domain.unit import EdgeScope, content_name, unit_digest
-from entrepot_core.store import blobs
+from entrepot_core.store import blobs, possession
 from entrepot_core.store.copying import copy_rows
 from entrepot_core.store.intervals import CURRENT
 from entrepot_core.store.sameness import same_unit
@@ -39,7 +39,6 @@ __all__ = [
     "revive_content",
     "stage",
     "stage_known",
-    "unusable_blobs",
 ]
 
 
@@ -187,16 +186,6 @@ def revive_content(cursor: Cursor, content_ids: Sequence[int]) -> None:
         " WHERE c.content_id = o.content_id",
         (list(content_ids),),
     )
-
-
-def unusable_blobs(cursor: Cursor, workspace_id: int, digests: Iterable[bytes]) -> list[bytes]:
-    """Those blobs that are not there, or that the attempt may not use.
-
-    It may use what it fetched, wrote or was told of, and what the versions and the units that it
-    was lent have.
-    """
-    cursor.execute(_UNUSABLE, {"workspace": workspace_id, "digests": sorted(set(digests))})
-    return [bytes(row[0]) for row in cursor.fetchall()]
 
 
 def _store(cursor: Cursor, units: Sequence[Unit]) -> tuple[list[int], set[int]]:
@@ -373,7 +362,7 @@ def _missing(cursor: Cursor, request: StageRequest) -> tuple[bytes, ...]:
         for artifact in unit.artifacts
         if artifact.sha256 is not None and not artifact.sources
     }
-    return tuple(unusable_blobs(cursor, request.workspace_id, wanted)) if wanted else ()
+    return tuple(possession.unusable(cursor, request.workspace_id, wanted)) if wanted else ()
 
 
 _REVIVE_STAGED = """
@@ -454,22 +443,4 @@ SELECT %s, %s, %s, %s, %s, u.content_id, u.explicit
        explicit = EXCLUDED.explicit OR (known.explicit AND NOT known.removed),
        has_scope = EXCLUDED.has_scope OR known.has_scope,
        cascade = EXCLUDED.cascade OR known.cascade
-"""
-
-_UNUSABLE = """
-SELECT wanted.digest FROM unnest(%(digests)s::bytea[]) AS wanted(digest)
- WHERE NOT EXISTS (
-         SELECT FROM blob b WHERE b.digest = wanted.digest AND b.state = 'live')
-    OR NOT (
-         EXISTS (SELECT FROM attempt_blob h
-                  WHERE h.workspace_id = %(workspace)s AND h.digest = wanted.digest)
-      OR EXISTS (SELECT FROM artifact a
-                   JOIN member m USING (content_id)
-                   JOIN lent_repository l ON l.workspace_id = %(workspace)s
-                    AND l.repository_id = m.repository_id
-                    AND m.added_in <= l.base_version AND m.removed_in > l.base_version
-                  WHERE a.digest = wanted.digest)
-      OR EXISTS (SELECT FROM artifact a
-                   JOIN lent_content l USING (content_id)
-                  WHERE l.workspace_id = %(workspace)s AND a.digest = wanted.digest))
 """

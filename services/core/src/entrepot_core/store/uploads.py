@@ -17,8 +17,10 @@ __all__ = [
     "NewUpload",
     "UploadRow",
     "append",
+    "attach",
     "complete",
     "create",
+    "declare",
     "delete",
     "get",
     "parts",
@@ -113,6 +115,15 @@ def append(cursor: Cursor, upload_id: str, first_byte: int, blob: Blob) -> Uploa
     return _row(cursor)
 
 
+def declare(cursor: Cursor, upload_id: str, size_bytes: int) -> None:
+    """Keeps the length of a file that came to be known with its bytes."""
+    cursor.execute(
+        "UPDATE upload SET size_bytes = %s"
+        " WHERE upload_id = %s::uuid AND size_bytes = 0 AND digest IS NULL",
+        (size_bytes, upload_id),
+    )
+
+
 def parts(cursor: Cursor, upload_id: str) -> list[Blob]:
     """The stretches that have come, in order."""
     cursor.execute(
@@ -132,6 +143,16 @@ def complete(cursor: Cursor, upload_id: str, blob: Blob) -> UploadRow:
     cursor.execute(
         f"UPDATE upload SET digest = %s WHERE upload_id = %s::uuid RETURNING {_COLUMNS}",
         (blob.digest, upload_id),
+    )
+    return _row(cursor)
+
+
+def attach(cursor: Cursor, upload_id: str, blob: Blob) -> UploadRow:
+    """Says that a new upload is a blob that is here already, and live."""
+    cursor.execute(
+        "UPDATE upload SET digest = %s, received_bytes = %s"
+        f" WHERE upload_id = %s::uuid RETURNING {_COLUMNS}",
+        (blob.digest, blob.size_bytes, upload_id),
     )
     return _row(cursor)
 
