@@ -1,5 +1,6 @@
 """A core process ends as a whole, or not at all."""
 
+import os
 import subprocess
 import sys
 
@@ -25,3 +26,18 @@ def test_a_process_stops_when_one_of_its_threads_dies() -> None:
     assert done.returncode == 0
     assert "thread.died" in done.stdout + done.stderr
     assert "claimer" in done.stdout + done.stderr
+
+
+def test_a_network_that_is_none_is_named() -> None:
+    """A mistake in the networks to refuse ends the start, and names setting and mistake."""
+    done = subprocess.run(
+        [sys.executable, "-m", "entrepot_core", "api"],
+        env={**os.environ, "ENTREPOT_REFUSED_NETWORKS": "fd00::/8,10.0.0.5/8"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert 'ENTREPOT_REFUSED_NETWORKS: "10.0.0.5/8" is not a network' in done.stderr
+    assert "Traceback" not in done.stderr

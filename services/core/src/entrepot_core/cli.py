@@ -50,7 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     logs.configure(f"core {options.command}")
-    config = Config.from_environment()
+    try:
+        config = Config.from_environment()
+    except ValueError as error:
+        sys.exit(f"entrepot-core: {error}")
     if not config.database_url:
         sys.exit("entrepot-core: ENTREPOT_DATABASE_URL must name a PostgreSQL database.")
     run: dict[str, Callable[[], int]] = {

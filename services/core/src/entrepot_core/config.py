@@ -5,8 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from entrepot_core.downloads.address import parse_networks
+
+if TYPE_CHECKING:
+    from entrepot_core.downloads.address import Network
 
 __all__ = ["Config"]
+
+_LOOPBACK = ("127.", "localhost:", "[::1]:", "unix:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +31,14 @@ class Config:
     dispatcher_slots: int
     heartbeat_timeout_seconds: float
     allow_loopback_upstreams: bool
+    refused_networks: tuple[Network, ...]
 
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Config:
-        """Reads the ENTREPOT_ variables that docs/reference/settings.md lists."""
+        """Reads the ENTREPOT_ variables that docs/reference/settings.md lists.
+
+        Raises ValueError, which names the variable, if a value cannot be.
+        """
         env = dict(os.environ if environment is None else environment)
         home = Path(env.get("ENTREPOT_HOME") or Path.home() / ".local/share/entrepot")
         grpc = env.get("ENTREPOT_GRPC", "127.0.0.1:50051")
@@ -35,7 +47,8 @@ class Config:
         if not token and token_file.is_file():
             token = token_file.read_text().strip()
         content = env.get("ENTREPOT_CONTENT", "127.0.0.1:8081")
-        loopback = grpc.startswith(("127.", "localhost:", "[::1]:", "unix:"))
+        http = env.get("ENTREPOT_HTTP", "127.0.0.1:8080")
+        loopback = all(listen.startswith(_LOOPBACK) for listen in (grpc, http, content))
         return cls(
             home=home,
             grpc=grpc,
@@ -51,6 +64,7 @@ class Config:
                 "ENTREPOT_ALLOW_LOOPBACK_UPSTREAMS", "1" if loopback else "0"
             )
             == "1",
+            refused_networks=_networks(env, "ENTREPOT_REFUSED_NETWORKS"),
         )
 
     def __repr__(self) -> str:
@@ -62,3 +76,10 @@ class Config:
             for f in fields(self)
         )
         return f"Config({', '.join(shown)})"
+
+
+def _networks(env: dict[str, str], name: str) -> tuple[Network, ...]:
+    try:
+        return parse_networks(env.get(name, ""))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}.") from None

@@ -91,7 +91,10 @@ class ApiServer:
         self._log = EventLog(self.database, self._numberer.poke)
         self._waker = Waker(self.database)
         self._pointers = PointerWatch(self.database)
-        self._downloader = Downloader(allow_loopback=config.allow_loopback_upstreams)
+        self._downloader = Downloader(
+            allow_loopback=config.allow_loopback_upstreams,
+            refused_networks=config.refused_networks,
+        )
         self._remotes = Remotes(self.database)
         self._keeper = Keeper(self.database, open_blob_store(config.blobs_url))
         self._describer = Describer(self.database, self._clients, self.registry)

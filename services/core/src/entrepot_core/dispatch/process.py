@@ -48,7 +48,10 @@ class DispatchProcess:
         self._stopping = threading.Event()
         self._waker = Waker(self.database)
         self._pointer_waker = Waker(self.database, events.POINTERS)
-        self._downloader = Downloader(allow_loopback=config.allow_loopback_upstreams)
+        self._downloader = Downloader(
+            allow_loopback=config.allow_loopback_upstreams,
+            refused_networks=config.refused_networks,
+        )
         remotes = Remotes(self.database)
         keeper = Keeper(self.database, open_blob_store(config.blobs_url))
 

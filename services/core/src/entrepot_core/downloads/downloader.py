@@ -13,7 +13,7 @@ import aiohttp
 import structlog
 
 from entrepot_core.domain.errors import Code, DownloadFailedError, FieldInvalidError
-from entrepot_core.downloads.address import guarded_socket
+from entrepot_core.downloads.address import AddressPolicy
 from entrepot_core.downloads.exchange import exchange
 from entrepot_core.downloads.failure import Failure
 from entrepot_core.downloads.gate import Gates
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from entrepot_core.domain.errors import ServiceError
+    from entrepot_core.downloads.address import Network
     from entrepot_core.downloads.request import Download, Fetched, Sink, Source
 
 __all__ = ["Downloader"]
@@ -42,11 +43,18 @@ class Downloader:
 
     Args:
         allow_loopback: Whether upstreams may be on this machine.
+        refused_networks: Where they may not be, besides link-local addresses and their like.
         backoff_seconds: Before the second try, on average; doubles with each further one.
     """
 
-    def __init__(self, *, allow_loopback: bool, backoff_seconds: float = 0.5) -> None:
-        self._allow_loopback = allow_loopback
+    def __init__(
+        self,
+        *,
+        allow_loopback: bool,
+        refused_networks: tuple[Network, ...] = (),
+        backoff_seconds: float = 0.5,
+    ) -> None:
+        self._addresses = AddressPolicy(allow_loopback, refused_networks)
         self._backoff_seconds = backoff_seconds
         self._loop = asyncio.new_event_loop()
         self._is_closing = False
@@ -162,7 +170,7 @@ class Downloader:
     def _socket(self, address: tuple[Any, ...]) -> socket.socket:
         # Here it is the address that is connected to, whoever resolved what before.
         family, kind, protocol, _, where = address
-        return guarded_socket(family, kind, protocol, where[0], loopback=self._allow_loopback)
+        return self._addresses.socket(family, kind, protocol, where[0])
 
 
 def _verdict(failures: list[Failure]) -> ServiceError:

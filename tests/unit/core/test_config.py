@@ -1,0 +1,22 @@
+"""Core's settings."""
+
+import pytest
+
+from entrepot_core.config import Config
+
+
+@pytest.mark.parametrize(
+    ("environment", "allowed"),
+    [
+        ({}, True),
+        ({"ENTREPOT_GRPC": "unix:/run/core"}, True),
+        ({"ENTREPOT_GRPC": "0.0.0.0:50051"}, False),
+        ({"ENTREPOT_HTTP": "0.0.0.0:8080"}, False),
+        ({"ENTREPOT_CONTENT": "[::]:8081"}, False),
+        ({"ENTREPOT_CONTENT": "[::]:8081", "ENTREPOT_ALLOW_LOOPBACK_UPSTREAMS": "1"}, True),
+        ({"ENTREPOT_ALLOW_LOOPBACK_UPSTREAMS": "0"}, False),
+    ],
+)
+def test_loopback_upstreams(environment: dict[str, str], *, allowed: bool) -> None:
+    """Only a stack whose every address is this machine's own may mirror from it unasked."""
+    assert Config.from_environment(environment).allow_loopback_upstreams == allowed
