@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from entrepot_gateway.core import Core
 from gateway_client import Client
 from gateway_core import TOKEN, FakeCore
 from gateway_declarations import a_plugin
+from served import Resolved, a_file, store
 
 
 class Feed:
@@ -89,3 +91,28 @@ async def content(core: FakeCore, tmp_path: Any) -> AsyncIterator[Content]:  # n
     application.pointers.receive(serving_service_pb2.WatchPointersResponse(all=True))
     yield application
     await application.stop()
+
+
+@pytest.fixture
+def files(core: FakeCore) -> dict[str, Resolved]:
+    """What is below /dev, by path."""
+    found: dict[str, Resolved] = {"a": Resolved(kind=Resolved.KIND_FOLDER)}
+
+    def resolve_pointer(request: Any) -> serving_service_pb2.ResolvePointerResponse:  # noqa: ANN401
+        if request.path.split("/")[0] != "dev":
+            return serving_service_pb2.ResolvePointerResponse()
+        return serving_service_pb2.ResolvePointerResponse(
+            distribution="distributions/zoo/dev", base_path="dev", content_set="7"
+        )
+
+    core.on("ResolvePointer", resolve_pointer)
+    core.on("ResolvePath", lambda r: found.get(r.path, Resolved(kind=Resolved.KIND_ABSENT)))
+    return found
+
+
+@pytest.fixture
+async def stored(files: dict[str, Resolved], tmp_path: Path, content: Content) -> str:
+    """A stored file at /dev/a/x.txt, and the address where pointers are watched."""
+    del content
+    files["a/x.txt"] = a_file()
+    return store(tmp_path)

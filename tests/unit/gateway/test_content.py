@@ -1,7 +1,6 @@
 """The content origin: files, folders, what is fetched on demand, what is believed how long."""
 
 import asyncio
-import hashlib
 import os
 from collections.abc import AsyncIterator, MutableMapping
 from pathlib import Path
@@ -19,66 +18,13 @@ from entrepot_gateway.core import Core
 from entrepot_rpc.errors import Code, ServiceError
 from gateway_client import Client
 from gateway_core import TOKEN, FakeCore
-
-Resolved = serving_service_pb2.ResolvePathResponse
-Entry = serving_service_pb2.ListFolderResponse.Entry
-DATA = bytes(range(256)) * 10
-SHA256 = hashlib.sha256(DATA).hexdigest()
-TIME = 1_700_000_000
-DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
-
-
-def store(folder: Path, data: bytes = DATA) -> str:
-    """Put a blob where core would."""
-    sha256 = hashlib.sha256(data).hexdigest()
-    path = folder / "blobs" / "sha256" / sha256[:2] / sha256[2:4] / sha256
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return sha256
-
-
-def content_of(path: str) -> bytes:
-    """What the server would send."""
-    return Path(path).read_bytes()
-
-
-def a_file(kind: Any = Resolved.KIND_STORED, **fields: Any) -> Resolved:  # noqa: ANN401
-    """An answer of core about a file."""
-    values: dict[str, Any] = {"sha256": SHA256, "size_bytes": len(DATA)} | fields
-    answer = Resolved(kind=kind, **values)
-    answer.time.seconds = TIME
-    return answer
-
-
-@pytest.fixture
-def files(core: FakeCore) -> dict[str, Resolved]:
-    """What is below /dev, by path."""
-    found: dict[str, Resolved] = {"a": Resolved(kind=Resolved.KIND_FOLDER)}
-
-    def resolve_pointer(request: Any) -> serving_service_pb2.ResolvePointerResponse:  # noqa: ANN401
-        if request.path.split("/")[0] != "dev":
-            return serving_service_pb2.ResolvePointerResponse()
-        return serving_service_pb2.ResolvePointerResponse(
-            distribution="distributions/zoo/dev", base_path="dev", content_set="7"
-        )
-
-    core.on("ResolvePointer", resolve_pointer)
-    core.on("ResolvePath", lambda r: found.get(r.path, Resolved(kind=Resolved.KIND_ABSENT)))
-    return found
+from served import DATA, DATE, SHA256, Entry, Resolved, a_file, content_of, list_folder, store
 
 
 @pytest.fixture
 def client(content: Content) -> Client:
     """A client of the content origin, without any credential."""
     return Client(content, {})
-
-
-@pytest.fixture
-async def stored(files: dict[str, Resolved], tmp_path: Path, content: Content) -> str:
-    """A stored file at /dev/a/x.txt, and the address where pointers are watched."""
-    del content
-    files["a/x.txt"] = a_file()
-    return store(tmp_path)
 
 
 async def test_a_file_is_sent_by_the_server(client: Client, stored: str) -> None:
@@ -369,16 +315,6 @@ async def test_a_location_is_no_way_out(client: Client, files: dict[str, Resolve
 async def test_a_file_is_no_folder(client: Client, stored: str) -> None:
     """With a slash at its end nothing is there."""
     assert (await client.request("GET", "/dev/a/x.txt/")).status == 404
-
-
-def list_folder(core: FakeCore, *entries: Entry) -> None:
-    """Make every folder have these entries, in two batches."""
-
-    async def answer(_: object) -> AsyncIterator[serving_service_pb2.ListFolderResponse]:
-        yield serving_service_pb2.ListFolderResponse(entries=entries[:1])
-        yield serving_service_pb2.ListFolderResponse(entries=entries[1:])
-
-    core.on("ListFolder", answer)
 
 
 async def test_a_folder_is_listed_for_people(

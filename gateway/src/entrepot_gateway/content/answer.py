@@ -6,13 +6,15 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from entrepot_gateway.content.headers import COMMON
+from entrepot_gateway.content.conditions import is_other, is_unchanged
+from entrepot_gateway.content.headers import COMMON, unchanged_headers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, MutableMapping
+    from collections.abc import AsyncIterator, Mapping, MutableMapping
 
     from starlette.types import Receive, Send
 
+    from entrepot_gateway.content.conditions import Representation
     from entrepot_gateway.content.headers import HeaderList
 
 
@@ -86,6 +88,18 @@ class Answer:
         """An answer without a body."""
         await self.start(status, headers)
         await self.end()
+
+    async def settles(
+        self, what: Representation, request: Mapping[bytes, bytes], headers: HeaderList
+    ) -> bool:
+        """Answer 412 or 304 if a condition says so, and say whether it did (section 13.2.2)."""
+        if is_other(what, request):
+            await self.empty(412, [*headers, (b"content-length", b"0")])
+            return True
+        if is_unchanged(what, request):
+            await self.empty(304, unchanged_headers(headers))
+            return True
+        return False
 
     async def text(self, status: int, text: str, headers: HeaderList | None = None) -> None:
         """A short answer for people."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from entrepot_gateway.content.ranges import parse_ranges
 
@@ -20,29 +20,41 @@ _LONGEST_DATE = 40
 _ENTITY_TAG = re.compile(rb'(?:W/)?"[^"\x00-\x20\x7f]*"')
 
 
-def is_other(file: File, request: Mapping[bytes, bytes]) -> bool:
-    """Say whether the client wants another file than this (412; RFC 9110, section 13.2.2)."""
+class Representation(Protocol):
+    """What an answer would send, as far as conditions ask for it."""
+
+    @property
+    def tag(self) -> bytes:
+        """Its entity tag, quoted, with W/ if it is a weak one; empty if it has none."""
+
+    @property
+    def time(self) -> int:
+        """When it was last changed, in seconds since 1970; zero: not known."""
+
+
+def is_other(what: Representation, request: Mapping[bytes, bytes]) -> bool:
+    """Say whether the client wants something else than this (412; RFC 9110, section 13.2.2)."""
     tags = request.get(b"if-match")
     if tags is not None:
-        return not _is_named(file, tags, weakly=False)
+        return not _is_named(what, tags, weakly=False)
     since = request.get(b"if-unmodified-since")
-    if since is None or not file.time:
+    if since is None or not what.time:
         return False
     seconds = _seconds(since)
-    return seconds is not None and file.time > seconds
+    return seconds is not None and what.time > seconds
 
 
-def is_unchanged(file: File, request: Mapping[bytes, bytes]) -> bool:
-    """Say whether the client has the file already (304; RFC 9110, section 13.2.2).
+def is_unchanged(what: Representation, request: Mapping[bytes, bytes]) -> bool:
+    """Say whether the client has this already (304; RFC 9110, section 13.2.2).
 
-    A date counts only if it is the file's own. After a return to an earlier version the file is
-    older than what the client has, and yet another one.
+    A date counts only if it is the very same. After a return to an earlier version a file is older
+    than what the client has, and yet another one.
     """
     tags = request.get(b"if-none-match")
     if tags is not None:
-        return _is_named(file, tags, weakly=True)
+        return _is_named(what, tags, weakly=True)
     since = request.get(b"if-modified-since")
-    return since is not None and bool(file.time) and _seconds(since) == file.time
+    return since is not None and bool(what.time) and _seconds(since) == what.time
 
 
 def wanted_ranges(file: File, request: Mapping[bytes, bytes]) -> list[Range] | None:
@@ -61,23 +73,19 @@ def wanted_ranges(file: File, request: Mapping[bytes, bytes]) -> list[Range] | N
     return parse_ranges(header.decode("latin-1"), file.size)
 
 
-def _is_named(file: File, tags: bytes, *, weakly: bool) -> bool:
+def _is_named(what: Representation, tags: bytes, *, weakly: bool) -> bool:
     if tags.strip() == b"*":
         return True
-    own = _tag(file)
-    return own is not None and any(
-        tag == own or (weakly and tag == b"W/" + own) for tag in _ENTITY_TAG.findall(tags)
-    )
+    if weakly:
+        own = what.tag.removeprefix(b"W/")
+        return any(tag.removeprefix(b"W/") == own for tag in _ENTITY_TAG.findall(tags))
+    return what.tag.startswith(b'"') and what.tag in _ENTITY_TAG.findall(tags)
 
 
-def _is_same(file: File, condition: bytes) -> bool:
+def _is_same(what: Representation, condition: bytes) -> bool:
     if condition.startswith((b'"', b"W/")):
-        return condition == _tag(file)
-    return bool(file.time) and _seconds(condition) == file.time
-
-
-def _tag(file: File) -> bytes | None:
-    return f'"{file.sha256}"'.encode("ascii") if file.sha256 else None
+        return condition == what.tag and condition.startswith(b'"')
+    return bool(what.time) and _seconds(condition) == what.time
 
 
 def _seconds(date: bytes) -> float | None:

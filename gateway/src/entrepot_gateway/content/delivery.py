@@ -9,7 +9,7 @@ import structlog
 from entrepot_gateway.content.answer import BrokenConnectionError
 from entrepot_gateway.content.files import Kind
 from entrepot_gateway.content.headers import fields_of, file_headers
-from entrepot_gateway.content.send import is_decided, send_file
+from entrepot_gateway.content.send import send_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,7 +85,7 @@ class Delivery:
     async def _is_described(answer: Answer, file: File, request: Mapping[bytes, bytes]) -> bool:
         """Answer what needs no bytes: a condition that decides, or HEAD."""
         headers = [*file_headers(file), (b"accept-ranges", b"bytes")]
-        if await is_decided(answer, file, request, headers):
+        if await answer.settles(file, request, headers):
             return True
         if not answer.is_head:
             return False
@@ -103,7 +103,7 @@ class Delivery:
         request: Mapping[bytes, bytes],
     ) -> None:
         headers = [*file_headers(file), (b"accept-ranges", b"none")]
-        if await is_decided(answer, file, request, headers):
+        if await answer.settles(file, request, headers):
             return
         if file.size >= 0:
             headers.append((b"content-length", b"%d" % file.size))

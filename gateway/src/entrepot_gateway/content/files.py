@@ -33,6 +33,11 @@ class File:
     # When the unit was first stored, in seconds since 1970; zero: not known.
     time: int
 
+    @property
+    def tag(self) -> bytes:
+        """Its entity tag: a strong one, made of its digest; empty if that is not known."""
+        return b'"%s"' % self.sha256.encode("ascii") if self.sha256 else b""
+
     def stored(self, sha256: str, size: int) -> File:
         """The same file once its bytes are there."""
         return replace(self, kind=Kind.KIND_STORED, sha256=sha256, size=size)

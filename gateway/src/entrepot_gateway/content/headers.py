@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Scope
 
+    from entrepot_gateway.content.conditions import Representation
     from entrepot_gateway.content.files import File
 
 HeaderList = list[tuple[bytes, bytes]]
@@ -42,9 +43,14 @@ def unchanged_headers(headers: HeaderList) -> HeaderList:
 
 def file_headers(file: File) -> HeaderList:
     """Header fields of a file, except for its length."""
-    headers = [*COMMON, (b"content-type", file.media_type.encode("ascii"))]
-    if file.sha256:
-        headers.append((b"etag", f'"{file.sha256}"'.encode("ascii")))
-    if file.time:
-        headers.append((b"last-modified", formatdate(file.time, usegmt=True).encode("ascii")))
+    return [*COMMON, (b"content-type", file.media_type.encode("ascii")), *validators(file)]
+
+
+def validators(what: Representation) -> HeaderList:
+    """By what a client can ask later whether anything has changed (RFC 9110, section 8.8)."""
+    headers: HeaderList = []
+    if what.tag:
+        headers.append((b"etag", what.tag))
+    if what.time:
+        headers.append((b"last-modified", formatdate(what.time, usegmt=True).encode("ascii")))
     return headers

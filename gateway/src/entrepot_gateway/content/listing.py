@@ -7,13 +7,12 @@ import hashlib
 import html
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-if TYPE_CHECKING:
-    from entrepot.core.v1 import serving_service_pb2
+from entrepot.core.v1.serving_service_pb2 import ListFolderResponse
+from entrepot_gateway.content.negotiation import prefers
 
-    Entry = serving_service_pb2.ListFolderResponse.Entry
+Entry = ListFolderResponse.Entry
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}"
@@ -89,9 +88,18 @@ Listing = HtmlListing | JsonListing
 
 
 def listing_for(accept: str) -> Listing:
-    """The form that a client prefers."""
-    wants_json = "application/json" in accept and "text/html" not in accept
-    return JsonListing() if wants_json else HtmlListing()
+    """The form that a client prefers: HTML, unless it likes JSON better."""
+    return JsonListing() if prefers(accept, "application/json", "text/html") else HtmlListing()
+
+
+def tag(listing: Listing, base_path: str, content_set: str, path: str) -> bytes:
+    """The entity tag of a listing of a content set, which changes with the listing's form too.
+
+    It is a weak one: sizes and digests that were not known before come without a new tag, and what
+    is compressed has the same.
+    """
+    parts = (_FORM, listing.media_type.decode("ascii"), content_set, base_path, path)
+    return b'W/"%s"' % hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32].encode("ascii")
 
 
 def link(name: str) -> str:
@@ -108,3 +116,15 @@ def size(count: int) -> str:
         value /= 1024
         unit += 1
     return f"{count} B" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
+
+
+def _form() -> str:
+    """A digest of how listings look, over one entry of each kind."""
+    shown = []
+    for listing in (HtmlListing(), JsonListing()):
+        entries = [Entry(name=name, is_folder=name < "b") for name in "ab"]
+        shown += [listing.start("x"), *map(listing.entry, entries), listing.end()]
+    return hashlib.sha256("".join(shown).encode()).hexdigest()
+
+
+_FORM = _form()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from entrepot_gateway.content.conditions import is_other, is_unchanged, wanted_ranges
-from entrepot_gateway.content.headers import file_headers, unchanged_headers
+from entrepot_gateway.content.conditions import wanted_ranges
+from entrepot_gateway.content.headers import file_headers
 from entrepot_gateway.content.ranges import NotSatisfiableError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ async def send_file(
     """
     headers = file_headers(file)
     headers.append((b"accept-ranges", b"bytes"))
-    if await is_decided(answer, file, request, headers):
+    if await answer.settles(file, request, headers):
         return True
     try:
         ranges = None if answer.is_head else wanted_ranges(file, request)
@@ -68,19 +68,6 @@ async def send_file(
     finally:
         blob.close()
     return True
-
-
-async def is_decided(
-    answer: Answer, file: File, request: Mapping[bytes, bytes], headers: HeaderList
-) -> bool:
-    """Answer 412 or 304 if a condition of the request says so (RFC 9110, section 13.2.2)."""
-    if is_other(file, request):
-        await answer.empty(412, [*headers, (b"content-length", b"0")])
-        return True
-    if is_unchanged(file, request):
-        await answer.empty(304, unchanged_headers(headers))
-        return True
-    return False
 
 
 def _first(file: File, ranges: list[Range] | None) -> Range:

@@ -96,7 +96,8 @@ class ServingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListFolder(self, request, context):
-        """The entries of a folder of a content set, in order of name, folders and files together.
+        """The entries of a folder of a content set, files and folders together, in order of the bytes of their names; a folder's
+        name counts as if it ended in a slash, so that "a.txt" comes before the folder "a".
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

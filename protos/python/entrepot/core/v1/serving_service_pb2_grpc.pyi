@@ -38,7 +38,9 @@ class ServingServiceStub:
     ResolvePath: _grpc.UnaryUnaryMultiCallable[_serving_service_pb2.ResolvePathRequest, _serving_service_pb2.ResolvePathResponse]
     """What is at a path of a content set. The answer never changes, except that an absent blob may become present."""
     ListFolder: _grpc.UnaryStreamMultiCallable[_serving_service_pb2.ListFolderRequest, _serving_service_pb2.ListFolderResponse]
-    """The entries of a folder of a content set, in order of name, folders and files together."""
+    """The entries of a folder of a content set, files and folders together, in order of the bytes of their names; a folder's
+    name counts as if it ended in a slash, so that "a.txt" comes before the folder "a".
+    """
     FetchFile: _grpc.UnaryUnaryMultiCallable[_serving_service_pb2.FetchFileRequest, _serving_service_pb2.FetchFileResponse]
     """Fetches the file at a path that is known by its source only, and returns when it is stored and verified."""
     StreamFile: _grpc.UnaryStreamMultiCallable[_serving_service_pb2.StreamFileRequest, _serving_service_pb2.StreamFileResponse]
@@ -60,7 +62,9 @@ class ServingServiceAsyncStub(ServingServiceStub):
     ResolvePath: _aio.UnaryUnaryMultiCallable[_serving_service_pb2.ResolvePathRequest, _serving_service_pb2.ResolvePathResponse]  # type: ignore[assignment]
     """What is at a path of a content set. The answer never changes, except that an absent blob may become present."""
     ListFolder: _aio.UnaryStreamMultiCallable[_serving_service_pb2.ListFolderRequest, _serving_service_pb2.ListFolderResponse]  # type: ignore[assignment]
-    """The entries of a folder of a content set, in order of name, folders and files together."""
+    """The entries of a folder of a content set, files and folders together, in order of the bytes of their names; a folder's
+    name counts as if it ended in a slash, so that "a.txt" comes before the folder "a".
+    """
     FetchFile: _aio.UnaryUnaryMultiCallable[_serving_service_pb2.FetchFileRequest, _serving_service_pb2.FetchFileResponse]  # type: ignore[assignment]
     """Fetches the file at a path that is known by its source only, and returns when it is stored and verified."""
     StreamFile: _aio.UnaryStreamMultiCallable[_serving_service_pb2.StreamFileRequest, _serving_service_pb2.StreamFileResponse]  # type: ignore[assignment]
@@ -97,7 +101,9 @@ class ServingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _serving_service_pb2.ListFolderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_serving_service_pb2.ListFolderResponse], _abc.AsyncIterator[_serving_service_pb2.ListFolderResponse]]:
-        """The entries of a folder of a content set, in order of name, folders and files together."""
+        """The entries of a folder of a content set, files and folders together, in order of the bytes of their names; a folder's
+        name counts as if it ended in a slash, so that "a.txt" comes before the folder "a".
+        """
 
     @_abc_1.abstractmethod
     def FetchFile(
