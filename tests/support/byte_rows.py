@@ -84,11 +84,15 @@ class Rows:
 
     def stage(self, workspace: int, units: Iterable[int], sequence: int = 1) -> None:
         """Units staged by one call."""
+        ids = list(units)
         with self.database.transaction() as cursor:
-            cursor.execute("INSERT INTO stage_call VALUES (%s, %s, '', '')", (workspace, sequence))
+            cursor.execute(
+                "INSERT INTO stage_call VALUES (%s, %s, '', '', %s::bigint[])",
+                (workspace, sequence, ids),
+            )
             cursor.execute(
                 "INSERT INTO staged SELECT %s, 1, unnest(%s::bigint[]), false, true, true, false",
-                (workspace, list(units)),
+                (workspace, ids),
             )
 
     def lend_remote(self, workspace: int, remote: int, role: str = "remote") -> None:

@@ -106,6 +106,31 @@ def test_fetching_begins_while_the_plugin_still_stages(
     assert attempt.stored() == set(upstream.digests().values())
 
 
+def test_calls_that_overtake_each_other_are_all_seen(attempt: Attempt, upstream: Upstream) -> None:
+    """A call that commits after one with a higher sequence is fetched like any other."""
+    upstream.files = {"a": b"1", "b": b"2"}
+    attempt.stage(upstream, "a", sequence=7)
+    attempt.downloads.start()
+    assert attempt.told.acquire(timeout=10)
+
+    attempt.stage(upstream, "b", sequence=3)
+    attempt.downloads.finish()
+
+    assert attempt.stored() == set(upstream.digests().values())
+
+
+def test_what_is_staged_no_more_is_not_fetched(attempt: Attempt, upstream: Upstream) -> None:
+    """A unit that a later call takes back is not asked for."""
+    upstream.files = {"a": b"1", "b": b"2"}
+    taken_back, _ = attempt.stage(upstream, "a", "b")
+    attempt.rows.run("UPDATE staged SET removed = true WHERE content_id = %s", (taken_back,))
+
+    attempt.run()
+
+    assert upstream.count("a") == 0
+    assert upstream.count("b") == 1
+
+
 def test_what_is_stored_is_not_asked_for(attempt: Attempt, upstream: Upstream) -> None:
     """Neither a blob that is here nor the same bytes under a second path are fetched (again)."""
     upstream.files = {"a": b"same", "b": b"same", "c": b"stored"}

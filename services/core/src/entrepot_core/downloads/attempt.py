@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AttemptDownloads", "DownloadProgress", "download_of"]
 
-# Staged units that are looked at in one step, and downloads under way: both bound the memory.
-PAGE = 1_000
+# Staging calls that are looked at in one step, and downloads under way: both bound the memory.
+CALLS = 4
 UNDER_WAY = 500
 # How long a finished download waits for others to share a sync with.
 LINGER_SECONDS = 0.05
@@ -75,6 +75,8 @@ class AttemptDownloads:
         self._is_canceled = threading.Event()
         self._error: BaseException | None = None
         self._files = self._wanted_files = self._bytes = 0
+        # The staging calls that were looked at: each is looked at once.
+        self._seen: set[int] = set()
         # What is under way, by digest or else by unit and path: the same bytes are fetched once.
         self._pending: set[bytes | tuple[int, str]] = set()
         self._group: DownloadGroup[WantedFile] = DownloadGroup(keeper, downloader, workspace_id)
@@ -124,34 +126,27 @@ class AttemptDownloads:
                 self._failed()
 
     def _fetch_all(self) -> None:
-        calls = -1
         while True:
             is_last = self._is_last_look.is_set()
-            began = time.monotonic()
-            with self._keeper.database.transaction() as cursor:
-                # Before looking: what is staged meanwhile is then looked for once more.
-                seen, calls = calls, wanted.count_calls(cursor, self._workspace_id)
-            if is_last or calls != seen:
-                self._look()
+            self._look()
             if is_last:
                 while self._group:
                     self._collect(None)
                 return
-            self._wait(2 * (time.monotonic() - began))
+            self._wait()
 
     def _look(self) -> None:
-        """Begins to fetch all that is staged now and is not here."""
-        last = (-1, -1)
+        """Begins to fetch what was staged since the last look and is not here."""
         while True:
             with self._keeper.database.transaction() as cursor:
-                page = wanted.staged_after(cursor, self._workspace_id, last, PAGE)
-                if not page:
-                    return
-                units = [content_id for _, content_id in page]
+                calls = wanted.new_calls(cursor, self._workspace_id, self._seen, CALLS)
+                units = [content_id for _, content_ids in calls for content_id in content_ids]
                 files = wanted.find_wanted(cursor, self._workspace_id, units)
-            last = page[-1]
             for file in files:
                 self._begin(file)
+            self._seen.update(sequence for sequence, _ in calls)
+            if not calls:
+                return
 
     def _begin(self, file: WantedFile) -> None:
         key = _key(file)
@@ -163,9 +158,9 @@ class AttemptDownloads:
         self._wanted_files += 1
         self._group.submit(file, download_of(file, self._remotes))
 
-    def _wait(self, at_least: float) -> None:
+    def _wait(self) -> None:
         """Takes what finishes, until it is time to look again."""
-        deadline = time.monotonic() + max(at_least, LOOK_SECONDS)
+        deadline = time.monotonic() + LOOK_SECONDS
         while not self._is_last_look.is_set():
             left = deadline - time.monotonic()
             if left <= 0:

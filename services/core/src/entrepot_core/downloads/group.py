@@ -101,6 +101,9 @@ class DownloadGroup(Generic[K]):
         taken: list[Future[Fetched]] = []
         deadline = None if timeout is None else time.monotonic() + timeout
         while len(taken) < _MOST_AT_ONCE:
+            if taken and len(taken) == len(self._under_way):
+                # There is nothing that could be waited for.
+                break
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             try:
                 future = self._done.get(timeout=left)

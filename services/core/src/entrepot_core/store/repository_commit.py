@@ -71,12 +71,16 @@ def commit(
     scope = target.scope
     for table in ("added_unit", "added_path", "removed_unit", "candidate"):
         cursor.execute(f"DELETE FROM {table}")
-    scoped_changes = _collect(cursor, scope, mode)
-    content_rules.check_keys_and_paths(cursor, scope, has_members=target.unit_count > 0)
-    content_rules.check_blobs(cursor, request, scope)
+    scoped_changes = 0
+    if mode is CommitMode.REPLACE or _is_anything_staged(cursor, scope):
+        scoped_changes = _collect(cursor, scope, mode)
     added, removed, replaced = _counts(cursor)
+    files = size = 0
+    if added:
+        content_rules.check_keys_and_paths(cursor, scope, has_members=target.unit_count > 0)
+        content_rules.check_blobs(cursor, request, scope)
+        files, size = _to_fetch(cursor)
     changed = bool(added or removed or scoped_changes)
-    files, size = _to_fetch(cursor)
     difference = Difference(
         repository=target.full_name,
         base_version=target.latest,
@@ -104,6 +108,11 @@ def commit(
             (hint, difference.version, scope.repository_id),
         )
     return difference
+
+
+def _is_anything_staged(cursor: Cursor, scope: edges.Scope) -> bool:
+    cursor.execute(_ANYTHING_STAGED, scope.parameters)
+    return bool((cursor.fetchone() or (False,))[0])
 
 
 def _collect(cursor: Cursor, scope: edges.Scope, mode: CommitMode) -> int:
@@ -240,6 +249,14 @@ def elements(cursor: Cursor, table: str) -> Iterator[bytes]:
 
 
 # --- statements ---------------------------------------------------------------------------------
+
+_ANYTHING_STAGED = """
+SELECT EXISTS (
+         SELECT FROM staged WHERE workspace_id = %(workspace)s AND repository_id = %(repository)s)
+    OR EXISTS (
+         SELECT FROM staged_edge
+          WHERE workspace_id = %(workspace)s AND repository_id = %(repository)s)
+"""
 
 _REVIVE_STAGED = """
 WITH orphaned AS (

@@ -107,7 +107,7 @@ def stage(cursor: Cursor, request: StageRequest) -> StageAnswer:
             "missing": [digest.hex() for digest in missing],
         }
     )
-    end_call(cursor, request.workspace_id, request.sequence, answer)
+    end_call(cursor, request.workspace_id, request.sequence, answer, ids)
     return StageAnswer(tuple(i not in created for i in ids), missing, cancel_requested)
 
 
@@ -150,11 +150,14 @@ def begin_call(
     return answer, row[0]
 
 
-def end_call(cursor: Cursor, workspace_id: int, sequence: int, answer: str) -> None:
-    """Keeps the answer for the case that the call is repeated."""
+def end_call(
+    cursor: Cursor, workspace_id: int, sequence: int, answer: str, content_ids: Sequence[int] = ()
+) -> None:
+    """Keeps the answer for the case that the call is repeated, and the units for the downloads."""
     cursor.execute(
-        "UPDATE stage_call SET answer = %s WHERE workspace_id = %s AND sequence = %s",
-        (answer, workspace_id, sequence),
+        "UPDATE stage_call SET answer = %s, content_ids = %s::bigint[]"
+        " WHERE workspace_id = %s AND sequence = %s",
+        (answer, list(content_ids), workspace_id, sequence),
     )
 
 

@@ -46,10 +46,18 @@ CREATE TEMPORARY TABLE IF NOT EXISTS candidate (
 ) ON COMMIT DELETE ROWS;
 """
 
+_NAMES = (
+    "stage_unit", "stage_source", "stage_edge", "added_unit", "added_path", "removed_unit",
+    "candidate",
+)  # fmt: skip
+
 
 def prepare(cursor: Cursor) -> None:
     """Makes the temporary tables of a new connection; for `Database.on_connect`."""
     # Two concurrent CREATEs in different temporary schemas do not meet.
     cursor.execute("SET client_min_messages = warning")
     cursor.execute(_TABLES)
+    # Of a table of which nothing is known, the planner believes that it has ten pages, and scans
+    # the members of a repository for it; of one that was looked at once, it counts the pages.
+    cursor.execute(f"ANALYZE {', '.join(_NAMES)}")
     cursor.execute("RESET client_min_messages")

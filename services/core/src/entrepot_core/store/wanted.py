@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from entrepot_core.domain.blob import Blob
     from entrepot_core.store.database import Cursor
 
-__all__ = ["RemoteSource", "WantedFile", "count_calls", "find_wanted", "identify", "staged_after"]
+__all__ = ["RemoteSource", "WantedFile", "find_wanted", "identify", "new_calls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,32 +35,25 @@ class WantedFile:
     sources: tuple[RemoteSource, ...]
 
 
-def staged_after(
-    cursor: Cursor, workspace_id: int, last: tuple[int, int], limit: int
-) -> list[tuple[int, int]]:
-    """The next staged units, as (repository, unit), in order, after the one given."""
-    cursor.execute(
-        "SELECT repository_id, content_id FROM staged"
-        " WHERE workspace_id = %s AND NOT removed AND (repository_id, content_id) > (%s, %s)"
-        " ORDER BY repository_id, content_id LIMIT %s",
-        (workspace_id, *last, limit),
-    )
+def new_calls(
+    cursor: Cursor, workspace_id: int, seen: Collection[int], limit: int
+) -> list[tuple[int, list[int]]]:
+    """The next staging calls that are not among those seen, each with the units it staged.
+
+    None while no remote lent to the attempt is to be fetched from immediately.
+    """
+    cursor.execute(_NEW_CALLS, {"workspace": workspace_id, "seen": list(seen), "limit": limit})
     return cursor.fetchall()
-
-
-def count_calls(cursor: Cursor, workspace_id: int) -> int:
-    """How many staging calls there were: while it stays, there is nothing new."""
-    cursor.execute("SELECT count(*) FROM stage_call WHERE workspace_id = %s", (workspace_id,))
-    (count,) = cursor.fetchone() or (0,)
-    return int(count)
 
 
 def find_wanted(cursor: Cursor, workspace_id: int, content_ids: Sequence[int]) -> list[WantedFile]:
     """Those files of the units that must be fetched now.
 
-    That is: a remote lent to the attempt has them, it is to be fetched from immediately, and their
-    bytes are not here.
+    That is: the unit is still staged to be added, a remote lent to the attempt has them, it is to
+    be fetched from immediately, and their bytes are not here.
     """
+    if not content_ids:
+        return []
     cursor.execute(_WANTED, {"workspace": workspace_id, "units": list(content_ids)})
     return [
         WantedFile(
@@ -96,6 +89,15 @@ def identify(cursor: Cursor, found: Sequence[tuple[int, str, Blob]]) -> None:
     )
 
 
+_NEW_CALLS = """
+SELECT sequence, content_ids
+  FROM stage_call
+ WHERE workspace_id = %(workspace)s AND NOT sequence = ANY(%(seen)s::bigint[])
+   AND EXISTS (SELECT FROM lent_remote l JOIN remote r USING (remote_id)
+                WHERE l.workspace_id = %(workspace)s AND r.policy = 'immediate')
+ ORDER BY sequence LIMIT %(limit)s
+"""
+
 _WANTED = """
 SELECT a.content_id, a.relative_path, a.digest, a.size_bytes, a.other_digests, s.sources
   FROM artifact a
@@ -109,6 +111,9 @@ SELECT a.content_id, a.relative_path, a.digest, a.size_bytes, a.other_digests, s
        AND EXISTS (SELECT FROM lent_remote l
                     WHERE l.workspace_id = %(workspace)s AND l.remote_id = x.remote_id)) s
  WHERE a.content_id = ANY(%(units)s::bigint[])
+   AND EXISTS (SELECT FROM staged g
+                WHERE g.workspace_id = %(workspace)s AND g.content_id = a.content_id
+                  AND NOT g.removed)
    AND NOT EXISTS (SELECT FROM blob b WHERE b.digest = a.digest AND b.state = 'live')
    AND s.is_immediate
 """
