@@ -32,6 +32,8 @@ class File:
     media_type: str
     # When the unit was first stored, in seconds since 1970; zero: not known.
     time: int
+    # The last segment of its path.
+    name: str
 
     @property
     def tag(self) -> bytes:
@@ -73,6 +75,7 @@ class Files:
             answer.size_bytes,
             media_type(answer.media_type, path),
             answer.time.seconds,
+            path.rpartition("/")[2],
         )
         self.keep(content_set, path, file)
         return file

@@ -5,6 +5,8 @@ from __future__ import annotations
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
+from entrepot_gateway.content.disposition import disposition
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -43,7 +45,11 @@ def unchanged_headers(headers: HeaderList) -> HeaderList:
 
 def file_headers(file: File) -> HeaderList:
     """Header fields of a file, except for its length."""
-    return [*COMMON, (b"content-type", file.media_type.encode("ascii")), *validators(file)]
+    headers = [*COMMON, (b"content-type", file.media_type.encode("ascii"))]
+    how = disposition(file.media_type, file.name)
+    if how:
+        headers.append((b"content-disposition", how))
+    return headers + validators(file)
 
 
 def validators(what: Representation) -> HeaderList:
