@@ -11,18 +11,21 @@ import structlog
 
 from entrepot_gateway.content.answer import Answer, BrokenConnectionError, ClientLeftError
 from entrepot_gateway.content.delivery import Delivery
-from entrepot_gateway.content.files import Files, Kind
+from entrepot_gateway.content.files import ABSENT, Files, Kind
 from entrepot_gateway.content.folders import Folders
 from entrepot_gateway.content.on_demand import OnDemand
 from entrepot_gateway.content.path import RESERVED, BadPathError, decode_path
 from entrepot_gateway.content.pointers import Pointers
 from entrepot_gateway.content.refusal import refuse
+from entrepot_gateway.content.versions import Versions
 from entrepot_rpc.errors import ServiceError
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from entrepot_gateway.content.blobs import Blobs
+    from entrepot_gateway.content.files import File
+    from entrepot_gateway.content.pointers import Pointer
     from entrepot_gateway.core import Core
 
 log = structlog.get_logger()
@@ -36,6 +39,7 @@ class Content:
         self.pointers = Pointers(core, stale_seconds)
         self.files = Files(core)
         self._folders = Folders(core)
+        self._versions = Versions(core)
         self._delivery = Delivery(self.files, blobs, OnDemand(core))
         self._running: asyncio.Task[None] | None = None
 
@@ -110,22 +114,57 @@ class Content:
 
     async def _serve(self, scope: Scope, answer: Answer, path: str, *, is_folder: bool) -> None:
         pointer = await self.pointers.find(path)
-        if pointer is None or not pointer.content_set:
-            await answer.text(
-                404, "Not found.\n" if pointer is None else "Nothing is served yet.\n"
-            )
+        if pointer is None:
+            await answer.text(404, "Not found.\n")
             return
         below = path[len(pointer.base_path) + 1 :]
+        if not pointer.content_set:
+            await self._serve_none(scope, answer, pointer, below, is_folder=is_folder)
+            return
         file = await self.files.find(pointer.content_set, below) if below else None
         if file is None or file.kind == Kind.KIND_FOLDER:
             if is_folder:
                 await self._folders.send(scope, answer, pointer, below)
             else:
                 await answer.redirect(_with_slash(scope, path))
-        elif is_folder or file.kind in (Kind.KIND_ABSENT, Kind.KIND_UNSPECIFIED):
+            return
+        if is_folder:
+            await answer.text(404, "Not found.\n")
+            return
+        if file.kind == Kind.KIND_ABSENT:
+            pointer, file = await self._find_before(pointer, below)
+        if file.kind == Kind.KIND_ABSENT:
             await answer.text(404, "Not found.\n")
         else:
             await self._delivery.send(scope, answer, pointer, below, file)
+
+    async def _find_before(self, pointer: Pointer, path: str) -> tuple[Pointer, File]:
+        """A file that was served before a switch, for clients that are under way."""
+        for previous in self.pointers.still_served(pointer):
+            file = await self.files.find(previous.content_set, path)
+            if file.kind not in (Kind.KIND_ABSENT, Kind.KIND_FOLDER):
+                return pointer.at(previous.content_set), file
+        return pointer, ABSENT
+
+    async def _serve_none(
+        self, scope: Scope, answer: Answer, pointer: Pointer, below: str, *, is_folder: bool
+    ) -> None:
+        """What a distribution answers that points at nothing, or not at what was asked for."""
+        if pointer.asks_for_versions and not below:
+            if is_folder:
+                await self._versions.send(scope, answer, pointer)
+            else:
+                await answer.redirect(_with_slash(scope, pointer.base_path))
+        elif pointer.fault:
+            shown = pointer.fault.encode("ascii", "backslashreplace").decode("ascii")
+            base_path = pointer.base_path.rpartition("@")[0]
+            await answer.text(
+                410 if pointer.is_gone else 404, f"{shown} Versions: /{base_path}@/\n"
+            )
+        elif pointer.asks_for_versions:
+            await answer.text(404, "Not found.\n")
+        else:
+            await answer.text(404, "Nothing is served yet.\n")
 
 
 def _with_slash(scope: Scope, path: str) -> str:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Kind = serving_service_pb2.ResolvePathResponse.Kind
 
 MAX_FILES = 100_000
+# Counted apart, so that who asks for what is not there does not make us forget what is.
+MAX_ABSENT = 100_000
 ASK_SECONDS = 10.0
 
 
@@ -45,6 +47,9 @@ class File:
         return replace(self, kind=Kind.KIND_STORED, sha256=sha256, size=size)
 
 
+ABSENT = File(Kind.KIND_ABSENT, "", -1, "", 0)
+
+
 class Files:
     """Finds files, and remembers them; paths that hold nothing too."""
 
@@ -53,6 +58,7 @@ class Files:
         self._stub = serving_service_pb2_grpc.ServingServiceStub(core.channel)
         self._max_files = max_files
         self._known: OrderedDict[tuple[str, str], File] = OrderedDict()
+        self._absent: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     async def find(self, content_set: str, path: str) -> File:
         """What is there; of kind ABSENT if nothing is."""
@@ -61,6 +67,9 @@ class Files:
         if known is not None:
             self._known.move_to_end(key)
             return known
+        if key in self._absent:
+            self._absent.move_to_end(key)
+            return ABSENT
         try:
             answer = await self._stub.ResolvePath(
                 serving_service_pb2.ResolvePathRequest(content_set=content_set, path=path),
@@ -69,6 +78,11 @@ class Files:
             )
         except grpc.RpcError as error:
             raise service_error(error) from None
+        if answer.kind in (Kind.KIND_ABSENT, Kind.KIND_UNSPECIFIED):
+            self._absent[key] = None
+            if len(self._absent) > MAX_ABSENT:
+                self._absent.popitem(last=False)
+            return ABSENT
         file = File(
             answer.kind,
             answer.sha256,

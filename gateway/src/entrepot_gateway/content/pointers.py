@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING
 
 import grpc
@@ -25,21 +26,51 @@ if TYPE_CHECKING:
 
 # How long an answer is believed without a stream that would say otherwise.
 UNWATCHED_SECONDS = 1.0
+# How long that a path's version exists, which is deleted without a word.
+SELECTED_SECONDS = 60.0
 MAX_ABSENT = 10_000
+# There are as many spellings of moments as a client likes.
+MAX_SELECTED = 1_000
 ASK_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Previous:
+    """A content set that was served until a while ago, and is looked in until some moment."""
+
+    content_set: str
+    until: float
 
 
 @dataclass(slots=True)
 class Pointer:
-    """A distribution, as core last said."""
+    """A distribution, or a version of it that the path asks for, as core last said."""
 
+    # Of a version with what asks for it: "dev@3".
     base_path: str
     # Empty: it points at nothing yet.
     content_set: str
     # When the content set was made, in seconds since 1970; zero: not known.
     time: int
     asked_at: float
-    is_current: bool = field(default=True)
+    is_current: bool = True
+    # Until when it is believed without asking again.
+    until: float = inf
+    distribution: str = ""
+    # The path names this content set for ever.
+    is_immutable: bool = False
+    # Newest first.
+    previous: tuple[Previous, ...] = ()
+    # Why there is no such version.
+    fault: str = ""
+    # It was deleted.
+    is_gone: bool = False
+    # The path asks which versions there are.
+    asks_for_versions: bool = False
+
+    def at(self, content_set: str) -> Pointer:
+        """The same, for a file that only a content set from before has."""
+        return replace(self, content_set=content_set)
 
 
 class Pointers:
@@ -53,7 +84,10 @@ class Pointers:
         self._stale_seconds = stale_seconds
         self._clock = clock
         self._known: dict[str, Pointer] = {}
+        self._selected: OrderedDict[str, Pointer] = OrderedDict()
         self._absent: OrderedDict[str, float] = OrderedDict()
+        # That a path is in no distribution holds until anything moves.
+        self.absence = Pointer("", "", 0, clock())
         # Changes with every message, so that an answer from before it is not kept.
         self._generation = 0
         self._is_watched = False
@@ -77,16 +111,35 @@ class Pointers:
         self._is_watched = True
         self._generation += 1
         self._absent.clear()
-        moved = self._known if forget_all else response.base_paths
-        for base_path in moved:
-            if base_path in self._known:
-                self._known[base_path].is_current = False
+        self.absence.is_current = False
+        self.absence = Pointer("", "", 0, self._clock())
+        moved = set(self._known if forget_all else response.base_paths)
+        for base_path in moved & self._known.keys():
+            self._known[base_path].is_current = False
+        for asked, pointer in self._selected.items():
+            if forget_all or asked.rpartition("@")[0] in moved:
+                pointer.is_current = False
 
     def broken(self, _code: grpc.StatusCode | None = None) -> None:
         """The stream is lost: nobody says what moves."""
         if self._is_watched:
             self._lost_at = self._clock()
         self._is_watched = False
+
+    def holds(self, pointer: Pointer) -> bool:
+        """Whether core would say the same now."""
+        return (
+            self._is_watched
+            and pointer.is_current
+            and (pointer.until == inf or self._clock() < pointer.until)
+        )
+
+    def still_served(self, pointer: Pointer) -> list[Previous]:
+        """What was served before and is still to be looked in."""
+        if not pointer.previous:
+            return []
+        now = self._clock()
+        return [previous for previous in pointer.previous if now < previous.until]
 
     async def find(self, path: str) -> Pointer | None:
         """The distribution that serves a path; None if none does.
@@ -96,10 +149,10 @@ class Pointers:
 
         """
         known = self._lookup(path)
-        if known is not None and self._is_fresh(known.is_current, known.asked_at):
+        if known is not None and self._is_fresh(known):
             return known
         asked = self._absent.get(path)
-        if known is None and asked is not None and self._is_fresh(True, asked):  # noqa: FBT003
+        if known is None and asked is not None and self._is_recent(asked):
             return None
         generation = self._generation
         try:
@@ -118,16 +171,21 @@ class Pointers:
     def _lookup(self, path: str) -> Pointer | None:
         end = path.find("/")
         while end != -1:
-            found = self._known.get(path[:end])
+            found = self._known.get(path[:end]) or self._selected.get(path[:end])
             if found is not None:
                 return found
             end = path.find("/", end + 1)
-        return self._known.get(path)
+        return self._known.get(path) or self._selected.get(path)
 
-    def _is_fresh(self, is_current: bool, asked_at: float) -> bool:  # noqa: FBT001
-        if self._is_watched:
-            return is_current
-        return is_current and self._clock() - asked_at < UNWATCHED_SECONDS
+    def _is_fresh(self, pointer: Pointer) -> bool:
+        return (
+            pointer.is_current
+            and self._is_recent(pointer.asked_at)
+            and (pointer.until == inf or self._clock() < pointer.until)
+        )
+
+    def _is_recent(self, asked_at: float) -> bool:
+        return self._is_watched or self._clock() - asked_at < UNWATCHED_SECONDS
 
     def _may_be_stale(self, known: Pointer) -> bool:
         # As long as it was watched it was true.
@@ -144,21 +202,49 @@ class Pointers:
     ) -> Pointer | None:
         if known is not None and known.base_path != answer.base_path:
             self._known.pop(known.base_path, None)
+            self._selected.pop(known.base_path, None)
         if not answer.distribution:
             if is_current:
                 self._absent[path] = self._clock()
                 if len(self._absent) > MAX_ABSENT:
                     self._absent.popitem(last=False)
             return None
-        pointer = Pointer(
-            answer.base_path,
-            answer.content_set,
-            answer.time.seconds,
-            self._clock(),
-            is_current,
-        )
-        self._known[answer.base_path] = pointer
+        pointer = _pointer(answer, self._clock(), is_current=is_current)
+        if pointer.until == inf:
+            self._known[answer.base_path] = pointer
+        else:
+            self._selected[answer.base_path] = pointer
+            if len(self._selected) > MAX_SELECTED:
+                self._selected.popitem(last=False)
         return pointer
+
+
+def _pointer(
+    answer: serving_service_pb2.ResolvePointerResponse, now: float, *, is_current: bool
+) -> Pointer:
+    until = inf
+    if answer.fault:
+        # It may come to be.
+        until = now + UNWATCHED_SECONDS
+    elif answer.is_selected:
+        until = now + SELECTED_SECONDS
+    return Pointer(
+        answer.base_path,
+        answer.content_set,
+        answer.time.seconds,
+        now,
+        is_current,
+        until,
+        answer.distribution,
+        answer.is_immutable,
+        tuple(
+            Previous(item.content_set, now + item.remaining.ToMilliseconds() / 1000)
+            for item in answer.previous
+        ),
+        answer.fault,
+        answer.is_gone,
+        answer.asks_for_versions,
+    )
 
 
 _UNREACHABLE = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.CANCELLED})

@@ -84,6 +84,7 @@ class ResolvePointerResponse(_message.Message):
     FAULT_FIELD_NUMBER: _builtins.int
     IS_GONE_FIELD_NUMBER: _builtins.int
     ASKS_FOR_VERSIONS_FIELD_NUMBER: _builtins.int
+    IS_SELECTED_FIELD_NUMBER: _builtins.int
     distribution: _builtins.str
     """The distribution; empty: none serves the path."""
     base_path: _builtins.str
@@ -100,6 +101,8 @@ class ResolvePointerResponse(_message.Message):
     """The version that the path asks for was deleted."""
     asks_for_versions: _builtins.bool
     """The path is the base path and "@": it asks which versions there are. There is no content set."""
+    is_selected: _builtins.bool
+    """The path asks for a version, or for all. WatchPointers does not tell when such a version is deleted: ask again after a minute."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When that content set was made, for Last-Modified."""
@@ -120,10 +123,11 @@ class ResolvePointerResponse(_message.Message):
         fault: _builtins.str = ...,
         is_gone: _builtins.bool = ...,
         asks_for_versions: _builtins.bool = ...,
+        is_selected: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asks_for_versions", b"asks_for_versions", "base_path", b"base_path", "content_set", b"content_set", "distribution", b"distribution", "fault", b"fault", "is_gone", b"is_gone", "is_immutable", b"is_immutable", "previous", b"previous", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asks_for_versions", b"asks_for_versions", "base_path", b"base_path", "content_set", b"content_set", "distribution", b"distribution", "fault", b"fault", "is_gone", b"is_gone", "is_immutable", b"is_immutable", "is_selected", b"is_selected", "previous", b"previous", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -219,6 +219,7 @@ def _select(
     cursor: Cursor, pointer: Pointer, response: serving_service_pb2.ResolvePointerResponse
 ) -> None:
     response.base_path = f"{pointer.base_path}@{pointer.selector}"
+    response.is_selected = True
     if not pointer.selector:
         response.asks_for_versions = True
         return
