@@ -31,6 +31,17 @@ def upload_to(path: str) -> Upload:
     return Upload(repository="repositories/file/one", upload="uploads/one", relative_path=path)
 
 
+def uploads_of(*entries: Upload.Entry) -> Upload:
+    """Ask for many files."""
+    return Upload(repository="repositories/file/one", files=entries)
+
+
+FILE_URL = "https://example.org/a%20b.txt"
+MANY = uploads_of(
+    Upload.Entry(upload="uploads/one", relative_path="a"),
+    Upload.Entry(upload="uploads/two"),
+    Upload.Entry(url=FILE_URL, sha256=sha256(BYTES)),
+)
 UPLOADED = upload(sha256(BYTES), len(BYTES), filename="name.txt")
 
 
@@ -82,6 +93,31 @@ class TestFileKeepsTheContract(PluginContract):
                     upload_to(""),
                     "relative_path",
                     resources=[repository(), upload(sha256(BYTES), len(BYTES))],
+                ),
+            ],
+        ),
+        Scenario(
+            name="many files",
+            task_type="file/uploads",
+            parameters=MANY,
+            resources=[
+                repository(),
+                upload(sha256(BYTES), len(BYTES), "files.upload"),
+                upload(
+                    sha256(BYTES),
+                    len(BYTES),
+                    "files.upload",
+                    name="uploads/two",
+                    filename="name.txt",
+                ),
+            ],
+            blobs=[BYTES],
+            upstream={FILE_URL: BYTES},
+            refusals=[
+                Refusal(
+                    uploads_of(MANY.files[0], MANY.files[0]),
+                    "files[1].relative_path",
+                    resources=[repository(), upload(sha256(BYTES), len(BYTES), "files.upload")],
                 ),
             ],
         ),

@@ -205,6 +205,39 @@ def test_an_upload_gets_its_path(
     assert list(unit.artifacts[0].sources) == []
 
 
+def test_many_files_are_staged_in_one_go(core: FakeCore, plugin: str) -> None:
+    """Uploads are told apart by name, and what a URL has is what core downloaded."""
+    url = "https://example.org/a%20b.txt"
+    attempt, _ = completed(
+        core,
+        plugin,
+        Scenario(
+            name="many",
+            task_type="file/uploads",
+            parameters=Upload(
+                repository="repositories/file/one",
+                files=[
+                    Upload.Entry(upload="uploads/two", relative_path="z"),
+                    Upload.Entry(upload="uploads/one"),
+                    Upload.Entry(url=url),
+                ],
+            ),
+            resources=[
+                repository(),
+                upload(SHA256, 0, "files.upload", filename="one"),
+                upload(hashlib.sha256(b"2").hexdigest(), 1, "files.upload", name="uploads/two"),
+            ],
+            blobs=[b"", b"2"],
+            upstream={url: b"333"},
+        ),
+    )
+
+    assert [("a b.txt", 3), ("one", 0), ("z", 1)] == [
+        (file.relative_path, file.size_bytes) for file, _ in units(attempt)
+    ]
+    assert len(attempt.changes) == 1
+
+
 def test_an_upload_without_its_bytes_fails(core: FakeCore, plugin: str) -> None:
     """When core does not have the bytes after all, the task fails and the digest is named."""
     digest = "ab" * 32

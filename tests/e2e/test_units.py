@@ -140,6 +140,57 @@ def test_an_upload_has_its_own_name(api: Api) -> None:
     assert list(api.files(repository)) == ["name.txt"]
 
 
+def test_many_files_make_one_version(api: Api, upstream: Upstream) -> None:
+    """Uploads and URLs of one task become one version, also of a remote that is not there."""
+    repository = api.a_repository()
+    remote = api.a_remote(upstream)
+    uploads = [_complete_upload(api, data_for(n, 100), filename=f"{n}") for n in range(3)]
+    first, second = sorted(upstream.files)[:2]
+
+    task = api.completed(
+        "file/uploads",
+        repository=repository["name"],
+        files=[
+            *(
+                {"upload": upload["name"], "relative_path": f"up/{n}"}
+                for n, upload in enumerate(uploads)
+            ),
+            {"url": upstream.url + first, "sha256": digest_of(upstream.files[first])},
+        ],
+    )
+    api.completed(
+        "file/uploads",
+        repository=repository["name"],
+        url=upstream.url + second,
+        remote=remote["name"],
+        relative_path="second",
+    )
+
+    assert task["created_resource"] == f"{repository['name']}/versions/1"
+    assert api.files(repository) == {
+        **{f"up/{n}": upload["sha256"] for n, upload in enumerate(uploads)},
+        first.rpartition("/")[2]: digest_of(upstream.files[first]),
+        "second": digest_of(upstream.files[second]),
+    }
+
+
+def test_a_file_of_many_is_named_in_errors(api: Api) -> None:
+    """What is wrong with one file points to it; no version is made."""
+    repository = api.a_repository()
+    good = _complete_upload(api, b"good", filename="a")
+    open_ = api.post("uploads/", {"size_bytes": 10}).expect(201)
+
+    for files, pointer in (
+        ([{"upload": good["name"]}, {"upload": open_["name"]}], "files[1].upload"),
+        ([{"upload": good["name"]}, {"upload": good["name"]}], "#/files/1/relative_path"),
+        ([{"url": "http://127.0.0.1:1/x", "relative_path": "../x"}], "#/files/0/relative_path"),
+    ):
+        body = {"repository": repository["name"], "files": files}
+        problem = api.post("tasks/file/uploads/", body).expect(400)
+        assert pointer in str(problem)
+    assert api.versions(repository) == [0]
+
+
 def test_an_upload_in_pieces(api: Api) -> None:
     """Bytes may come in several requests, each with its range; the upload says where to go on."""
     data = data_for(2, 300_000)

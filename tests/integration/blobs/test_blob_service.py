@@ -138,6 +138,22 @@ def test_limits_are_named(stub: blob_service_pb2_grpc.BlobServiceStub) -> None:
         stub.FindMissingBlobs(pb.FindMissingBlobsRequest(digests=[digest_of(b"x")] * 10_001))
 
 
+def test_a_url_without_a_remote_must_be_a_users(
+    stub: blob_service_pb2_grpc.BlobServiceStub, upstream: Upstream
+) -> None:
+    """What no remote was lent for, and no parameter names, is not asked for at all."""
+    upstream.files["a"] = b"a"
+    item = pb.FetchBlobsRequest.Item(
+        item_id="one", sources=[content_pb2.RemoteSource(url=upstream.url + "a")]
+    )
+
+    with raises("PERMISSION_DENIED") as refused:
+        list(stub.FetchBlobs(pb.FetchBlobsRequest(items=[item])))
+
+    assert upstream.url in refused[0].message
+    assert upstream.count("a") == 0
+
+
 def test_others_blobs_are_as_good_as_absent(
     stub: blob_service_pb2_grpc.BlobServiceStub, keeper: Keeper
 ) -> None:

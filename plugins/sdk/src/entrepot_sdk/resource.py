@@ -36,7 +36,10 @@ class ResourceKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """Something a field of the parameters names; `role` is the name of that field."""
+    """Something a field of the parameters names; `role` is the name of that field.
+
+    Of a field in a message inside of the parameters, it is the path: "files.upload".
+    """
 
     role: str
     name: str
@@ -82,6 +85,12 @@ class Resources:
 
     def __init__(self, bound: Iterable[BoundResource] = ()) -> None:
         self._resources = [_resource(one) for one in bound]
+        self._roles: dict[str, list[Resource]] = {}
+        for one in self._resources:
+            self._roles.setdefault(one.role, []).append(one)
+        self._uploads = {
+            (one.role, one.name): one for one in self._resources if isinstance(one, Upload)
+        }
 
     def repository(self, role: str = "repository") -> Repository:
         """The repository, or version, that the field names."""
@@ -91,13 +100,18 @@ class Resources:
         """The remote that the field names."""
         return self._one(role, Remote)
 
-    def upload(self, role: str = "upload") -> Upload:
-        """The upload that the field names."""
-        return self._one(role, Upload)
+    def upload(self, role: str = "upload", name: str = "") -> Upload:
+        """The upload that the field names; where it can name several, the one of this name."""
+        if not name:
+            return self._one(role, Upload)
+        try:
+            return self._uploads[role, name]
+        except KeyError:
+            raise KeyError(f"the task has no upload {name} in the role {role!r}") from None
 
     def all(self, role: str) -> list[Resource]:
         """Whatever the field names; nothing if it is empty."""
-        return [one for one in self._resources if one.role == role]
+        return list(self._roles.get(role, ()))
 
     def repositories(self) -> list[Repository]:
         """Every repository and version."""

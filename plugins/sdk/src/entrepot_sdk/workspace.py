@@ -121,7 +121,8 @@ class Workspace:
 
         Args:
             url: Absolute; several are tried in order.
-            role: The remote it belongs to.
+            role: The remote it belongs to; empty for a URL that the parameters name and that is
+                to be asked without a remote.
             sha256: What the bytes must be, if known.
             size_bytes: How many they must be, if known.
             max_bytes: Refuse more than this; zero means core's own limit of 1 GiB.

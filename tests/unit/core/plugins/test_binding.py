@@ -84,6 +84,26 @@ def test_what_cannot_be_a_name_is_refused(message: Message, field: str) -> None:
     assert [field] == [violation.field for violation in caught.value.violations]
 
 
+def test_references_lie_inside_of_messages() -> None:
+    """A name in a repeated message is found, completed, and named in errors with its index."""
+    message = file_pb2.Upload(
+        repository="foo", files=[{"upload": UPLOAD}, {"url": "http://x/"}, {"upload": UPLOAD}]
+    )
+    wrong = file_pb2.Upload(repository="foo", files=[{"upload": UPLOAD}, {"upload": "uploads/x"}])
+
+    found = binding.read(view_of(message), message)
+    with pytest.raises(FieldInvalidError) as caught:
+        binding.read(view_of(wrong), wrong)
+
+    assert [
+        ("repository", "repository"),
+        ("files.upload", "files[0].upload"),
+        ("files.upload", "files[2].upload"),
+    ] == [(one.role, one.field) for one in found]
+    assert f"uploads/{UPLOAD}" == message.files[2].upload == found[2].name
+    assert ["files[1].upload"] == [violation.field for violation in caught.value.violations]
+
+
 def test_content_and_uploads_are_not_locked() -> None:
     """What cannot change needs no lock."""
     message = file_pb2.Upload(repository="foo", upload=UPLOAD)

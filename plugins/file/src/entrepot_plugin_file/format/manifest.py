@@ -12,6 +12,7 @@ from codecs import BOM_UTF8
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from entrepot_plugin_file.format.claims import Claims
 from entrepot_plugin_file.format.path import PathError, check_path
 
 if TYPE_CHECKING:
@@ -61,9 +62,7 @@ class ManifestReader:
         self._rest = b""
         self._line = 0
         self._bytes = 0
-        # The line each path was on, and for each folder the line of the first file in it.
-        self._files: dict[str, int] = {}
-        self._folders: dict[str, int] = {}
+        self._claims = Claims("line {}")
 
     def feed(self, data: bytes) -> Iterator[Entry]:
         """Yield the entries that end in this piece."""
@@ -107,32 +106,10 @@ class ManifestReader:
         if not _SIZE.fullmatch(size):
             raise ManifestError(self._line, "the size is not a number of bytes")
         try:
-            check_path(path)
+            self._claims.add(path, self._line)
         except PathError as error:
             raise ManifestError(self._line, str(error)) from None
-        self._claim(path)
         return Entry(path, sha256.lower(), int(size))
-
-    def _claim(self, path: str) -> None:
-        """Keep the path, or refuse one that another leaves no room for."""
-        if path in self._files:
-            raise ManifestError(self._line, f"the path is on line {self._files[path]} already")
-        if path in self._folders:
-            raise ManifestError(
-                self._line,
-                f"the path of this file is a folder of the one on line {self._folders[path]}",
-            )
-        self._files[path] = self._line
-        for folder in _folders(path):
-            if folder in self._files:
-                raise ManifestError(
-                    self._line,
-                    f"the path lies below that of the file on line {self._files[folder]}",
-                )
-            if folder in self._folders:
-                # So are all above it.
-                return
-            self._folders[folder] = self._line
 
     def _too_long(self, line: int) -> ManifestError:
         return ManifestError(line, f"the line is longer than {self._max_line_bytes} bytes")
@@ -150,11 +127,3 @@ def write_manifest(entries: Iterable[Entry]) -> Iterator[bytes]:
     for entry in entries:
         check_listed(entry.path)
         yield f"{entry.path},{entry.sha256},{entry.size_bytes}\n".encode()
-
-
-def _folders(path: str) -> Iterator[str]:
-    """Yield the folders a path lies in, the innermost first."""
-    end = path.rfind("/")
-    while end > 0:
-        yield path[:end]
-        end = path.rfind("/", 0, end)

@@ -125,12 +125,17 @@ def remote(
 
 
 def upload(
-    sha256: str, size_bytes: int, role: str = "upload", *, filename: str = ""
+    sha256: str,
+    size_bytes: int,
+    role: str = "upload",
+    *,
+    filename: str = "",
+    name: str = "uploads/one",
 ) -> BoundResource:
     """A complete upload."""
     return BoundResource(
         role=role,
-        name="uploads/one",
+        name=name,
         kind=describe_pb2.RESOURCE_KIND_UPLOAD,
         upload=BoundResource.UploadDetail(sha256=sha256, size_bytes=size_bytes, filename=filename),
     )

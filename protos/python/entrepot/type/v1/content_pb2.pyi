@@ -218,7 +218,9 @@ class RemoteSource(_message.Message):
     REMOTE_ROLE_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
     remote_role: _builtins.str
-    """Role of the lent remote whose credentials, policy and limits apply."""
+    """Role of the lent remote whose credentials, policy and limits apply. In FetchBlobs it may be empty for a URL that the
+    task's parameters name: that is asked without credentials, and within core's usual limits.
+    """
     url: _builtins.str
     """Absolute http or https URL without user information."""
     def __init__(

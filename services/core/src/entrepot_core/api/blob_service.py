@@ -15,6 +15,7 @@ from entrepot_core.domain.errors import (
     ServiceError,
 )
 from entrepot_core.downloads.fetching import FetchItem
+from entrepot_core.downloads.remote import NO_REMOTE
 from entrepot_core.downloads.request import Source
 from entrepot_core.store import blobs, lending, possession
 from entrepot_rpc.status import to_status
@@ -179,7 +180,7 @@ class BlobService(blob_service_pb2_grpc.BlobServiceServicer):
                 FetchItem(
                     item.item_id,
                     tuple(
-                        self._source(source, lent, f"{field}.sources[{position}]")
+                        self._source(workspace_id, source, lent, f"{field}.sources[{position}]")
                         for position, source in enumerate(item.sources)
                     ),
                     decode_expected(item.expected, f"{field}.expected"),
@@ -189,13 +190,26 @@ class BlobService(blob_service_pb2_grpc.BlobServiceServicer):
         return found
 
     def _source(
-        self, source: content_pb2.RemoteSource, lent: dict[str, tuple[int, int]], field: str
+        self,
+        workspace_id: int,
+        source: content_pb2.RemoteSource,
+        lent: dict[str, tuple[int, int]],
+        field: str,
     ) -> Source:
-        if source.remote_role not in lent:
+        if source.remote_role in lent:
+            return Source(source.url, self._remotes.get(*lent[source.remote_role]))
+        if source.remote_role:
             raise PermissionDeniedError(
                 f'{field}.remote_role: the task was not lent a remote as "{source.remote_role}".'
             )
-        return Source(source.url, self._remotes.get(*lent[source.remote_role]))
+        with self._database.transaction() as cursor:
+            is_named = lending.names_url(cursor, workspace_id, source.url)
+        if not is_named:
+            raise PermissionDeniedError(
+                f"{field}.remote_role: is required, as the task's parameters do not name "
+                f"{source.url}."
+            )
+        return Source(source.url, NO_REMOTE)
 
 
 def _expected(

@@ -12,7 +12,7 @@ from entrepot_core.store import remotes
 if TYPE_CHECKING:
     from entrepot_core.store.database import Database
 
-__all__ = ["Remote", "Remotes"]
+__all__ = ["NO_REMOTE", "Remote", "Remotes"]
 
 _MOST_KNOWN = 1_000
 
@@ -30,6 +30,10 @@ class Remote:
     rate_limit: float = 0
     # For one file, with all its tries; 0: as long as it takes.
     total_timeout_seconds: float = 0
+
+
+NO_REMOTE = Remote(0)
+"""How a URL is asked that a task names without a remote: with the defaults, as nobody."""
 
 
 class Remotes:

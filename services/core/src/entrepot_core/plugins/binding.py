@@ -20,12 +20,13 @@ from entrepot_core.plugins.units import parse_unit_name
 from entrepot_core.store import blobs, lending, references, remotes, repositories
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from google.protobuf.descriptor import FieldDescriptor
     from google.protobuf.message import Message
 
     from entrepot_core.plugins.catalog import Catalog
-    from entrepot_core.plugins.descriptors import Declaration, TaskTypeView
+    from entrepot_core.plugins.descriptors import Declaration, ReferenceField, TaskTypeView
     from entrepot_core.plugins.units import UnitKey
     from entrepot_core.store.database import Cursor
 
@@ -54,7 +55,7 @@ _VERSION = re.compile(r"(repositories/[^/]+/[^/]+)(?:/versions/(0|[1-9][0-9]{0,8
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A resource that a field names, in full; `field` is its path, "content[2]"."""
+    """A resource that a field names, in full; `field` is its path, "files[2].upload"."""
 
     role: str
     field: str
@@ -90,23 +91,12 @@ def read(view: TaskTypeView, message: Message) -> list[Reference]:
 
     Raises FieldInvalidError for what cannot be the name of such a resource.
     """
-    found = []
-    for declared in view.references:
-        value = getattr(message, declared.role)
-        given = list(value) if declared.is_repeated else [value] if value else []
-        names = []
-        for index, one in enumerate(given):
-            field = f"{declared.role}[{index}]" if declared.is_repeated else declared.role
-            name = _full_name(view, declared.kind, one, field)
-            names.append(name)
-            found.append(
-                Reference(declared.role, field, declared.kind, name, declared.is_exclusive)
-            )
-        if declared.is_repeated:
-            value[:] = names
-        elif names:
-            setattr(message, declared.role, names[0])
-    return found
+    return [
+        reference
+        for declared in view.references
+        for holder, prefix in _holders(message, declared.path[:-1])
+        for reference in _read_field(view, declared, holder, prefix)
+    ]
 
 
 def locks(found: Iterable[Reference]) -> dict[str, bool]:
@@ -131,6 +121,10 @@ def resolve(cursor: Cursor, catalog: Catalog, found: Sequence[Reference]) -> lis
     content = references.content(
         cursor, {(key.content_type, key.digest) for key in units.values()}
     )
+    uploads = references.uploads(
+        cursor,
+        [_id_of(one) for one in found if one.kind == _KIND.RESOURCE_KIND_UPLOAD],
+    )
     bounds = []
     for reference in found:
         key = units.get(reference.field)
@@ -139,6 +133,8 @@ def resolve(cursor: Cursor, catalog: Catalog, found: Sequence[Reference]) -> lis
             if content_id is None:
                 raise _absent(reference)
             bounds.append(Bound(reference=reference, content_id=content_id))
+        elif reference.kind == _KIND.RESOURCE_KIND_UPLOAD:
+            bounds.append(_upload(uploads.get(_id_of(reference)), reference))
         else:
             bounds.append(_RESOLVERS[reference.kind](cursor, reference))
     return bounds
@@ -176,6 +172,39 @@ def to_resources(
 ) -> list[plugin_tasks_pb2.BoundResource]:
     """What is lent, as a plugin sees it."""
     return [_to_resource(declaration, bound) for bound in bounds]
+
+
+def _holders(
+    message: Message, path: Sequence[FieldDescriptor], prefix: str = ""
+) -> Iterator[tuple[Message, str]]:
+    """The messages that a path leads to, each with the text before the names of its fields."""
+    if not path:
+        yield message, prefix
+        return
+    field, *rest = path
+    if field.is_repeated:
+        for index, inner in enumerate(getattr(message, field.name)):
+            yield from _holders(inner, rest, f"{prefix}{field.name}[{index}].")
+    elif message.HasField(field.name):
+        yield from _holders(getattr(message, field.name), rest, f"{prefix}{field.name}.")
+
+
+def _read_field(
+    view: TaskTypeView, declared: ReferenceField, holder: Message, prefix: str
+) -> Iterator[Reference]:
+    name = declared.field.name
+    value = getattr(holder, name)
+    given = list(value) if declared.field.is_repeated else [value] if value else []
+    names = []
+    for index, one in enumerate(given):
+        field = f"{prefix}{name}[{index}]" if declared.field.is_repeated else f"{prefix}{name}"
+        full = _full_name(view, declared.kind, one, field)
+        names.append(full)
+        yield Reference(declared.role, field, declared.kind, full, declared.is_exclusive)
+    if declared.field.is_repeated:
+        value[:] = names
+    elif names:
+        setattr(holder, name, names[0])
 
 
 def _full_name(view: TaskTypeView, kind: int, given: str, field: str) -> str:
@@ -262,8 +291,11 @@ def _distribution(cursor: Cursor, reference: Reference) -> Bound:
     return Bound(reference=reference)
 
 
-def _upload(cursor: Cursor, reference: Reference) -> Bound:
-    facts = references.upload(cursor, reference.name.rpartition("/")[2])
+def _id_of(reference: Reference) -> str:
+    return str(uuid.UUID(reference.name.rpartition("/")[2]))
+
+
+def _upload(facts: references.UploadFacts | None, reference: Reference) -> Bound:
     if facts is None:
         raise _absent(reference)
     if facts.digest is None:
@@ -282,7 +314,6 @@ _RESOLVERS: dict[int, Any] = {
     _KIND.RESOURCE_KIND_REMOTE: _remote,
     _KIND.RESOURCE_KIND_PUBLICATION: _publication,
     _KIND.RESOURCE_KIND_DISTRIBUTION: _distribution,
-    _KIND.RESOURCE_KIND_UPLOAD: _upload,
 }
 
 

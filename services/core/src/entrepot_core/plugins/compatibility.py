@@ -26,6 +26,7 @@ _LABEL = re.compile(r"[ -~]{0,128}")
 _TYPE = describe_pb2.TaskType
 
 # Fields that core's ready-made work reads: name, whether it is repeated, whether it must be there.
+_MANY = (describe_pb2.RESOURCE_KIND_CONTENT, describe_pb2.RESOURCE_KIND_UPLOAD)
 _READY_MADE: dict[int, tuple[tuple[str, bool, bool], ...]] = {
     _TYPE.IMPLEMENTATION_CORE_ADD: (("repository", False, True), ("content", True, True)),
     _TYPE.IMPLEMENTATION_CORE_REMOVE: (
@@ -105,11 +106,15 @@ def _task_faults(declaration: Declaration, view: TaskTypeView) -> Iterator[str]:
     if descriptor is None:
         return
     for reference in view.references:
-        field = descriptor.fields_by_name[reference.role]
-        if field.cpp_type != FieldDescriptor.CPPTYPE_STRING:
+        if reference.field.cpp_type != FieldDescriptor.CPPTYPE_STRING:
             yield f"The reference {reference.role} of {view.name} is not a string field."
         if reference.kind == describe_pb2.RESOURCE_KIND_UNSPECIFIED:
             yield f"The reference {reference.role} of {view.name} does not say what it names."
+        if reference.is_many and reference.kind not in _MANY:
+            yield (
+                f"The reference {reference.role} of {view.name} names several resources, which "
+                "only references to content and uploads can."
+            )
     yield from _ready_made_faults(view, descriptor)
 
 

@@ -14,9 +14,11 @@ from entrepot.plugin.v1 import describe_pb2
 from entrepot_core.domain.errors import FieldInvalidError, PluginContractViolationError
 from entrepot_core.plugins import messages
 from entrepot_rpc.declaration import pool_of, type_name
-from entrepot_rpc.field import is_reference
+from entrepot_rpc.field import is_map, is_reference, message_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from google.protobuf.descriptor import Descriptor, FieldDescriptor
     from google.protobuf.descriptor_pool import DescriptorPool
     from google.protobuf.message import Message
@@ -28,12 +30,29 @@ TYPE_URL_PREFIX = "type.googleapis.com/"
 
 @dataclass(frozen=True, slots=True)
 class ReferenceField:
-    """A field of a parameters message that names resources; its name is the role."""
+    """A field of a parameters message, or of one inside of it, that names resources.
 
-    role: str
+    Its role is its name, and inside of another message the names that lead to it: "files.upload".
+    """
+
+    path: tuple[FieldDescriptor, ...]
     kind: int
     is_exclusive: bool
-    is_repeated: bool
+
+    @property
+    def role(self) -> str:
+        """Under which what it names is lent."""
+        return ".".join(field.name for field in self.path)
+
+    @property
+    def field(self) -> FieldDescriptor:
+        """The field itself."""
+        return self.path[-1]
+
+    @property
+    def is_many(self) -> bool:
+        """Whether it can name several resources in one task."""
+        return any(field.is_repeated for field in self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +181,7 @@ class Declaration:
                 f"the parameters message {declared.parameters_message} of {declared.collection} "
                 "is not in its proto files."
             )
-        references = tuple(
-            reference
-            for reference in (_reference(field) for field in descriptor.fields)
-            if reference is not None
-        )
+        references = tuple(_references(descriptor))
         return TaskTypeView(f"{self.name}/{declared.collection}", self.name, declared, references)
 
     def _violation(self, message: str) -> PluginContractViolationError:
@@ -181,13 +196,20 @@ def pack_bytes(full_name: str, data: bytes) -> any_pb2.Any:
     return any_pb2.Any(type_url=TYPE_URL_PREFIX + full_name, value=data)
 
 
-def _reference(field: FieldDescriptor) -> ReferenceField | None:
-    if not is_reference(field):
-        return None
-    reference = field.GetOptions().Extensions[describe_pb2.reference]
-    return ReferenceField(
-        role=field.name,
-        kind=reference.kind,
-        is_exclusive=reference.access == describe_pb2.Reference.ACCESS_EXCLUSIVE,
-        is_repeated=field.is_repeated,
-    )
+def _references(
+    descriptor: Descriptor, path: tuple[FieldDescriptor, ...] = ()
+) -> Iterator[ReferenceField]:
+    for field in descriptor.fields:
+        here = (*path, field)
+        if is_reference(field):
+            reference = field.GetOptions().Extensions[describe_pb2.reference]
+            is_exclusive = reference.access == describe_pb2.Reference.ACCESS_EXCLUSIVE
+            yield ReferenceField(here, reference.kind, is_exclusive)
+        # A message inside of itself has no last one, and a map no order: there nothing is named.
+        elif field.message_type is not None and not (is_map(field) or _leads_back(field, path)):
+            yield from _references(message_of(field), here)
+
+
+def _leads_back(field: FieldDescriptor, path: tuple[FieldDescriptor, ...]) -> bool:
+    around = {one.containing_type for one in (*path, field)}
+    return message_of(field) in around

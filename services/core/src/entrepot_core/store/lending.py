@@ -27,6 +27,7 @@ __all__ = [
     "lent_remotes",
     "lent_repositories",
     "lent_revisions",
+    "names_url",
     "take_back",
 ]
 
@@ -108,6 +109,16 @@ def lent_revisions(cursor: Cursor, workspace_id: int) -> dict[str, tuple[int, in
         (workspace_id,),
     )
     return {role: (remote_id, revision) for role, remote_id, revision in cursor.fetchall()}
+
+
+def names_url(cursor: Cursor, workspace_id: int, url: str) -> bool:
+    """Whether the parameters of the attempt's task have the URL, so that its user wants it."""
+    cursor.execute(
+        "SELECT FROM workspace w JOIN task_detail d USING (task_id)"
+        " WHERE w.workspace_id = %s AND position(%s::bytea IN d.parameters) > 0",
+        (workspace_id, url.encode()),
+    )
+    return cursor.fetchone() is not None
 
 
 def take_back(cursor: Cursor, limit: int) -> int:

@@ -16,7 +16,7 @@ __all__ = [
     "distribution_exists",
     "publication_exists",
     "unit_count",
-    "upload",
+    "uploads",
 ]
 
 
@@ -68,13 +68,16 @@ def distribution_exists(cursor: Cursor, plugin: str, name: str) -> bool:
     return cursor.fetchone() is not None
 
 
-def upload(cursor: Cursor, upload_id: str) -> UploadFacts | None:
-    """The upload of an id, or None."""
+def uploads(cursor: Cursor, upload_ids: Collection[str]) -> dict[str, UploadFacts]:
+    """The uploads that exist, by id as PostgreSQL writes it."""
+    if not upload_ids:
+        return {}
     cursor.execute(
-        "SELECT digest, received_bytes, filename FROM upload WHERE upload_id = %s::uuid",
-        (upload_id,),
+        "SELECT upload_id::text, digest, received_bytes, filename FROM upload"
+        " WHERE upload_id = ANY(%s::uuid[])",
+        (list(upload_ids),),
     )
-    row = cursor.fetchone()
-    if row is None:
-        return None
-    return UploadFacts(None if row[0] is None else bytes(row[0]), row[1], row[2])
+    return {
+        upload_id: UploadFacts(None if digest is None else bytes(digest), size, filename)
+        for upload_id, digest, size, filename in cursor
+    }

@@ -216,29 +216,81 @@ Global___Copy: _TypeAlias = Copy  # noqa: Y015
 
 @_typing.final
 class Upload(_message.Message):
-    """Adds one uploaded file to a repository."""
+    """Adds uploaded files to a repository, which makes one version: one file, named by `upload` or `url`, or many, in `files`.
+    A file at a path that is taken replaces the one there.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Entry(_message.Message):
+        """One of many files; the fields mean what they mean for one."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        UPLOAD_FIELD_NUMBER: _builtins.int
+        RELATIVE_PATH_FIELD_NUMBER: _builtins.int
+        URL_FIELD_NUMBER: _builtins.int
+        SHA256_FIELD_NUMBER: _builtins.int
+        upload: _builtins.str
+        """The complete upload that has the bytes."""
+        relative_path: _builtins.str
+        """Path of the file below the repository; empty: the name the upload has, or the last part of the URL's path."""
+        url: _builtins.str
+        """Where core downloads the file from, in place of an upload."""
+        sha256: _builtins.str
+        """SHA-256 that a downloaded file must have, in hexadecimal; empty: any."""
+        def __init__(
+            self,
+            *,
+            upload: _builtins.str = ...,
+            relative_path: _builtins.str = ...,
+            url: _builtins.str = ...,
+            sha256: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["relative_path", b"relative_path", "sha256", b"sha256", "upload", b"upload", "url", b"url"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     REPOSITORY_FIELD_NUMBER: _builtins.int
     UPLOAD_FIELD_NUMBER: _builtins.int
     RELATIVE_PATH_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    REMOTE_FIELD_NUMBER: _builtins.int
     repository: _builtins.str
     """Repository to change."""
     upload: _builtins.str
     """The complete upload that has the bytes."""
     relative_path: _builtins.str
-    """Path of the file below the repository; empty: the name the upload has."""
+    """Path of the file below the repository; empty: the name the upload has, or the last part of the URL's path."""
+    url: _builtins.str
+    """Where core downloads the file from, in place of an upload: an absolute http or https URL."""
+    sha256: _builtins.str
+    """SHA-256 that a downloaded file must have, in hexadecimal; empty: any."""
+    remote: _builtins.str
+    """Remote whose credentials, proxy and limits are used for the URLs; empty: none are."""
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___Upload.Entry]:
+        """Many files, at most 10,000."""
+
     def __init__(
         self,
         *,
         repository: _builtins.str = ...,
         upload: _builtins.str = ...,
         relative_path: _builtins.str = ...,
+        files: _abc.Iterable[Global___Upload.Entry] | None = ...,
+        url: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+        remote: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["relative_path", b"relative_path", "repository", b"repository", "upload", b"upload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "relative_path", b"relative_path", "remote", b"remote", "repository", b"repository", "sha256", b"sha256", "upload", b"upload", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
