@@ -5,9 +5,13 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from s3 import S3Server
 
 # No test is a matter of time: the machine may be busy with something else.
 settings.register_profile("entrepot", deadline=None)
@@ -27,6 +31,24 @@ def _this_machine_only() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", guarded)
         yield
+
+
+@pytest.fixture(scope="session")
+def _s3_server() -> Iterator["S3Server"]:
+    from s3 import S3Server  # noqa: PLC0415, only where it is used
+
+    with S3Server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(_s3_server: "S3Server", monkeypatch: pytest.MonkeyPatch) -> "S3Server":
+    """An S3 server; the keys to it are in the environment."""
+    from s3 import KEYS  # noqa: PLC0415, as above
+
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    return _s3_server
 
 
 @pytest.fixture(scope="session")

@@ -139,7 +139,7 @@ def _findings(
 
     yield from check_engine(database)
     yield from check_content(database)
-    store = open_blob_store(config.blobs_url)
+    store = open_blob_store(*config.blobs)
     try:
         yield from check_blobs(database, store, options.grace, only_sizes=options.sizes)
     finally:

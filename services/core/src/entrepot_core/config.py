@@ -12,6 +12,8 @@ from entrepot_core.downloads.address import parse_networks
 if TYPE_CHECKING:
     from entrepot_core.downloads.address import Network
 
+from entrepot_rpc.bucket_url import BucketUrl
+
 __all__ = ["Config"]
 
 _LOOPBACK = ("127.", "localhost:", "[::1]:", "unix:")
@@ -25,6 +27,8 @@ class Config:
     grpc: str
     database_url: str
     blobs_url: str
+    # Where blobs were before; empty if they have not moved.
+    blobs_previous_url: str
     content_url: str
     api_token: str
     content_token: str
@@ -32,6 +36,11 @@ class Config:
     heartbeat_timeout_seconds: float
     allow_loopback_upstreams: bool
     refused_networks: tuple[Network, ...]
+
+    @property
+    def blobs(self) -> tuple[str, Path, str]:
+        """What the store for blobs is opened with: its URL, a folder, and the URL before."""
+        return self.blobs_url, self.home / "scratch", self.blobs_previous_url
 
     @classmethod
     def from_environment(cls, environment: dict[str, str] | None = None) -> Config:
@@ -53,7 +62,8 @@ class Config:
             home=home,
             grpc=grpc,
             database_url=env.get("ENTREPOT_DATABASE_URL", ""),
-            blobs_url=env.get("ENTREPOT_BLOBS_URL") or str(home / "blobs"),
+            blobs_url=_store(env, "ENTREPOT_BLOBS_URL") or str(home / "blobs"),
+            blobs_previous_url=_store(env, "ENTREPOT_BLOBS_PREVIOUS_URL"),
             content_url=(env.get("ENTREPOT_CONTENT_URL") or f"http://{content}").rstrip("/"),
             api_token=token,
             content_token=env.get("ENTREPOT_CONTENT_TOKEN", ""),
@@ -83,3 +93,10 @@ def _networks(env: dict[str, str], name: str) -> tuple[Network, ...]:
         return parse_networks(env.get(name, ""))
     except ValueError as error:
         raise ValueError(f"{name}: {error}.") from None
+
+
+def _store(env: dict[str, str], name: str) -> str:
+    """The address of a store, which has no secret in it, so that it can be logged."""
+    url = env.get(name, "")
+    BucketUrl.parse(url, name)
+    return url

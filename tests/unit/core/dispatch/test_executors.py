@@ -20,7 +20,7 @@ def test_somebody_does_each_task_that_core_declares(tmp_path: Path) -> None:
     database = Database("postgresql:///never", size=1, name="never")
 
     done = ready_made(
-        database, Keeper(database, open_blob_store(tmp_path.as_uri())), Registry(database)
+        database, Keeper(database, open_blob_store(str(tmp_path), tmp_path)), Registry(database)
     )
 
     declared = {f"core/{one.collection}" for one in builtin.declaration().task_types}

@@ -96,7 +96,10 @@ class ApiServer:
             refused_networks=config.refused_networks,
         )
         self._remotes = Remotes(self.database)
-        self._keeper = Keeper(self.database, open_blob_store(config.blobs_url))
+        self._keeper = Keeper(
+            self.database,
+            open_blob_store(*config.blobs),
+        )
         self._describer = Describer(self.database, self._clients, self.registry)
         self._poller = Poller(self.database, self._clients, self._describer)
         self._polling = SingleRunner(config.database_url, Role.PLUGIN_POLLER, self._poller.step)

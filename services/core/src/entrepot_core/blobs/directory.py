@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from entrepot_core.blobs.blob_store import StoredFile
 from entrepot_core.blobs.directory_batch import DirectoryBatch
+from entrepot_core.blobs.disk import Disk
 from entrepot_core.blobs.durability import storage_error
 from entrepot_core.blobs.scratch import Scratch
 from entrepot_core.domain.blob import CHUNK_BYTES
-from entrepot_core.domain.errors import BlobMissingError, StorageFullError
+from entrepot_core.domain.errors import BlobMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from entrepot_core.blobs.blob_store import BlobBatch
 
 __all__ = ["DirectoryBlobStore"]
-
-# Neither PostgreSQL nor a log should ever meet a full disk because of us.
-RESERVE_SHARE = 0.05
-RESERVE_BYTES = 2 * 1024**3
 
 _FOLDER_MODE = 0o750
 
@@ -43,7 +40,7 @@ class DirectoryBlobStore:
         self.root = root
         self._blobs = root / "sha256"
         self._aside = root / "aside"
-        self._reserve_bytes = reserve_bytes
+        self.disk = Disk(root, reserve_bytes)
         # At most 65,536.
         self._folders: set[str] = set()
         try:
@@ -119,30 +116,10 @@ class DirectoryBlobStore:
         return self._scratch.residue()
 
     def require_room(self, needed_bytes: int) -> None:
-        free, reserve = self.room()
-        if free - needed_bytes < reserve:
-            raise StorageFullError(
-                f"The disk of the blob store has {free} bytes free, of which {reserve} are "
-                f"reserved; {needed_bytes} more are needed. Free some, or collect orphans.",
-                metadata={"free_bytes": str(free), "needed_bytes": str(needed_bytes)},
-                retry_after_seconds=60,
-            )
-
-    def room(self) -> tuple[int, int]:
-        """Bytes that are free on the disk, and bytes that stay so."""
-        try:
-            status = os.statvfs(self.root)
-        except OSError as error:
-            raise storage_error(error) from error
-        reserve = self._reserve_bytes
-        if reserve is None:
-            share = int(status.f_blocks * status.f_frsize * RESERVE_SHARE)
-            reserve = min(share, RESERVE_BYTES)
-        return status.f_bavail * status.f_frsize, reserve
+        self.disk.require_room(needed_bytes)
 
     def free_bytes(self) -> int:
-        free, reserve = self.room()
-        return max(0, free - reserve)
+        return self.disk.free_bytes()
 
     def close(self) -> None:
         self._scratch.close()

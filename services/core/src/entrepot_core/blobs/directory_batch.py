@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import os
-import threading
 from typing import TYPE_CHECKING
 
-from entrepot_core.blobs.directory_writer import DirectoryWriter, ended
+from entrepot_core.blobs.directory_writer import DirectoryWriter
 from entrepot_core.blobs.durability import (
     storage_error,
     sync_directory,
     sync_file,
     sync_filesystem,
 )
-from entrepot_core.domain.blob import Verifier
+from entrepot_core.blobs.scratch_batch import ScratchBatch
 from entrepot_rpc.failpoints import failpoint
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Self
 
     from entrepot_core.blobs.directory import DirectoryBlobStore
     from entrepot_core.blobs.scratch import Scratch
-    from entrepot_core.domain.blob import Blob
+    from entrepot_core.domain.blob import Verifier
 
 __all__ = ["DirectoryBatch"]
 
@@ -30,29 +28,18 @@ __all__ = ["DirectoryBatch"]
 SMALL_BATCH = 8
 
 
-class DirectoryBatch:
-    """One batch.
-
-    The bytes are kept a second time, under their temporary name or in memory, until the rows are
-    there: see `ensure`.
-    """
+class DirectoryBatch(ScratchBatch[DirectoryWriter]):
+    """One batch."""
 
     def __init__(self, store: DirectoryBlobStore, scratch: Scratch) -> None:
+        super().__init__()
         self._store = store
         self._scratch = scratch
-        self._guard = threading.Lock()
-        self._open: set[DirectoryWriter] = set()
-        self._closed: list[DirectoryWriter] = []
-        self._settled: list[DirectoryWriter] = []
-        self._has_ended = False
         # Opened before anything is written, so that it hears of every write that is lost.
         try:
             self._root = os.open(store.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise storage_error(error) from error
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self,
@@ -60,65 +47,25 @@ class DirectoryBatch:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with self._guard:
-            self._has_ended = True
-            writers = [*self._open, *self._closed, *self._settled]
-            self._open.clear()
-            self._closed, self._settled = [], []
-        for writer in writers:
-            writer.drop()
+        super().__exit__(kind, error, traceback)
         os.close(self._root)
 
-    def create(self, verifier: Verifier | None = None) -> DirectoryWriter:
-        verifier = verifier or Verifier()
-        writer = DirectoryWriter(self._store, self._scratch, verifier, self._hand_over)
-        with self._guard:
-            if self._has_ended:
-                raise ended()
-            self._open.add(writer)
-        return writer
+    def _writer(self, verifier: Verifier) -> DirectoryWriter:
+        return DirectoryWriter(self._store.disk, self._scratch, verifier, self._hand_over)
 
-    def settle(self) -> list[Blob]:
-        for recorded in self._settled:
-            recorded.drop()
-        with self._guard:
-            closed, self._closed, self._settled = self._closed, [], []
-        if not closed:
-            return []
-        many = len(closed) > SMALL_BATCH
+    def _publish(self, writers: list[DirectoryWriter]) -> None:
+        many = len(writers) > SMALL_BATCH
         try:
-            self._sync_bytes([w for w in closed if not self._is_there(w)], many=many)
+            self._sync_bytes([w for w in writers if not self._is_there(w)], many=many)
             failpoint("bytes.complete")
-            folders = {folder for writer in closed for folder in self._name(writer)}
+            folders = {folder for writer in writers for folder in self._name(writer)}
             failpoint("bytes.renamed")
             self._sync_names(folders, many=many)
         except OSError as error:
-            for writer in closed:
-                writer.drop()
-            raise storage_error(error, self._store.room()[0]) from error
-        failpoint("bytes.synced")
-        self._settled = closed
-        return [writer.blob for writer in closed]
+            raise storage_error(error, self._store.disk.room()[0]) from error
 
-    def ensure(self) -> None:
-        vanished = [w for w in self._settled if self._store.size(w.blob.digest) is None]
-        if not vanished:
-            return
-        many = len(vanished) > SMALL_BATCH
-        try:
-            self._sync_bytes(vanished, many=many)
-            folders = {folder for writer in vanished for folder in self._name(writer)}
-            self._sync_names(folders, many=many)
-        except OSError as error:
-            raise storage_error(error, self._store.room()[0]) from error
-
-    def _hand_over(self, writer: DirectoryWriter, *, is_complete: bool) -> None:
-        with self._guard:
-            self._open.discard(writer)
-            if is_complete and not self._has_ended:
-                self._closed.append(writer)
-                return
-        writer.drop()
+    def _vanished(self, writers: list[DirectoryWriter]) -> list[DirectoryWriter]:
+        return [w for w in writers if self._store.size(w.blob.digest) is None]
 
     def _is_there(self, writer: DirectoryWriter) -> bool:
         # Named by somebody who had synced it: only the name may still have to become durable.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from entrepot_core.blobs.directory import DirectoryBlobStore
+from entrepot_rpc.bucket_url import BucketUrl
 
 if TYPE_CHECKING:
     from entrepot_core.blobs.blob_store import BlobStore
@@ -14,21 +15,39 @@ if TYPE_CHECKING:
 __all__ = ["open_blob_store"]
 
 
-def open_blob_store(url: str) -> BlobStore:
-    """The store at a path, or at a file: URL; ValueError for another kind of address.
+def open_blob_store(
+    url: str, scratch: Path, previous_url: str = "", *, setting: str = "ENTREPOT_BLOBS_URL"
+) -> BlobStore:
+    """The store at a path or a URL; ValueError for an address that means none.
 
-    `file:///srv/blobs?reserve_bytes=0` says how much of the disk stays free.
+    `file:///srv/blobs?reserve_bytes=0` says how much of the disk stays free. An object store, such
+    as `s3://bucket/prefix?region=eu-west-1`, keeps bytes on their way in the folder `scratch`.
+    With `previous_url`, what is not in the store is read from there.
     """
-    scheme, separator, rest = url.partition("://")
-    if not separator:
+    store = _open(url, scratch, setting)
+    if not previous_url:
+        return store
+    from entrepot_core.blobs.succession import Succession  # noqa: PLC0415  while moving only
+
+    previous = _open(previous_url, scratch, "ENTREPOT_BLOBS_PREVIOUS_URL")
+    return Succession(store, previous)
+
+
+def _open(url: str, scratch: Path, setting: str) -> BlobStore:
+    bucket_url = BucketUrl.parse(url, setting)
+    if bucket_url is not None:
+        from entrepot_core.blobs.bucket import Bucket  # noqa: PLC0415  a folder needs it not
+        from entrepot_core.blobs.object_store import ObjectBlobStore  # noqa: PLC0415
+
+        folder = Path(bucket_url.scratch) if bucket_url.scratch else scratch
+        return ObjectBlobStore(Bucket(bucket_url), folder)
+    if not url.startswith("file://"):
         return DirectoryBlobStore(Path(url))
-    if scheme == "file":
-        path, _, query = rest.partition("?")
-        options = dict(parse_qsl(query, strict_parsing=True)) if query else {}
-        reserve = options.pop("reserve_bytes", None)
-        if options:
-            raise ValueError(f"ENTREPOT_BLOBS_URL: {', '.join(options)} is not an option.")
-        return DirectoryBlobStore(
-            Path(unquote(path)), reserve_bytes=None if reserve is None else int(reserve)
-        )
-    raise ValueError(f'ENTREPOT_BLOBS_URL: "{scheme}" is not a kind of store that is known here.')
+    path, _, query = url.removeprefix("file://").partition("?")
+    options = dict(parse_qsl(query, strict_parsing=True)) if query else {}
+    reserve = options.pop("reserve_bytes", None)
+    if options:
+        raise ValueError(f"{setting}: {', '.join(options)} is not an option of file://.")
+    return DirectoryBlobStore(
+        Path(unquote(path)), reserve_bytes=None if reserve is None else int(reserve)
+    )

@@ -53,7 +53,10 @@ class DispatchProcess:
             refused_networks=config.refused_networks,
         )
         remotes = Remotes(self.database)
-        keeper = Keeper(self.database, open_blob_store(config.blobs_url))
+        keeper = Keeper(
+            self.database,
+            open_blob_store(*config.blobs),
+        )
 
         def downloads(
             workspace_id: int, report: Callable[[Any], None], failed: Callable[[], None]
