@@ -47,7 +47,7 @@ class File:
         return replace(self, kind=Kind.KIND_STORED, sha256=sha256, size=size)
 
 
-ABSENT = File(Kind.KIND_ABSENT, "", -1, "", 0)
+ABSENT = File(Kind.KIND_ABSENT, "", -1, "", 0, "")
 
 
 class Files:
