@@ -83,6 +83,22 @@ async def test_versions_lie_side_by_side(client: Client, served: Served, core: F
     assert core.count("ResolvePointer") == 3
 
 
+async def test_what_a_path_names_for_ever_need_not_be_asked_for_again(
+    client: Client, served: Served
+) -> None:
+    """A version's number names its files; a distribution, a moment and a failure may move."""
+    served.point("dev", "v3")
+    served.point("dev@2", "v2", is_selected=True, is_immutable=True)
+    served.point("dev@2026-11-01", "v2", is_selected=True)
+    served.files = {("v2", "f"): 2, ("v3", "f"): 3}
+
+    paths = ("/dev/f", "/dev@2/f", "/dev@2026-11-01/f", "/dev@2/g", "/dev@2/", "/nothing")
+    found = {p: (await client.request("HEAD", p)).headers["cache-control"] for p in paths}
+
+    assert found.pop("/dev@2/f") == "max-age=86400, immutable"
+    assert set(found.values()) == {"no-cache"}
+
+
 @pytest.mark.parametrize(
     ("fields", "status", "said"),
     [

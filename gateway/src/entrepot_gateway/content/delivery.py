@@ -48,17 +48,17 @@ class Delivery:
             await self._stream(answer, pointer, path, file, request)
             return
         if file.kind == Kind.KIND_FETCHABLE:
-            if await self._is_described(answer, file, request):
+            if await self._is_described(answer, pointer, file, request):
                 return
             file = await self._fetch(pointer, path, file)
-        if await self._send_stored(scope, answer, file, request):
+        if await self._send_stored(scope, answer, pointer, file, request):
             return
         # It was there when core said so. Core may have reclaimed it since, and can fetch it again.
         self._files.forget(pointer.content_set, path)
         file = await self._files.find(pointer.content_set, path)
         if file.kind == Kind.KIND_FETCHABLE and not answer.is_head:
             file = await self._fetch(pointer, path, file)
-        if not await self._send_stored(scope, answer, file, request):
+        if not await self._send_stored(scope, answer, pointer, file, request):
             self._files.forget(pointer.content_set, path)
             log.error("content.blob_missing", path=scope["path"], sha256=file.sha256)
             await answer.text(503, "The file is not available now.\n", [(b"retry-after", b"10")])
@@ -69,7 +69,12 @@ class Delivery:
         return file
 
     async def _send_stored(
-        self, scope: Scope, answer: Answer, file: File, request: Mapping[bytes, bytes]
+        self,
+        scope: Scope,
+        answer: Answer,
+        pointer: Pointer,
+        file: File,
+        request: Mapping[bytes, bytes],
     ) -> bool:
         if self._blobs is None or file.kind != Kind.KIND_STORED:
             return False
@@ -78,13 +83,19 @@ class Delivery:
             self._blobs,
             file,
             request,
+            file_headers(file, is_immutable=pointer.is_immutable),
             can_send_path="http.response.pathsend" in scope.get("extensions", {}),
         )
 
     @staticmethod
-    async def _is_described(answer: Answer, file: File, request: Mapping[bytes, bytes]) -> bool:
+    async def _is_described(
+        answer: Answer, pointer: Pointer, file: File, request: Mapping[bytes, bytes]
+    ) -> bool:
         """Answer what needs no bytes: a condition that decides, or HEAD."""
-        headers = [*file_headers(file), (b"accept-ranges", b"bytes")]
+        headers = [
+            *file_headers(file, is_immutable=pointer.is_immutable),
+            (b"accept-ranges", b"bytes"),
+        ]
         if await answer.settles(file, request, headers):
             return True
         if not answer.is_head:
@@ -102,7 +113,10 @@ class Delivery:
         file: File,
         request: Mapping[bytes, bytes],
     ) -> None:
-        headers = [*file_headers(file), (b"accept-ranges", b"none")]
+        headers = [
+            *file_headers(file, is_immutable=pointer.is_immutable),
+            (b"accept-ranges", b"none"),
+        ]
         if await answer.settles(file, request, headers):
             return
         if file.size >= 0:

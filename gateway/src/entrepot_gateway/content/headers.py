@@ -6,6 +6,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 from entrepot_gateway.content.disposition import disposition
+from entrepot_gateway.content.listing import POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,12 +18,16 @@ if TYPE_CHECKING:
 
 HeaderList = list[tuple[bytes, bytes]]
 
-# Nothing that strangers published may act in a browser, and all of it can move.
+# All of it can move, and nothing that strangers published may act in a browser.
 COMMON: HeaderList = [
     (b"cache-control", b"no-cache"),
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"sandbox; default-src 'none'"),
 ]
+
+# A path with a version's number names the same bytes as long as its distribution serves the same
+# repository; a day bounds what a client could miss if that is changed.
+_FIXED = (b"cache-control", b"max-age=86400, immutable")
 
 _OF_UNCHANGED = frozenset({b"cache-control", b"etag", b"last-modified", b"vary"})
 
@@ -43,13 +48,25 @@ def unchanged_headers(headers: HeaderList) -> HeaderList:
     return [item for item in headers if item[0] in _OF_UNCHANGED]
 
 
-def file_headers(file: File) -> HeaderList:
-    """Header fields of a file, except for its length."""
-    headers = [*COMMON, (b"content-type", file.media_type.encode("ascii"))]
+def file_headers(file: File, *, is_immutable: bool = False) -> HeaderList:
+    """Header fields of a file, except for its length; its path may name it for ever."""
+    common = [_FIXED, *COMMON[1:]] if is_immutable else COMMON
+    headers = [*common, (b"content-type", file.media_type.encode("ascii"))]
     how = disposition(file.media_type, file.name)
     if how:
         headers.append((b"content-disposition", how))
     return headers + validators(file)
+
+
+def list_headers(media_type: bytes, what: Representation) -> HeaderList:
+    """Header fields of a list that is written for this client, in one of several forms."""
+    return [
+        *(item for item in COMMON if item[0] != b"content-security-policy"),
+        (b"content-security-policy", POLICY),
+        (b"content-type", media_type),
+        (b"vary", b"accept, accept-encoding"),
+        *validators(what),
+    ]
 
 
 def validators(what: Representation) -> HeaderList:

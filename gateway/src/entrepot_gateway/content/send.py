@@ -6,7 +6,6 @@ import secrets
 from typing import TYPE_CHECKING
 
 from entrepot_gateway.content.conditions import wanted_ranges
-from entrepot_gateway.content.headers import file_headers
 from entrepot_gateway.content.ranges import NotSatisfiableError
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ async def send_file(
     blobs: Blobs,
     file: File,
     request: Mapping[bytes, bytes],
+    headers: HeaderList,
     *,
     can_send_path: bool,
 ) -> bool:
@@ -33,8 +33,7 @@ async def send_file(
         BrokenConnectionError: the bytes end early, or the client has left.
 
     """
-    headers = file_headers(file)
-    headers.append((b"accept-ranges", b"bytes"))
+    headers = [*headers, (b"accept-ranges", b"bytes")]
     if await answer.settles(file, request, headers):
         return True
     try:

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 import grpc
 
 from entrepot.core.v1 import serving_service_pb2, serving_service_pb2_grpc
-from entrepot_gateway.content.headers import COMMON
-from entrepot_gateway.content.listing import POLICY, HtmlListing, JsonListing, link, listing_for
+from entrepot_gateway.content.headers import fields_of, list_headers
+from entrepot_gateway.content.list_answer import Listed, send_list
+from entrepot_gateway.content.listing import HtmlListing, JsonListing, link, listing_for
 from entrepot_gateway.core import service_error
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from starlette.types import Scope
 
     from entrepot_gateway.content.answer import Answer
@@ -35,35 +38,18 @@ class Versions:
 
     async def send(self, scope: Scope, answer: Answer, pointer: Pointer) -> None:
         """The list, newest first."""
-        accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
-        listing = listing_for(accept)
-        form = _Page if isinstance(listing, HtmlListing) else _Document
-        headers = [
-            *(item for item in COMMON if item[0] != b"content-security-policy"),
-            (b"content-security-policy", POLICY),
-            (b"content-type", listing.media_type),
-            (b"vary", b"accept"),
-        ]
-        if answer.is_head:
-            await answer.empty(200, headers)
-            return
+        request = fields_of(scope)
+        listing = listing_for(request.get(b"accept", b"").decode("latin-1"))
+        writer = (_Page if isinstance(listing, HtmlListing) else _Document)(pointer.base_path)
         call = self._stub.ListServedVersions(
             serving_service_pb2.ListServedVersionsRequest(distribution=pointer.distribution),
             metadata=self._core.own,
             timeout=_LIST_SECONDS,
         )
         try:
-            batches = aiter(call)
-            # The first batch comes before the status, so that a failure can still be said.
-            batch = await anext(batches, None)
-            writer = form(pointer.base_path)
-            await answer.start(200, headers)
-            await answer.body(writer.start().encode("utf-8"))
-            while batch is not None:
-                await answer.body("".join(map(writer.entry, batch.versions)).encode("utf-8"))
-                batch = await anext(batches, None)
-            await answer.body(writer.end().encode("utf-8"))
-            await answer.end()
+            async with answer.while_client_stays():
+                headers = list_headers(listing.media_type, Listed())
+                await send_list(answer, request, headers, _pieces(writer, aiter(call)))
         except grpc.RpcError as error:
             raise service_error(error) from None
         finally:
@@ -124,3 +110,16 @@ class _Document:
     def end(self) -> str:
         """What comes after them."""
         return JsonListing().end()
+
+
+async def _pieces(
+    writer: _Page | _Document,
+    batches: AsyncIterator[serving_service_pb2.ListServedVersionsResponse],
+) -> AsyncIterator[bytes]:
+    # The first batch comes before anything else, so that a failure can still be said.
+    batch = await anext(batches, None)
+    yield writer.start().encode("utf-8")
+    while batch is not None:
+        yield "".join(map(writer.entry, batch.versions)).encode("utf-8")
+        batch = await anext(batches, None)
+    yield writer.end().encode("utf-8")
