@@ -149,7 +149,6 @@ def test_the_same_manifest_again_stages_nothing(core: FakeCore, plugin: str) -> 
 @pytest.mark.parametrize(
     "other",
     [
-        {"manifest": MANIFEST + b"# more\n"},
         {"mirror": True},
         {"url": "https://example.org/other/PULP_MANIFEST"},
         {"policy": "on_demand"},
@@ -157,12 +156,69 @@ def test_the_same_manifest_again_stages_nothing(core: FakeCore, plugin: str) -> 
     ids=lambda other: next(iter(other)),
 )
 def test_anything_else_is_compared(core: FakeCore, plugin: str, other: dict[str, bytes]) -> None:
-    """Another manifest, mode, address or policy is not taken for the last one."""
+    """What was done in another mode, from another address or by another policy is done again."""
     _, first = completed(core, plugin, a_sync())
 
     attempt, _ = completed(core, plugin, a_sync(state=first.states["repository"], **other))  # type: ignore[arg-type]
 
     assert len(units(attempt)) == 2
+
+
+def manifest_of(**files: bytes) -> bytes:
+    """Make a manifest of files in the root."""
+    return "".join(
+        f"{path},{hashlib.sha256(data).hexdigest()},{len(data)}\n" for path, data in files.items()
+    ).encode()
+
+
+BEFORE = manifest_of(same=b"1", other=b"2", gone=b"3")
+AFTER = manifest_of(new=b"4", other=b"5", same=b"1")
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_of_another_manifest_the_difference_is_staged(
+    core: FakeCore, plugin: str, *, mirror: bool
+) -> None:
+    """What the manifest listed before is left alone; a mirror removes what it lists no more."""
+    core.forget_fetches()
+    _, first = completed(core, plugin, a_sync(BEFORE, mirror=mirror))
+
+    attempt, second = completed(
+        core, plugin, a_sync(AFTER, mirror=mirror, state=first.states["repository"])
+    )
+
+    assert [file.relative_path for file, _ in units(attempt)] == ["new", "other"]
+    removed = set()
+    for change in attempt.changes.values():
+        for key in change.remove_keys:
+            file = File()
+            assert key.Unpack(file)
+            removed.add((file.relative_path, file.size_bytes, file.sha256))
+    expected = {
+        (path, 1, hashlib.sha256(data).hexdigest())
+        for path, data in (("gone", b"3"), ("other", b"2"))
+    }
+    assert removed == (expected if mirror else set())
+    assert "repository" not in second.commit_modes
+    assert result_of(second).listed_files == 3
+
+
+@pytest.mark.parametrize("lost", ["the bytes", "the state"])
+def test_without_the_last_manifest_all_is_staged(core: FakeCore, plugin: str, lost: str) -> None:
+    """A difference is only made to what the repository is known to be: that very manifest."""
+    core.forget_fetches()
+    _, first = completed(core, plugin, a_sync(BEFORE, mirror=True))
+    state = first.states["repository"]
+    if lost == "the bytes":
+        core.forget_fetches()
+    else:
+        # Somebody else has synced from the same remote since.
+        completed(core, plugin, a_sync(BEFORE + b"# other\n"))
+
+    attempt, second = completed(core, plugin, a_sync(AFTER, mirror=True, state=state))
+
+    assert len(units(attempt)) == 3
+    assert second.commit_modes["repository"] == Completed.COMMIT_MODE_REPLACE
 
 
 def test_a_broken_manifest_names_the_line(core: FakeCore, plugin: str) -> None:

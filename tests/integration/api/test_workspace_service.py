@@ -267,6 +267,30 @@ def test_reading_sees_what_was_lent(core: Core, plugin: FakePlugin) -> None:
     assert sorted(seen) == ["a", "b"]
 
 
+def test_units_are_removed_by_key(core: Core, plugin: FakePlugin) -> None:
+    """Attributes with the key fields set name the unit to take out; others stay."""
+    names: list[str] = []
+
+    def first(session: Session) -> None:
+        for name in ("a", "b"):
+            session.write(name.encode())
+        names.extend(unit.name for unit in session.stage(a_file("a"), a_file("b")).units)
+
+    def second(session: Session) -> None:
+        session.stage(remove_keys=[a_file("a").attributes])
+
+    run(core, plugin, first)
+    task = run(core, plugin, second)
+
+    assert (0, 1) == (task.differences[0].added, task.differences[0].removed)
+    content = content_service_pb2_grpc.ContentServiceStub(core.channel)
+    (left,) = content.ListContent(
+        content_service_pb2.ListContentRequest(parent="repositories/file/foo/versions/2"),
+        metadata=core.metadata,
+    ).content
+    assert left.name == names[1]
+
+
 def test_bad_batches_are_refused_and_name_what_is_wrong(core: Core, plugin: FakePlugin) -> None:
     """Nothing of them is stored."""
 
@@ -284,6 +308,8 @@ def test_bad_batches_are_refused_and_name_what_is_wrong(core: Core, plugin: Fake
             ([a_file(str(i)) for i in range(1001)], {}, "BATCH_TOO_LARGE"),
             ([a_file("x")], {"role": "remote"}, "PERMISSION_DENIED"),
             ([a_file("x")], {"role": "", "removes": ["content/file/files/x"]}, "FIELD_INVALID"),
+            ([], {"role": "", "remove_keys": [a_file("x").attributes]}, "FIELD_INVALID"),
+            ([], {"remove_keys": [a_file("x").attributes]}, "UNIT_NOT_IN_REPOSITORY"),
         ):
             with pytest.raises(ServiceError) as refused:
                 session.stage(*units, **fields)

@@ -265,6 +265,41 @@ def test_unverified_bytes_are_not_remembered(
     assert rows.database.fetch("SELECT count(*) FROM blob") == [(0,)]
 
 
+def test_what_came_before_can_be_read(
+    stub: blob_service_pb2_grpc.BlobServiceStub, upstream: Upstream, rows: Rows
+) -> None:
+    """Of a file that has changed, the attempt is lent what it was the last time."""
+    upstream.files["list"] = b"old"
+    first = fetch(stub, upstream.url + "list")
+    unchanged = fetch(stub, upstream.url + "list")
+    upstream.files["list"] = b"new"
+    rows.run("DELETE FROM attempt_blob")
+
+    answer = fetch(stub, upstream.url + "list")
+
+    assert not first.HasField("previous")
+    assert unchanged.not_modified
+    assert not unchanged.HasField("previous")
+    assert answer.previous == first.blob
+    assert read(stub, answer.previous) == b"old"
+    assert read(stub, answer.blob) == b"new"
+
+
+def test_what_was_collected_is_no_previous(
+    stub: blob_service_pb2_grpc.BlobServiceStub, upstream: Upstream, rows: Rows
+) -> None:
+    """Bytes of the last time that are gone are not spoken of."""
+    upstream.files["list"] = b"old"
+    first = fetch(stub, upstream.url + "list")
+    upstream.files["list"] = b"new"
+    rows.run("DELETE FROM blob WHERE digest = %s", (bytes.fromhex(first.blob.hex),))
+
+    answer = fetch(stub, upstream.url + "list")
+
+    assert not answer.HasField("previous")
+    assert read(stub, answer.blob) == b"new"
+
+
 def test_every_item_has_its_own_outcome(
     stub: blob_service_pb2_grpc.BlobServiceStub, upstream: Upstream
 ) -> None:

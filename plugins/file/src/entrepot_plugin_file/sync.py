@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin
 
@@ -13,54 +13,68 @@ from entrepot_plugin_file.format.manifest import (
     ManifestError,
     ManifestReader,
 )
+from entrepot_plugin_file.seen import Seen
 from entrepot_sdk import TaskFailed, artifact
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from entrepot.plugins.file.v1.file_pb2 import Sync
-    from entrepot_plugin_file.format.manifest import (
-        Entry,
-    )
-    from entrepot_sdk import Fetched, Remote, Workspace
+    from entrepot_plugin_file.format.manifest import Entry
+    from entrepot_sdk import Fetched, Workspace
 
 __all__ = ["sync"]
 
+# Manifests are compared in memory, 100 bytes for each file; of longer ones all is proposed.
+MAX_COMPARED = 200_000
+
 
 async def sync(parameters: Sync, workspace: Workspace) -> SyncResult:
-    """Add every file of the manifest; nothing is compared if the last sync saw the same one."""
+    """Add every file of the manifest; of one that was seen before, only what has changed."""
     remote = workspace.resources.remote("remote")
     manifest = await workspace.fetch(remote.url, max_bytes=MAX_MANIFEST_BYTES)
     result = SyncResult(manifest_sha256=manifest.sha256)
+    last, now = Seen.read(workspace.state("repository")), Seen.of(parameters, remote, manifest)
 
-    # The repository is what the last sync made of it: the same manifest would make the same again.
-    seen = fingerprint(parameters, remote, manifest.sha256)
-    last_seen, _, listed = workspace.state("repository").partition(b" ")
-    if last_seen == seen:
+    if last is not None and last.is_same(now):
         workspace.unchanged("The manifest has not changed since the last sync.")
-        workspace.set_state(workspace.state("repository"))
+        workspace.set_state(last.write())
         result.manifest_unchanged = True
-        result.listed_files = int(listed)
+        result.listed_files = last.files
         return result
 
+    is_compared = (
+        last is not None and last.files <= MAX_COMPARED and last.is_earlier(manifest, now)
+    )
+    before = await known(manifest.previous) if is_compared and manifest.previous else set()
     async for entry in entries(manifest):
-        await workspace.add(
-            File(relative_path=entry.path, sha256=entry.sha256, size_bytes=entry.size_bytes),
-            artifacts=[
-                artifact(
-                    entry.path,
-                    sha256=entry.sha256,
-                    size_bytes=entry.size_bytes,
-                    url=urljoin(manifest.final_url, quote(entry.path)),
-                )
-            ],
-        )
         result.listed_files += 1
         workspace.progress("sync.parse", result.listed_files, message="Reading the manifest")
+        if (mark := mark_of(entry)) in before:
+            before.discard(mark)
+        else:
+            await add(workspace, entry, manifest)
 
-    workspace.mode("repository", "replace" if parameters.mirror else "additive")
-    workspace.set_state(b"%s %d" % (seen, result.listed_files))
+    if not is_compared:
+        workspace.mode("repository", "replace" if parameters.mirror else "additive")
+    elif parameters.mirror and before and manifest.previous:
+        async for entry in entries(manifest.previous):
+            if mark_of(entry) in before:
+                await workspace.remove(unit_of(entry))
+    workspace.set_state(replace(now, files=result.listed_files).write())
     return result
+
+
+async def add(workspace: Workspace, entry: Entry, manifest: Fetched) -> None:
+    """Propose a file, to be fetched from beside the manifest."""
+    url = urljoin(manifest.final_url, quote(entry.path))
+    file = artifact(entry.path, sha256=entry.sha256, size_bytes=entry.size_bytes, url=url)
+    await workspace.add(unit_of(entry), artifacts=[file])
+
+
+async def known(manifest: Fetched) -> set[bytes]:
+    """Return the marks of all that a manifest lists."""
+    return {mark_of(entry) async for entry in entries(manifest)}
 
 
 async def entries(manifest: Fetched) -> AsyncIterator[Entry]:
@@ -80,7 +94,12 @@ async def entries(manifest: Fetched) -> AsyncIterator[Entry]:
         ) from None
 
 
-def fingerprint(parameters: Sync, remote: Remote, manifest_sha256: str) -> bytes:
-    """Return a value that is the same when a sync would do the same as the last one."""
-    seen = [remote.name, remote.url, remote.policy, parameters.mirror, manifest_sha256]
-    return hashlib.sha256(json.dumps(seen).encode()).hexdigest().encode()
+def unit_of(entry: Entry) -> File:
+    """Return the unit that an entry is."""
+    return File(relative_path=entry.path, sha256=entry.sha256, size_bytes=entry.size_bytes)
+
+
+def mark_of(entry: Entry) -> bytes:
+    """Return 16 bytes that are the same for the same entry."""
+    line = f"{entry.path},{entry.sha256},{entry.size_bytes}"
+    return hashlib.blake2b(line.encode(), digest_size=16).digest()

@@ -24,6 +24,8 @@ class Fetched:
         not_modified: Upstream said that nothing changed since the last fetch; the bytes are there
             all the same.
         final_url: After redirects; relative URLs in the file refer to it.
+        previous: What the same URL sent the last time, if that was something else and core still
+            has it. Whether anything was made of it is not said: remember that with `set_state`.
     """
 
     def __init__(
@@ -32,11 +34,13 @@ class Fetched:
         *,
         not_modified: bool,
         final_url: str,
+        previous: Fetched | None = None,
         chunks: Callable[[], AsyncIterator[bytes]],
     ) -> None:
         self.digest = digest
         self.not_modified = not_modified
         self.final_url = final_url
+        self.previous = previous
         self._chunks = chunks
 
     @property

@@ -9,6 +9,7 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
 
 from entrepot.core.v1.blob_service_pb2 import FetchBlobsRequest
@@ -98,7 +99,7 @@ class Workspace:
         self._flight = Flight()
         self._sequences = itertools.count(1)
         self._adds: dict[str, Batcher[ContentUnit]] = {}
-        self._removes: dict[tuple[str, bool], Batcher[str]] = {}
+        self._removes: dict[tuple[str, bool], Batcher[str | Any]] = {}
         self._files: dict[str, Batcher[PublishedFile]] = {}
         self._hidden: set[str] = set()
         self._completed = Completed()
@@ -135,10 +136,20 @@ class Workspace:
             max_bytes=max_bytes,
         )
         got = await self._session.bridge.run(self._session.core.fetch(item))
+        final_url = got.final_url or urls[0]
+        previous = None
+        if got.HasField("previous"):
+            previous = Fetched(
+                got.previous,
+                not_modified=False,
+                final_url=final_url,
+                chunks=lambda: self.read_blob(got.previous),
+            )
         return Fetched(
             got.blob,
             not_modified=got.not_modified,
-            final_url=got.final_url or urls[0],
+            final_url=final_url,
+            previous=previous,
             chunks=lambda: self.read_blob(got.blob),
         )
 
@@ -222,22 +233,35 @@ class Workspace:
         """Proposes a unit that is in no repository yet."""
         await self.add(attributes, artifacts=artifacts, edges=edges, role="")
 
-    async def remove(self, name: str, *, cascade: bool = False, role: str | None = None) -> None:
+    async def remove(
+        self, unit: str | Message, *, cascade: bool = False, role: str | None = None
+    ) -> None:
         """Proposes to take a unit out of a repository.
 
         Args:
-            name: The unit's name, as `read` yields it.
+            unit: The unit's name, as `read` yields it, or its attributes with at least the key
+                fields set.
             cascade: Take out what needs it as well, instead of failing.
             role: Which repository; may be left out if there is only one.
         """
         key = (role or self._to_change(), cascade)
         if key not in self._removes:
             self._removes[key] = self._batcher(
-                lambda names: self._stage(
-                    StageChangesRequest(repository_role=key[0], removes=names, cascade=key[1])
+                lambda units: self._stage(
+                    StageChangesRequest(
+                        repository_role=key[0],
+                        removes=[one for one in units if isinstance(one, str)],
+                        remove_keys=[one for one in units if isinstance(one, Any)],
+                        cascade=key[1],
+                    )
                 )
             )
-        await self._removes[key].put(name, len(name) + _ITEM_OVERHEAD_BYTES)
+        if isinstance(unit, str):
+            await self._removes[key].put(unit, len(unit) + _ITEM_OVERHEAD_BYTES)
+            return
+        packed = Any()
+        packed.Pack(unit, deterministic=True)
+        await self._removes[key].put(packed, packed.ByteSize() + _ITEM_OVERHEAD_BYTES)
 
     def mode(self, role: str, mode: Mode) -> None:
         """What a repository becomes: more ("additive"), or exactly what was added ("replace")."""

@@ -134,6 +134,12 @@ class Attempt:
                 staged.add(role + b" + " + unit.SerializeToString(deterministic=True))
             for name in change.removes:
                 staged.add(role + b" - %d " % change.cascade + name.encode())
+            for key in change.remove_keys:
+                staged.add(
+                    role
+                    + b" -key %d " % change.cascade
+                    + key.SerializeToString(deterministic=True)
+                )
         for batch in self.files.values():
             role = batch.repository_role.encode()
             for file in batch.files:

@@ -194,15 +194,19 @@ class FakeCore:
             return blob.FetchBlobsResponse(item_id=item.item_id, status=to_status(error))
         sha256 = self.keep(data)
         attempt.readable.add(sha256)
-        not_modified = self._fetched.get(source.url) == sha256
+        last = self._fetched.get(source.url)
         self._fetched[source.url] = sha256
-        return blob.FetchBlobsResponse(
+        response = blob.FetchBlobsResponse(
             item_id=item.item_id,
             status=status_pb2.Status(),
             blob=_digest(sha256, len(data)),
-            not_modified=not_modified,
+            not_modified=last == sha256,
             final_url=source.url,
         )
+        if last not in (None, sha256):
+            attempt.readable.add(last)
+            response.previous.CopyFrom(_digest(last, len(self.blobs[last])))
+        return response
 
 
 class _Workspace(WorkspaceServiceServicer):
@@ -238,7 +242,11 @@ class _Workspace(WorkspaceServiceServicer):
     ) -> workspace.StageChangesResponse:
         attempt = self._core.attempt_of("StageChanges", request, context)
         _check_batch(
-            attempt, request, len(request.adds) + len(request.removes), attempt.changes, context
+            attempt,
+            request,
+            len(request.adds) + len(request.removes) + len(request.remove_keys),
+            attempt.changes,
+            context,
         )
         attempt.changes[request.sequence] = request
         self._core.lose_answer("StageChanges", attempt, context)

@@ -27,7 +27,7 @@ from entrepot.type.v1 import digest_pb2 as entrepot_dot_type_dot_v1_dot_digest__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#entrepot/core/v1/blob_service.proto\x12\x10\x65ntrepot.core.v1\x1a\x1e\x65ntrepot/type/v1/content.proto\x1a\x1d\x65ntrepot/type/v1/digest.proto\x1a\x17google/rpc/status.proto\"D\n\x17\x46indMissingBlobsRequest\x12)\n\x07\x64igests\x18\x01 \x03(\x0b\x32\x18.entrepot.type.v1.Digest\"E\n\x18\x46indMissingBlobsResponse\x12)\n\x07missing\x18\x01 \x03(\x0b\x32\x18.entrepot.type.v1.Digest\"\xd6\x01\n\x11\x46\x65tchBlobsRequest\x12\x37\n\x05items\x18\x01 \x03(\x0b\x32(.entrepot.core.v1.FetchBlobsRequest.Item\x1a\x87\x01\n\x04Item\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12/\n\x07sources\x18\x02 \x03(\x0b\x32\x1e.entrepot.type.v1.RemoteSource\x12*\n\x08\x65xpected\x18\x03 \x03(\x0b\x32\x18.entrepot.type.v1.Digest\x12\x11\n\tmax_bytes\x18\x04 \x01(\x03\"\x9a\x01\n\x12\x46\x65tchBlobsResponse\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\"\n\x06status\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\x12&\n\x04\x62lob\x18\x03 \x01(\x0b\x32\x18.entrepot.type.v1.Digest\x12\x14\n\x0cnot_modified\x18\x04 \x01(\x08\x12\x11\n\tfinal_url\x18\x05 \x01(\t\"X\n\x0fReadBlobRequest\x12&\n\x04\x62lob\x18\x01 \x01(\x0b\x32\x18.entrepot.type.v1.Digest\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\r\n\x05limit\x18\x03 \x01(\x03\"!\n\x10ReadBlobResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"\x98\x01\n\x10WriteBlobRequest\x12\x37\n\x04open\x18\x01 \x01(\x0b\x32\'.entrepot.core.v1.WriteBlobRequest.OpenH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1a\x32\n\x04Open\x12*\n\x08\x65xpected\x18\x01 \x01(\x0b\x32\x18.entrepot.type.v1.DigestB\x06\n\x04part\"L\n\x11WriteBlobResponse\x12&\n\x04\x62lob\x18\x01 \x01(\x0b\x32\x18.entrepot.type.v1.Digest\x12\x0f\n\x07\x65xisted\x18\x02 \x01(\x08\"\x98\x01\n\x16\x42\x61tchWriteBlobsRequest\x12<\n\x05items\x18\x01 \x03(\x0b\x32-.entrepot.core.v1.BatchWriteBlobsRequest.Item\x1a@\n\x04Item\x12*\n\x08\x65xpected\x18\x01 \x01(\x0b\x32\x18.entrepot.type.v1.Digest\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\xb2\x01\n\x17\x42\x61tchWriteBlobsResponse\x12\x41\n\x07results\x18\x01 \x03(\x0b\x32\x30.entrepot.core.v1.BatchWriteBlobsResponse.Result\x1aT\n\x06Result\x12\"\n\x06status\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\x12&\n\x04\x62lob\x18\x02 \x01(\x0b\x32\x18.entrepot.type.v1.Digest2\xe8\x03\n\x0b\x42lobService\x12i\n\x10\x46indMissingBlobs\x12).entrepot.core.v1.FindMissingBlobsRequest\x1a*.entrepot.core.v1.FindMissingBlobsResponse\x12Y\n\nFetchBlobs\x12#.entrepot.core.v1.FetchBlobsRequest\x1a$.entrepot.core.v1.FetchBlobsResponse0\x01\x12S\n\x08ReadBlob\x12!.entrepot.core.v1.ReadBlobRequest\x1a\".entrepot.core.v1.ReadBlobResponse0\x01\x12V\n\tWriteBlob\x12\".entrepot.core.v1.WriteBlobRequest\x1a#.entrepot.core.v1.WriteBlobResponse(\x01\x12\x66\n\x0f\x42\x61tchWriteBlobs\x12(.entrepot.core.v1.BatchWriteBlobsRequest\x1a).entrepot.core.v1.BatchWriteBlobsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#entrepot/core/v1/blob_service.proto\x12\x10\x65ntrepot.core.v1\x1a\x1e\x65ntrepot/type/v1/content.proto\x1a\x1d\x65ntrepot/type/v1/digest.proto\x1a\x17google/rpc/status.proto\"D\n\x17\x46indMissingBlobsRequest\x12)\n\x07\x64igests\x18\x01 \x03(\x0b\x32\x18.entrepot.type.v1.Digest\"E\n\x18\x46indMissingBlobsResponse\x12)\n\x07missing\x18\x01 \x03(\x0b\x32\x18.entrepot.type.v1.Digest\"\xd6\x01\n\x11\x46\x65tchBlobsRequest\x12\x37\n\x05items\x18\x01 \x03(\x0b\x32(.entrepot.core.v1.FetchBlobsRequest.Item\x1a\x87\x01\n\x04Item\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12/\n\x07sources\x18\x02 \x03(\x0b\x32\x1e.entrepot.type.v1.RemoteSource\x12*\n\x08\x65xpected\x18\x03 \x03(\x0b\x32\x18.entrepot.type.v1.Digest\x12\x11\n\tmax_bytes\x18\x04 \x01(\x03\"\xc6\x01\n\x12\x46\x65tchBlobsResponse\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\"\n\x06status\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\x12&\n\x04\x62lob\x18\x03 \x01(\x0b\x32\x18.entrepot.type.v1.Digest\x12\x14\n\x0cnot_modified\x18\x04 \x01(\x08\x12\x11\n\tfinal_url\x18\x05 \x01(\t\x12*\n\x08previous\x18\x06 \x01(\x0b\x32\x18.entrepot.type.v1.Digest\"X\n\x0fReadBlobRequest\x12&\n\x04\x62lob\x18\x01 \x01(\x0b\x32\x18.entrepot.type.v1.Digest\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\r\n\x05limit\x18\x03 \x01(\x03\"!\n\x10ReadBlobResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"\x98\x01\n\x10WriteBlobRequest\x12\x37\n\x04open\x18\x01 \x01(\x0b\x32\'.entrepot.core.v1.WriteBlobRequest.OpenH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1a\x32\n\x04Open\x12*\n\x08\x65xpected\x18\x01 \x01(\x0b\x32\x18.entrepot.type.v1.DigestB\x06\n\x04part\"L\n\x11WriteBlobResponse\x12&\n\x04\x62lob\x18\x01 \x01(\x0b\x32\x18.entrepot.type.v1.Digest\x12\x0f\n\x07\x65xisted\x18\x02 \x01(\x08\"\x98\x01\n\x16\x42\x61tchWriteBlobsRequest\x12<\n\x05items\x18\x01 \x03(\x0b\x32-.entrepot.core.v1.BatchWriteBlobsRequest.Item\x1a@\n\x04Item\x12*\n\x08\x65xpected\x18\x01 \x01(\x0b\x32\x18.entrepot.type.v1.Digest\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\xb2\x01\n\x17\x42\x61tchWriteBlobsResponse\x12\x41\n\x07results\x18\x01 \x03(\x0b\x32\x30.entrepot.core.v1.BatchWriteBlobsResponse.Result\x1aT\n\x06Result\x12\"\n\x06status\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\x12&\n\x04\x62lob\x18\x02 \x01(\x0b\x32\x18.entrepot.type.v1.Digest2\xe8\x03\n\x0b\x42lobService\x12i\n\x10\x46indMissingBlobs\x12).entrepot.core.v1.FindMissingBlobsRequest\x1a*.entrepot.core.v1.FindMissingBlobsResponse\x12Y\n\nFetchBlobs\x12#.entrepot.core.v1.FetchBlobsRequest\x1a$.entrepot.core.v1.FetchBlobsResponse0\x01\x12S\n\x08ReadBlob\x12!.entrepot.core.v1.ReadBlobRequest\x1a\".entrepot.core.v1.ReadBlobResponse0\x01\x12V\n\tWriteBlob\x12\".entrepot.core.v1.WriteBlobRequest\x1a#.entrepot.core.v1.WriteBlobResponse(\x01\x12\x66\n\x0f\x42\x61tchWriteBlobs\x12(.entrepot.core.v1.BatchWriteBlobsRequest\x1a).entrepot.core.v1.BatchWriteBlobsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,25 +43,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FETCHBLOBSREQUEST_ITEM']._serialized_start=366
   _globals['_FETCHBLOBSREQUEST_ITEM']._serialized_end=501
   _globals['_FETCHBLOBSRESPONSE']._serialized_start=504
-  _globals['_FETCHBLOBSRESPONSE']._serialized_end=658
-  _globals['_READBLOBREQUEST']._serialized_start=660
-  _globals['_READBLOBREQUEST']._serialized_end=748
-  _globals['_READBLOBRESPONSE']._serialized_start=750
-  _globals['_READBLOBRESPONSE']._serialized_end=783
-  _globals['_WRITEBLOBREQUEST']._serialized_start=786
-  _globals['_WRITEBLOBREQUEST']._serialized_end=938
-  _globals['_WRITEBLOBREQUEST_OPEN']._serialized_start=880
-  _globals['_WRITEBLOBREQUEST_OPEN']._serialized_end=930
-  _globals['_WRITEBLOBRESPONSE']._serialized_start=940
-  _globals['_WRITEBLOBRESPONSE']._serialized_end=1016
-  _globals['_BATCHWRITEBLOBSREQUEST']._serialized_start=1019
-  _globals['_BATCHWRITEBLOBSREQUEST']._serialized_end=1171
-  _globals['_BATCHWRITEBLOBSREQUEST_ITEM']._serialized_start=1107
-  _globals['_BATCHWRITEBLOBSREQUEST_ITEM']._serialized_end=1171
-  _globals['_BATCHWRITEBLOBSRESPONSE']._serialized_start=1174
-  _globals['_BATCHWRITEBLOBSRESPONSE']._serialized_end=1352
-  _globals['_BATCHWRITEBLOBSRESPONSE_RESULT']._serialized_start=1268
-  _globals['_BATCHWRITEBLOBSRESPONSE_RESULT']._serialized_end=1352
-  _globals['_BLOBSERVICE']._serialized_start=1355
-  _globals['_BLOBSERVICE']._serialized_end=1843
+  _globals['_FETCHBLOBSRESPONSE']._serialized_end=702
+  _globals['_READBLOBREQUEST']._serialized_start=704
+  _globals['_READBLOBREQUEST']._serialized_end=792
+  _globals['_READBLOBRESPONSE']._serialized_start=794
+  _globals['_READBLOBRESPONSE']._serialized_end=827
+  _globals['_WRITEBLOBREQUEST']._serialized_start=830
+  _globals['_WRITEBLOBREQUEST']._serialized_end=982
+  _globals['_WRITEBLOBREQUEST_OPEN']._serialized_start=924
+  _globals['_WRITEBLOBREQUEST_OPEN']._serialized_end=974
+  _globals['_WRITEBLOBRESPONSE']._serialized_start=984
+  _globals['_WRITEBLOBRESPONSE']._serialized_end=1060
+  _globals['_BATCHWRITEBLOBSREQUEST']._serialized_start=1063
+  _globals['_BATCHWRITEBLOBSREQUEST']._serialized_end=1215
+  _globals['_BATCHWRITEBLOBSREQUEST_ITEM']._serialized_start=1151
+  _globals['_BATCHWRITEBLOBSREQUEST_ITEM']._serialized_end=1215
+  _globals['_BATCHWRITEBLOBSRESPONSE']._serialized_start=1218
+  _globals['_BATCHWRITEBLOBSRESPONSE']._serialized_end=1396
+  _globals['_BATCHWRITEBLOBSRESPONSE_RESULT']._serialized_start=1312
+  _globals['_BATCHWRITEBLOBSRESPONSE_RESULT']._serialized_end=1396
+  _globals['_BLOBSERVICE']._serialized_start=1399
+  _globals['_BLOBSERVICE']._serialized_end=1887
 # @@protoc_insertion_point(module_scope)

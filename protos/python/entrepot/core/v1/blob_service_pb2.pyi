@@ -142,6 +142,7 @@ class FetchBlobsResponse(_message.Message):
     BLOB_FIELD_NUMBER: _builtins.int
     NOT_MODIFIED_FIELD_NUMBER: _builtins.int
     FINAL_URL_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
     item_id: _builtins.str
     """Which item."""
     not_modified: _builtins.bool
@@ -156,6 +157,13 @@ class FetchBlobsResponse(_message.Message):
     def blob(self) -> _digest_pb2.Digest:
         """The bytes."""
 
+    @_builtins.property
+    def previous(self) -> _digest_pb2.Digest:
+        """What the same source sent the last time, if that was something else and is still here: the attempt may read it, to
+        see what has changed. It is not said what became of it; that the repository is what the plugin made of it is for the
+        plugin to remember, in Completed.states.
+        """
+
     def __init__(
         self,
         *,
@@ -164,10 +172,11 @@ class FetchBlobsResponse(_message.Message):
         blob: _digest_pb2.Digest | None = ...,
         not_modified: _builtins.bool = ...,
         final_url: _builtins.str = ...,
+        previous: _digest_pb2.Digest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "previous", b"previous", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "final_url", b"final_url", "item_id", b"item_id", "not_modified", b"not_modified", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "final_url", b"final_url", "item_id", b"item_id", "not_modified", b"not_modified", "previous", b"previous", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

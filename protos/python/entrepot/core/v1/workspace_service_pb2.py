@@ -24,41 +24,42 @@ _sym_db = _symbol_database.Default()
 
 from entrepot.type.v1 import content_pb2 as entrepot_dot_type_dot_v1_dot_content__pb2
 from entrepot.type.v1 import digest_pb2 as entrepot_dot_type_dot_v1_dot_digest__pb2
+from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(entrepot/core/v1/workspace_service.proto\x12\x10\x65ntrepot.core.v1\x1a\x1e\x65ntrepot/type/v1/content.proto\x1a\x1d\x65ntrepot/type/v1/digest.proto\"\x16\n\x14OpenWorkspaceRequest\"6\n\x15OpenWorkspaceResponse\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\"\xde\x02\n\x12ReadContentRequest\x12H\n\x07version\x18\x01 \x01(\x0b\x32\x35.entrepot.core.v1.ReadContentRequest.VersionSelectionH\x00\x12\x43\n\x05names\x18\x02 \x01(\x0b\x32\x32.entrepot.core.v1.ReadContentRequest.NameSelectionH\x00\x12\x15\n\rcontent_types\x18\x03 \x03(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x05 \x01(\t\x12\x17\n\x0f\x61ttributes_only\x18\x06 \x01(\x08\x1a<\n\x10VersionSelection\x12\x17\n\x0frepository_role\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x1a\x1e\n\rNameSelection\x12\r\n\x05names\x18\x01 \x03(\tB\x0b\n\tselection\"S\n\x13ReadContentResponse\x12,\n\x05units\x18\x01 \x03(\x0b\x32\x1d.entrepot.type.v1.ContentUnit\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"\x8f\x01\n\x13StageChangesRequest\x12\x17\n\x0frepository_role\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12+\n\x04\x61\x64\x64s\x18\x03 \x03(\x0b\x32\x1d.entrepot.type.v1.ContentUnit\x12\x0f\n\x07removes\x18\x04 \x03(\t\x12\x0f\n\x07\x63\x61scade\x18\x05 \x01(\x08\"\xd0\x01\n\x14StageChangesResponse\x12@\n\x05units\x18\x01 \x03(\x0b\x32\x31.entrepot.core.v1.StageChangesResponse.StagedUnit\x12/\n\rmissing_blobs\x18\x02 \x03(\x0b\x32\x18.entrepot.type.v1.Digest\x12\x18\n\x10\x63\x61ncel_requested\x18\x03 \x01(\x08\x1a+\n\nStagedUnit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x65xisted\x18\x02 \x01(\x08\"\x84\x01\n\x11StageFilesRequest\x12\x17\n\x0frepository_role\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12.\n\x05\x66iles\x18\x03 \x03(\x0b\x32\x1f.entrepot.core.v1.PublishedFile\x12\x14\n\x0chide_version\x18\x04 \x01(\x08\"\x9e\x01\n\rPublishedFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12(\n\x04\x62lob\x18\x02 \x01(\x0b\x32\x18.entrepot.type.v1.DigestH\x00\x12\x37\n\x08\x61rtifact\x18\x03 \x01(\x0b\x32#.entrepot.core.v1.ArtifactReferenceH\x00\x12\x12\n\nmedia_type\x18\x04 \x01(\tB\x08\n\x06source\"8\n\x11\x41rtifactReference\x12\x0c\n\x04unit\x18\x01 \x01(\t\x12\x15\n\rrelative_path\x18\x02 \x01(\t\".\n\x12StageFilesResponse\x12\x18\n\x10\x63\x61ncel_requested\x18\x01 \x01(\x08\x32\x8a\x03\n\x10WorkspaceService\x12`\n\rOpenWorkspace\x12&.entrepot.core.v1.OpenWorkspaceRequest\x1a\'.entrepot.core.v1.OpenWorkspaceResponse\x12\\\n\x0bReadContent\x12$.entrepot.core.v1.ReadContentRequest\x1a%.entrepot.core.v1.ReadContentResponse0\x01\x12]\n\x0cStageChanges\x12%.entrepot.core.v1.StageChangesRequest\x1a&.entrepot.core.v1.StageChangesResponse\x12W\n\nStageFiles\x12#.entrepot.core.v1.StageFilesRequest\x1a$.entrepot.core.v1.StageFilesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(entrepot/core/v1/workspace_service.proto\x12\x10\x65ntrepot.core.v1\x1a\x1e\x65ntrepot/type/v1/content.proto\x1a\x1d\x65ntrepot/type/v1/digest.proto\x1a\x19google/protobuf/any.proto\"\x16\n\x14OpenWorkspaceRequest\"6\n\x15OpenWorkspaceResponse\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\"\xde\x02\n\x12ReadContentRequest\x12H\n\x07version\x18\x01 \x01(\x0b\x32\x35.entrepot.core.v1.ReadContentRequest.VersionSelectionH\x00\x12\x43\n\x05names\x18\x02 \x01(\x0b\x32\x32.entrepot.core.v1.ReadContentRequest.NameSelectionH\x00\x12\x15\n\rcontent_types\x18\x03 \x03(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x05 \x01(\t\x12\x17\n\x0f\x61ttributes_only\x18\x06 \x01(\x08\x1a<\n\x10VersionSelection\x12\x17\n\x0frepository_role\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x1a\x1e\n\rNameSelection\x12\r\n\x05names\x18\x01 \x03(\tB\x0b\n\tselection\"S\n\x13ReadContentResponse\x12,\n\x05units\x18\x01 \x03(\x0b\x32\x1d.entrepot.type.v1.ContentUnit\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"\xba\x01\n\x13StageChangesRequest\x12\x17\n\x0frepository_role\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12+\n\x04\x61\x64\x64s\x18\x03 \x03(\x0b\x32\x1d.entrepot.type.v1.ContentUnit\x12\x0f\n\x07removes\x18\x04 \x03(\t\x12\x0f\n\x07\x63\x61scade\x18\x05 \x01(\x08\x12)\n\x0bremove_keys\x18\x06 \x03(\x0b\x32\x14.google.protobuf.Any\"\xd0\x01\n\x14StageChangesResponse\x12@\n\x05units\x18\x01 \x03(\x0b\x32\x31.entrepot.core.v1.StageChangesResponse.StagedUnit\x12/\n\rmissing_blobs\x18\x02 \x03(\x0b\x32\x18.entrepot.type.v1.Digest\x12\x18\n\x10\x63\x61ncel_requested\x18\x03 \x01(\x08\x1a+\n\nStagedUnit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x65xisted\x18\x02 \x01(\x08\"\x84\x01\n\x11StageFilesRequest\x12\x17\n\x0frepository_role\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x03\x12.\n\x05\x66iles\x18\x03 \x03(\x0b\x32\x1f.entrepot.core.v1.PublishedFile\x12\x14\n\x0chide_version\x18\x04 \x01(\x08\"\x9e\x01\n\rPublishedFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12(\n\x04\x62lob\x18\x02 \x01(\x0b\x32\x18.entrepot.type.v1.DigestH\x00\x12\x37\n\x08\x61rtifact\x18\x03 \x01(\x0b\x32#.entrepot.core.v1.ArtifactReferenceH\x00\x12\x12\n\nmedia_type\x18\x04 \x01(\tB\x08\n\x06source\"8\n\x11\x41rtifactReference\x12\x0c\n\x04unit\x18\x01 \x01(\t\x12\x15\n\rrelative_path\x18\x02 \x01(\t\".\n\x12StageFilesResponse\x12\x18\n\x10\x63\x61ncel_requested\x18\x01 \x01(\x08\x32\x8a\x03\n\x10WorkspaceService\x12`\n\rOpenWorkspace\x12&.entrepot.core.v1.OpenWorkspaceRequest\x1a\'.entrepot.core.v1.OpenWorkspaceResponse\x12\\\n\x0bReadContent\x12$.entrepot.core.v1.ReadContentRequest\x1a%.entrepot.core.v1.ReadContentResponse0\x01\x12]\n\x0cStageChanges\x12%.entrepot.core.v1.StageChangesRequest\x1a&.entrepot.core.v1.StageChangesResponse\x12W\n\nStageFiles\x12#.entrepot.core.v1.StageFilesRequest\x1a$.entrepot.core.v1.StageFilesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'entrepot.core.v1.workspace_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OPENWORKSPACEREQUEST']._serialized_start=125
-  _globals['_OPENWORKSPACEREQUEST']._serialized_end=147
-  _globals['_OPENWORKSPACERESPONSE']._serialized_start=149
-  _globals['_OPENWORKSPACERESPONSE']._serialized_end=203
-  _globals['_READCONTENTREQUEST']._serialized_start=206
-  _globals['_READCONTENTREQUEST']._serialized_end=556
-  _globals['_READCONTENTREQUEST_VERSIONSELECTION']._serialized_start=451
-  _globals['_READCONTENTREQUEST_VERSIONSELECTION']._serialized_end=511
-  _globals['_READCONTENTREQUEST_NAMESELECTION']._serialized_start=513
-  _globals['_READCONTENTREQUEST_NAMESELECTION']._serialized_end=543
-  _globals['_READCONTENTRESPONSE']._serialized_start=558
-  _globals['_READCONTENTRESPONSE']._serialized_end=641
-  _globals['_STAGECHANGESREQUEST']._serialized_start=644
-  _globals['_STAGECHANGESREQUEST']._serialized_end=787
-  _globals['_STAGECHANGESRESPONSE']._serialized_start=790
-  _globals['_STAGECHANGESRESPONSE']._serialized_end=998
-  _globals['_STAGECHANGESRESPONSE_STAGEDUNIT']._serialized_start=955
-  _globals['_STAGECHANGESRESPONSE_STAGEDUNIT']._serialized_end=998
-  _globals['_STAGEFILESREQUEST']._serialized_start=1001
-  _globals['_STAGEFILESREQUEST']._serialized_end=1133
-  _globals['_PUBLISHEDFILE']._serialized_start=1136
-  _globals['_PUBLISHEDFILE']._serialized_end=1294
-  _globals['_ARTIFACTREFERENCE']._serialized_start=1296
-  _globals['_ARTIFACTREFERENCE']._serialized_end=1352
-  _globals['_STAGEFILESRESPONSE']._serialized_start=1354
-  _globals['_STAGEFILESRESPONSE']._serialized_end=1400
-  _globals['_WORKSPACESERVICE']._serialized_start=1403
-  _globals['_WORKSPACESERVICE']._serialized_end=1797
+  _globals['_OPENWORKSPACEREQUEST']._serialized_start=152
+  _globals['_OPENWORKSPACEREQUEST']._serialized_end=174
+  _globals['_OPENWORKSPACERESPONSE']._serialized_start=176
+  _globals['_OPENWORKSPACERESPONSE']._serialized_end=230
+  _globals['_READCONTENTREQUEST']._serialized_start=233
+  _globals['_READCONTENTREQUEST']._serialized_end=583
+  _globals['_READCONTENTREQUEST_VERSIONSELECTION']._serialized_start=478
+  _globals['_READCONTENTREQUEST_VERSIONSELECTION']._serialized_end=538
+  _globals['_READCONTENTREQUEST_NAMESELECTION']._serialized_start=540
+  _globals['_READCONTENTREQUEST_NAMESELECTION']._serialized_end=570
+  _globals['_READCONTENTRESPONSE']._serialized_start=585
+  _globals['_READCONTENTRESPONSE']._serialized_end=668
+  _globals['_STAGECHANGESREQUEST']._serialized_start=671
+  _globals['_STAGECHANGESREQUEST']._serialized_end=857
+  _globals['_STAGECHANGESRESPONSE']._serialized_start=860
+  _globals['_STAGECHANGESRESPONSE']._serialized_end=1068
+  _globals['_STAGECHANGESRESPONSE_STAGEDUNIT']._serialized_start=1025
+  _globals['_STAGECHANGESRESPONSE_STAGEDUNIT']._serialized_end=1068
+  _globals['_STAGEFILESREQUEST']._serialized_start=1071
+  _globals['_STAGEFILESREQUEST']._serialized_end=1203
+  _globals['_PUBLISHEDFILE']._serialized_start=1206
+  _globals['_PUBLISHEDFILE']._serialized_end=1364
+  _globals['_ARTIFACTREFERENCE']._serialized_start=1366
+  _globals['_ARTIFACTREFERENCE']._serialized_end=1422
+  _globals['_STAGEFILESRESPONSE']._serialized_start=1424
+  _globals['_STAGEFILESRESPONSE']._serialized_end=1470
+  _globals['_WORKSPACESERVICE']._serialized_start=1473
+  _globals['_WORKSPACESERVICE']._serialized_end=1867
 # @@protoc_insertion_point(module_scope)

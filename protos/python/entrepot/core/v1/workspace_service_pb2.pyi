@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from entrepot.type.v1 import content_pb2 as _content_pb2
 from entrepot.type.v1 import digest_pb2 as _digest_pb2
+from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -194,6 +195,7 @@ class StageChangesRequest(_message.Message):
     ADDS_FIELD_NUMBER: _builtins.int
     REMOVES_FIELD_NUMBER: _builtins.int
     CASCADE_FIELD_NUMBER: _builtins.int
+    REMOVE_KEYS_FIELD_NUMBER: _builtins.int
     repository_role: _builtins.str
     """Empty: create the units without adding them anywhere."""
     sequence: _builtins.int
@@ -208,6 +210,10 @@ class StageChangesRequest(_message.Message):
     def removes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Units to remove from the base version, by name."""
 
+    @_builtins.property
+    def remove_keys(self) -> _containers.RepeatedCompositeFieldContainer[_any_pb2.Any]:
+        """Units to remove from the base version, by key: the attributes message with the key fields set; the rest is ignored."""
+
     def __init__(
         self,
         *,
@@ -216,10 +222,11 @@ class StageChangesRequest(_message.Message):
         adds: _abc.Iterable[_content_pb2.ContentUnit] | None = ...,
         removes: _abc.Iterable[_builtins.str] | None = ...,
         cascade: _builtins.bool = ...,
+        remove_keys: _abc.Iterable[_any_pb2.Any] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adds", b"adds", "cascade", b"cascade", "removes", b"removes", "repository_role", b"repository_role", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adds", b"adds", "cascade", b"cascade", "remove_keys", b"remove_keys", "removes", b"removes", "repository_role", b"repository_role", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -92,6 +92,8 @@ class BlobService(blob_service_pb2_grpc.BlobServiceServicer):
                 response.status.CopyFrom(to_status(outcome.error))
             elif outcome.blob is not None:
                 response.blob.CopyFrom(encode_blob(outcome.blob))
+            if outcome.previous is not None:
+                response.previous.CopyFrom(encode_blob(outcome.previous))
             yield response
 
     def ReadBlob(

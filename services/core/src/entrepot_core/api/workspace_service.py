@@ -22,7 +22,7 @@ from entrepot_core.domain.errors import (
 )
 from entrepot_core.domain.paths import check_path
 from entrepot_core.plugins.filtering import condition_of
-from entrepot_core.plugins.units import parse_unit_name
+from entrepot_core.plugins.units import parse_key, parse_unit_name
 from entrepot_core.store import content, content_types, lending, staged_files, staging, workspaces
 from entrepot_core.store.content import Condition, VersionRange
 from entrepot_core.store.staged_files import StagedFile
@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     import grpc
+    from google.protobuf import any_pb2
 
     from entrepot_core.plugins.catalog import Catalog
     from entrepot_core.plugins.registry import Registry
+    from entrepot_core.plugins.units import UnitKey
     from entrepot_core.store.content import ContentRow
     from entrepot_core.store.database import Cursor, Database
     from entrepot_core.store.workspaces import Workspace
@@ -107,7 +109,8 @@ class WorkspaceService(workspace_service_pb2_grpc.WorkspaceServiceServicer):
         self, request: pb.StageChangesRequest, context: grpc.ServicerContext
     ) -> pb.StageChangesResponse:
         workspace = workspace_of(self._database, context)
-        check_batch(request, len(request.adds) + len(request.removes), request.sequence)
+        count = len(request.adds) + len(request.removes) + len(request.remove_keys)
+        check_batch(request, count, request.sequence)
         catalog = self._registry.catalog()
         digest = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
         with self._database.transaction() as cursor:
@@ -119,7 +122,7 @@ class WorkspaceService(workspace_service_pb2_grpc.WorkspaceServiceServicer):
                         f"{request.repository_role} was lent for reading only."
                     )
                 repository_id = lent.repository_id
-            elif request.removes:
+            elif request.removes or request.remove_keys:
                 raise FieldInvalidError.at("repository_role", "is required for removes.")
             units = decode_units(
                 cursor,
@@ -129,6 +132,7 @@ class WorkspaceService(workspace_service_pb2_grpc.WorkspaceServiceServicer):
                 lending.lent_remotes(cursor, workspace.workspace_id),
             )
             removes = self._names(cursor, catalog, request.removes, "removes")
+            removes += self._keys(cursor, catalog, request.remove_keys, "remove_keys")
             failpoint("stage.locked")
             answer = staging.stage(
                 cursor,
@@ -282,8 +286,14 @@ class WorkspaceService(workspace_service_pb2_grpc.WorkspaceServiceServicer):
         keys = [
             parse_unit_name(catalog, name, f"{field}[{index}]") for index, name in enumerate(names)
         ]
-        types = number_types(cursor, catalog, {key.content_type for key in keys})
-        return [staging.UnitName(types[key.content_type], key.digest) for key in keys]
+        return _unit_names(cursor, catalog, keys)
+
+    @staticmethod
+    def _keys(
+        cursor: Cursor, catalog: Catalog, packed: Sequence[any_pb2.Any], field: str
+    ) -> list[staging.UnitName]:
+        keys = [parse_key(catalog, key, f"{field}[{index}]") for index, key in enumerate(packed)]
+        return _unit_names(cursor, catalog, keys)
 
     def _files(
         self, cursor: Cursor, catalog: Catalog, files: Sequence[pb.PublishedFile]
@@ -332,6 +342,13 @@ class WorkspaceService(workspace_service_pb2_grpc.WorkspaceServiceServicer):
                     )
             found[path] = StagedFile(path, digest, content_id, relative_path, file.media_type)
         return list(found.values())
+
+
+def _unit_names(
+    cursor: Cursor, catalog: Catalog, keys: Sequence[UnitKey]
+) -> list[staging.UnitName]:
+    types = number_types(cursor, catalog, {key.content_type for key in keys})
+    return [staging.UnitName(types[key.content_type], key.digest) for key in keys]
 
 
 def _batch(

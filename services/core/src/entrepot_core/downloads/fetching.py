@@ -42,10 +42,14 @@ class FetchItem:
 
 @dataclass(frozen=True, slots=True)
 class FetchOutcome:
-    """What became of an item: a blob, which may be that of last time, or an error."""
+    """What became of an item: a blob, which may be that of last time, or an error.
+
+    `previous` is that of last time, if it is another one.
+    """
 
     item_id: str
     blob: Blob | None = None
+    previous: Blob | None = None
     is_not_modified: bool = False
     final_url: str = ""
     error: ServiceError | None = None
@@ -98,10 +102,15 @@ class Fetching:
             if isinstance(one.error, ServiceError):
                 return FetchOutcome(item_id, error=one.error)
             raise one.error or DownloadFailedError("The download ended without a reason.")
-        if one.fetched.blob is not None:
-            return FetchOutcome(item_id, one.fetched.blob, final_url=one.fetched.final_url)
         source = one.fetched.source
         remembered = known.get((source.remote.remote_id, source.url))
+        if one.fetched.blob is not None:
+            return FetchOutcome(
+                item_id,
+                one.fetched.blob,
+                previous=self._previous(workspace_id, one.fetched.blob, remembered),
+                final_url=one.fetched.final_url,
+            )
         if remembered is None:
             return None
         with self._keeper.database.transaction() as cursor:
@@ -110,6 +119,14 @@ class Fetching:
         return FetchOutcome(
             item_id, remembered.blob, is_not_modified=True, final_url=remembered.final_url
         )
+
+    def _previous(
+        self, workspace_id: int, blob: Blob, remembered: Remembered | None
+    ) -> Blob | None:
+        if remembered is None or remembered.blob == blob:
+            return None
+        with self._keeper.database.transaction() as cursor:
+            return remembered.blob if fetch_cache.lend(cursor, workspace_id, remembered) else None
 
 
 def _download(item: FetchItem, known: _Known) -> Download:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from entrepot_core.store.database import Cursor
 
-__all__ = ["MAX_URL_BYTES", "Remembered", "confirm", "forget_unused", "recall", "remember"]
+__all__ = ["MAX_URL_BYTES", "Remembered", "confirm", "forget_unused", "lend", "recall", "remember"]
 
 MAX_URL_BYTES = 2000
 
@@ -52,13 +52,20 @@ def confirm(cursor: Cursor, workspace_id: int, known: Remembered) -> bool:
 
     False if the blob has gone meanwhile.
     """
-    if not blobs.revive(cursor, [known.blob.digest]):
+    if not lend(cursor, workspace_id, known):
         return False
-    blobs.hold(cursor, workspace_id, [known.blob.digest])
     cursor.execute(
         "UPDATE fetch_cache SET used_at = now() WHERE remote_id = %s AND url = %s",
         (known.remote_id, known.url),
     )
+    return True
+
+
+def lend(cursor: Cursor, workspace_id: int, known: Remembered) -> bool:
+    """Lets an attempt read a remembered blob; False if it has gone meanwhile."""
+    if not blobs.revive(cursor, [known.blob.digest]):
+        return False
+    blobs.hold(cursor, workspace_id, [known.blob.digest])
     return True
 
 
