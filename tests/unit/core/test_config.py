@@ -20,3 +20,10 @@ from entrepot_core.config import Config
 def test_loopback_upstreams(environment: dict[str, str], *, allowed: bool) -> None:
     """Only a stack whose every address is this machine's own may mirror from it unasked."""
     assert Config.from_environment(environment).allow_loopback_upstreams == allowed
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "many", "1.5", "\u00b2"])
+def test_a_number_that_is_none_is_named(value: str) -> None:
+    """A number of connections that cannot be names the setting."""
+    with pytest.raises(ValueError, match=r"ENTREPOT_HOST_CONNECTIONS: .* is not a number"):
+        Config.from_environment({"ENTREPOT_HOST_CONNECTIONS": value})

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from entrepot_core.downloads.address import parse_networks
+from entrepot_core.downloads.gate import HOST_CONNECTIONS
 
 if TYPE_CHECKING:
     from entrepot_core.downloads.address import Network
@@ -36,6 +37,7 @@ class Config:
     heartbeat_timeout_seconds: float
     allow_loopback_upstreams: bool
     refused_networks: tuple[Network, ...]
+    host_connections: int
 
     @property
     def blobs(self) -> tuple[str, Path, str]:
@@ -75,6 +77,7 @@ class Config:
             )
             == "1",
             refused_networks=_networks(env, "ENTREPOT_REFUSED_NETWORKS"),
+            host_connections=_count(env, "ENTREPOT_HOST_CONNECTIONS", HOST_CONNECTIONS),
         )
 
     def __repr__(self) -> str:
@@ -100,3 +103,10 @@ def _store(env: dict[str, str], name: str) -> str:
     url = env.get(name, "")
     BucketUrl.parse(url, name)
     return url
+
+
+def _count(env: dict[str, str], name: str, default: int) -> int:
+    text = env.get(name) or str(default)
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
+        raise ValueError(f'{name}: "{text}" is not a number of at least 1.')
+    return int(text)

@@ -9,57 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from entrepot_core.blobs.directory import DirectoryBlobStore
+from download_client import Client, expecting
 from entrepot_core.domain.blob import Blob, Expected
 from entrepot_core.domain.errors import (
     AddressForbiddenError,
     DigestMismatchError,
     DownloadFailedError,
-    ServiceError,
     SizeMismatchError,
 )
-from entrepot_core.downloads.downloader import Downloader
 from entrepot_core.downloads.remote import Remote
-from entrepot_core.downloads.request import BatchSink, Download, Fetched, Source
+from entrepot_core.downloads.request import BatchSink, Download, Source
 from raw_upstream import RawUpstream, redirect, response
 from upstream import Upstream, answers, lies, redirects, resets, stalls, truncates
 
 DATA = b"the file" * 1000
-
-
-def expecting(data: bytes, *algorithms: str) -> Expected:
-    """What some bytes must be."""
-    digests = tuple((name, hashlib.new(name, data).digest()) for name in algorithms)
-    return Expected(digests, len(data))
-
-
-class Client:
-    """Downloads into a store, and waits."""
-
-    def __init__(self, folder: Path, *, allow_loopback: bool = True) -> None:
-        self.store = DirectoryBlobStore(folder, reserve_bytes=0)
-        self.downloader = Downloader(allow_loopback=allow_loopback, backoff_seconds=0.001)
-
-    def get(
-        self, *urls: str, limits: Remote | None = None, **options: object
-    ) -> tuple[Fetched, bytes]:
-        """What comes from the first of the URLs that has it."""
-        limits = limits or Remote(1, max_retries=2, stall_timeout_seconds=20)
-        sources = tuple(Source(url, limits) for url in urls)
-        download = Download(sources, unit="a/b.txt", **options)  # type: ignore[arg-type]
-        with self.store.begin() as batch:
-            fetched = self.downloader.submit(download, BatchSink(batch)).result(30)
-            batch.settle()
-        assert fetched.blob is not None
-        return fetched, b"".join(self.store.read(fetched.blob.digest))
-
-    def fail(self, *urls: str, **options: object) -> ServiceError:
-        """The error, of a download that leaves nothing behind."""
-        with pytest.raises(ServiceError) as caught:
-            self.get(*urls, **options)  # type: ignore[arg-type]
-        assert list(self.store.files()) == []
-        assert not any(path.is_file() for path in (self.store.root / "tmp").glob("*/*"))
-        return caught.value
 
 
 @pytest.fixture

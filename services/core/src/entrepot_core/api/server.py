@@ -94,6 +94,7 @@ class ApiServer:
         self._downloader = Downloader(
             allow_loopback=config.allow_loopback_upstreams,
             refused_networks=config.refused_networks,
+            host_connections=config.host_connections,
         )
         self._remotes = Remotes(self.database)
         self._keeper = Keeper(

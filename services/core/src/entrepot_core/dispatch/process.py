@@ -51,6 +51,7 @@ class DispatchProcess:
         self._downloader = Downloader(
             allow_loopback=config.allow_loopback_upstreams,
             refused_networks=config.refused_networks,
+            host_connections=config.host_connections,
         )
         remotes = Remotes(self.database)
         keeper = Keeper(

@@ -16,7 +16,8 @@ from entrepot_core.domain.errors import Code, DownloadFailedError, FieldInvalidE
 from entrepot_core.downloads.address import AddressPolicy
 from entrepot_core.downloads.exchange import exchange
 from entrepot_core.downloads.failure import Failure
-from entrepot_core.downloads.gate import Gates
+from entrepot_core.downloads.gate import HOST_CONNECTIONS, Gates
+from entrepot_core.downloads.transfer import Transfer
 
 if TYPE_CHECKING:
     import socket
@@ -36,6 +37,8 @@ T = TypeVar("T")
 
 _LONGEST_BACKOFF = 30.0
 _CONNECTIONS = 200
+# A broken transfer that was gone on with and brought as much is not a try in vain.
+_PROGRESS_BYTES = 1024**2
 
 
 class Downloader:
@@ -44,6 +47,7 @@ class Downloader:
     Args:
         allow_loopback: Whether upstreams may be on this machine.
         refused_networks: Where they may not be, besides link-local addresses and their like.
+        host_connections: How many requests one host gets at once.
         backoff_seconds: Before the second try, on average; doubles with each further one.
     """
 
@@ -52,8 +56,10 @@ class Downloader:
         *,
         allow_loopback: bool,
         refused_networks: tuple[Network, ...] = (),
+        host_connections: int = HOST_CONNECTIONS,
         backoff_seconds: float = 0.5,
     ) -> None:
+        self._host_connections = host_connections
         self._addresses = AddressPolicy(allow_loopback, refused_networks)
         self._backoff_seconds = backoff_seconds
         self._loop = asyncio.new_event_loop()
@@ -117,20 +123,23 @@ class Downloader:
             raise error from None
 
     async def _fetch_from(self, source: Source, download: Download, sink: Sink) -> Fetched:
-        tries = 0
+        transfer = Transfer(download, source, sink)
+        tries, most = 0, 0
         while True:
             try:
                 async with self._gates.enter(source.remote):
-                    return await exchange(self._session, download, source, sink)
+                    return await exchange(self._session, self._gates, transfer)
             except Failure as failed:
+                if transfer.offset >= most + _PROGRESS_BYTES:
+                    # It gets on: only tries in vain are counted.
+                    tries, most = 0, transfer.offset
                 tries += 1
                 if not failed.is_passing or tries > source.remote.max_retries:
                     raise
                 if failed.wait_seconds is not None:
                     # It is the whole remote that is asked too often, not this file.
                     self._gates.close_for(source.remote, failed.wait_seconds)
-                else:
-                    await asyncio.sleep(self._backoff(tries))
+                await asyncio.sleep(self._backoff(tries))
 
     def _backoff(self, tries: int) -> float:
         longest = min(_LONGEST_BACKOFF, self._backoff_seconds * float(2**tries))
@@ -147,7 +156,7 @@ class Downloader:
             self._loop.close()
 
     async def _open(self) -> None:
-        self._gates = Gates()
+        self._gates = Gates(self._host_connections)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=_CONNECTIONS, socket_factory=self._socket, ttl_dns_cache=30
@@ -180,7 +189,7 @@ def _verdict(failures: list[Failure]) -> ServiceError:
         error.message += f" The other sources ({len(failures) - 1}) failed as well."
         error.args = (error.message,)
     if isinstance(error, DownloadFailedError):
-        error.retryable = any(failure.is_passing for failure in failures)
+        error.retryable = any(failure.is_repeatable for failure in failures)
         if not error.retryable:
             # So that a plugin, which sees the status only, does not try again either.
             error.code = Code.FAILED_PRECONDITION

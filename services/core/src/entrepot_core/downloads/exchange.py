@@ -2,70 +2,85 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import aiohttp
 
-from entrepot_core.domain.blob import Verifier
 from entrepot_core.domain.errors import DigestMismatchError, SizeMismatchError
 from entrepot_core.downloads import failure
 from entrepot_core.downloads.failure import Failure
 from entrepot_core.downloads.request import Fetched
-from entrepot_core.downloads.url import UnusableUrlError, follow, parse_url, printable
+from entrepot_core.downloads.transfer import (
+    BrokenOffError,
+    OtherRangeError,
+    StalledError,
+    validator,
+)
+from entrepot_core.downloads.url import UnusableUrlError, follow, parse_url
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from yarl import URL
 
-    from entrepot_core.downloads.request import Download, Sink, Source
+    from entrepot_core.downloads.gate import Gates
+    from entrepot_core.downloads.request import Download, Source
+    from entrepot_core.downloads.transfer import Transfer
 
 __all__ = ["exchange"]
 
 MAX_REDIRECTS = 5
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_OK, _NOT_MODIFIED = 200, 304
-_CONNECT_SECONDS = 30.0
-_LONGEST_VALIDATOR = 1_000
+_OK, _PARTIAL, _NOT_MODIFIED, _UNSATISFIABLE = 200, 206, 304, 416
+_CONNECT_SECONDS = 10.0
 
 
-async def exchange(
-    session: aiohttp.ClientSession, download: Download, source: Source, sink: Sink
-) -> Fetched:
+async def exchange(session: aiohttp.ClientSession, gates: Gates, transfer: Transfer) -> Fetched:
     """What the source has, verified; raises Failure, or what the sink raises of its own."""
+    download, source = transfer.download, transfer.source
     try:
         url = parse_url(source.url)
     except UnusableUrlError as error:
         raise failure.unusable(source.url, download.unit, str(error)) from error
     try:
         for _ in range(MAX_REDIRECTS + 1):
-            async with _get(session, url, source) as response:
+            async with (
+                gates.ask(source.remote, url.host or ""),
+                transfer.clock(),
+                _answer(session, url, transfer) as response,
+            ):
                 if response.status not in _REDIRECTS:
-                    return await _take(response, url, download, source, sink)
+                    return await _take(response, url, transfer)
                 url = _next(response, url, download, source)
-    except (aiohttp.ClientError, TimeoutError) as error:
-        sink.abort()
+    except (aiohttp.ClientError, TimeoutError, BrokenOffError, StalledError) as error:
+        if transfer.is_out_of_time:
+            seconds = source.remote.total_timeout_seconds
+            raise failure.out_of_time(source.url, download.unit, seconds) from error
         raise failure.of_exception(source.url, download.unit, error) from error
     why = f"there were more than {MAX_REDIRECTS} redirects"
     raise failure.unusable(source.url, download.unit, why, str(url))
 
 
-def _get(
-    session: aiohttp.ClientSession, url: URL, source: Source
-) -> aiohttp.client._RequestContextManager:
-    stall = source.remote.stall_timeout_seconds
-    headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
-    if source.etag:
-        headers["If-None-Match"] = source.etag
-    if source.last_modified:
-        headers["If-Modified-Since"] = source.last_modified
-    return session.get(
-        url,
-        headers=headers,
-        allow_redirects=False,
-        timeout=aiohttp.ClientTimeout(
-            total=None, sock_connect=min(stall, _CONNECT_SECONDS), sock_read=stall
-        ),
-    )
+@asynccontextmanager
+async def _answer(
+    session: aiohttp.ClientSession, url: URL, transfer: Transfer
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    stall = transfer.source.remote.stall_timeout_seconds
+    connect = min(stall, _CONNECT_SECONDS)
+    headers = {"Accept": "*/*", "Accept-Encoding": "identity", **transfer.headers}
+    # Also for its head as a whole: bytes may come for ever, as in 100 Continue.
+    async with asyncio.timeout(connect + stall):
+        response = await session.get(
+            url,
+            headers=headers,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=stall),
+        )
+    async with response:
+        yield response
 
 
 def _next(response: aiohttp.ClientResponse, url: URL, download: Download, source: Source) -> URL:
@@ -76,40 +91,28 @@ def _next(response: aiohttp.ClientResponse, url: URL, download: Download, source
         raise failure.unusable(source.url, download.unit, str(error), location) from error
 
 
-async def _take(
-    response: aiohttp.ClientResponse, url: URL, download: Download, source: Source, sink: Sink
-) -> Fetched:
-    if response.status == _NOT_MODIFIED and (source.etag or source.last_modified):
+async def _take(response: aiohttp.ClientResponse, url: URL, transfer: Transfer) -> Fetched:
+    download, source, offset = transfer.download, transfer.source, transfer.offset
+    is_conditional = not offset and (source.etag or source.last_modified)
+    if response.status == _NOT_MODIFIED and is_conditional:
         return Fetched(source, None, str(url), source.etag, source.last_modified)
-    if response.status != _OK:
+    if response.status not in ((_OK, _PARTIAL, _UNSATISFIABLE) if offset else (_OK,)):
         wait = failure.retry_after(response.headers.get("Retry-After"))
         raise failure.of_status(source.url, download.unit, response.status, response.reason, wait)
-    verifier = Verifier(
-        download.expected,
-        max_bytes=download.max_bytes,
-        url=printable(source.url),
-        unit=printable(download.unit),
-    )
-    length = response.content_length
     try:
-        if length is not None:
-            verifier.announce(length)
-        sink.begin(verifier)
-        async for chunk in response.content.iter_any():
-            await sink.write(chunk)
-        blob = sink.finish()
+        blob = await transfer.take(response)
+    except OtherRangeError as error:
+        transfer.forget(takes_ranges=False)
+        raise failure.of_range(source.url, download.unit, str(error)) from error
     except (SizeMismatchError, DigestMismatchError) as error:
-        sink.abort()
+        # Pieces of two versions do not make a file, but either may be one.
+        is_mixed = transfer.is_pieced and isinstance(error, DigestMismatchError)
+        transfer.forget(takes_ranges=not is_mixed)
         exact = download.expected.size_bytes
         # Without a length in the answer, its end and a broken connection look the same.
-        is_short = length is None and exact is not None and verifier.size_bytes < exact
-        raise Failure(error, is_passing=is_short) from error
+        is_unknown = response.content_length is None and exact is not None
+        is_short = is_unknown and transfer.received_bytes < (exact or 0)
+        raise Failure(error, is_passing=is_short or is_mixed) from error
     return Fetched(
-        source, blob, str(url), _validator(response, "ETag"), _validator(response, "Last-Modified")
+        source, blob, str(url), validator(response, "ETag"), validator(response, "Last-Modified")
     )
-
-
-def _validator(response: aiohttp.ClientResponse, name: str) -> str:
-    value = response.headers.get(name, "")
-    usable = value.isascii() and value.isprintable() and len(value) <= _LONGEST_VALIDATOR
-    return value if usable else ""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import email.utils
 import errno
 import os
+import re
 import socket
 import time
+from datetime import UTC
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from entrepot_core.domain.errors import (
     DownloadFailedError,
 )
 from entrepot_core.downloads.address import ForbiddenAddress
+from entrepot_core.downloads.transfer import LEAST_BYTES, BrokenOffError, StalledError
 from entrepot_core.downloads.url import printable
 
 if TYPE_CHECKING:
@@ -24,25 +27,56 @@ if TYPE_CHECKING:
         ServiceError,
     )
 
-__all__ = ["Failure", "of_exception", "of_status", "retry_after", "unusable"]
+__all__ = [
+    "Failure",
+    "of_exception",
+    "of_range",
+    "of_status",
+    "out_of_time",
+    "retry_after",
+    "unusable",
+]
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _LONGEST_REASON = 100
 # An upstream that wants to be left alone for longer is not waited for.
 _LONGEST_WAIT = 120.0
+# What it asks for is passed on up to this: a day.
+_LONGEST_TOLD = 86_400.0
+_SECONDS = re.compile("[0-9]{1,15}")
+# Names that no name server knows; with others, such as EAI_AGAIN, none could be asked.
+_UNKNOWN_NAME = frozenset({socket.EAI_NONAME, socket.EAI_FAIL, socket.EAI_NODATA})
 
 
 class Failure(Exception):  # noqa: N818  internal: what is shown is its error
-    """A try that failed: the error to show, whether it may pass, and how long to wait before."""
+    """A try that failed.
+
+    Args:
+        error: What to show.
+        is_passing: Another try may succeed.
+        wait_seconds: How long the upstream wants to be left alone before.
+        is_absent: Nobody answered: a task is not repeated for it when the tries are used up.
+    """
 
     def __init__(
-        self, error: ServiceError, *, is_passing: bool = False, wait_seconds: float | None = None
+        self,
+        error: ServiceError,
+        *,
+        is_passing: bool = False,
+        wait_seconds: float | None = None,
+        is_absent: bool = False,
     ) -> None:
         super().__init__(error.message)
         self.error = error
         self.is_passing = is_passing
         self.wait_seconds = wait_seconds
+        self.is_absent = is_absent
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether a later attempt of the task may succeed."""
+        return self.is_passing and not self.is_absent
 
 
 def of_status(
@@ -82,23 +116,44 @@ def of_exception(url: str, unit: str, error: Exception) -> Failure:
         )
     if isinstance(error, aiohttp.InvalidURL):
         return unusable(url, unit, "it is malformed")
-    return Failure(_error(url, unit, _words(error)), is_passing=not _is_final(error))
+    return Failure(
+        _error(url, unit, _words(error)),
+        is_passing=not _is_final(error),
+        is_absent=isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError),
+    )
+
+
+def of_range(url: str, unit: str, what: str) -> Failure:
+    """The source was asked for the rest of a file, and sent something else."""
+    return Failure(_error(url, unit, f"sent another part of the file: {what}"), is_passing=True)
+
+
+def out_of_time(url: str, unit: str, seconds: float) -> Failure:
+    """All tries together took too long."""
+    return Failure(_error(url, unit, f"took longer than total_timeout_seconds, {seconds:g} s"))
 
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for; None if it does not say."""
-    if not value:
-        return None
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        when = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, when.timestamp() - time.time())
+    """Seconds that a Retry-After header asks for, as number or date; None if it does not say.
+
+    RFC 9110 10.2.3. Nobody is told more than a day.
+    """
+    text = (value or "").strip()
+    if _SECONDS.fullmatch(text):
+        seconds = float(text)
+    else:
+        try:
+            when = email.utils.parsedate_to_datetime(text)
+            # Without a zone it is GMT, as all dates of HTTP.
+            seconds = when.replace(tzinfo=when.tzinfo or UTC).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return min(max(0.0, seconds), _LONGEST_TOLD)
 
 
 def _is_final(error: Exception) -> bool:
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return error.os_error.errno in _UNKNOWN_NAME
     return isinstance(
         error,
         aiohttp.ClientConnectorCertificateError
@@ -111,7 +166,9 @@ def _words(error: Exception) -> str:
     if isinstance(error, aiohttp.ServerTimeoutError | TimeoutError):
         connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
         return "cannot be reached in time" if connecting else "stalled: no byte came in time"
-    if isinstance(error, aiohttp.ClientPayloadError):
+    if isinstance(error, StalledError):
+        return f"stalled: less than {LEAST_BYTES} bytes came in time"
+    if isinstance(error, aiohttp.ClientPayloadError | BrokenOffError):
         return "broke off before the end of the file"
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
         return f"failed in TLS: {printable(str(error), 200)}"

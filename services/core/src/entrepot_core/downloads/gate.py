@@ -1,4 +1,4 @@
-"""How many at once may ask one remote, and when nobody may."""
+"""How many at once may ask a remote or a host, how often, and when nobody may."""
 
 from __future__ import annotations
 
@@ -11,32 +11,59 @@ if TYPE_CHECKING:
 
     from entrepot_core.downloads.remote import Remote
 
-__all__ = ["Gates"]
+__all__ = ["HOST_CONNECTIONS", "Gates"]
+
+HOST_CONNECTIONS = 50
 
 
-class _Gate:
+class _RemoteGate:
     def __init__(self, places: int) -> None:
         self.places = places
         self.free = asyncio.Semaphore(places)
         self.closed_until = 0.0
+        # When the next request may go, as far as the rate is concerned.
+        self.next_turn = 0.0
+
+
+class _HostGate:
+    def __init__(self, places: int) -> None:
+        self.free = asyncio.Semaphore(places)
+        self.users = 0
 
 
 class Gates:
-    """The gate of every remote that was asked in this process. For one event loop."""
+    """The gates of every remote and host that was asked in this process. For one event loop.
 
-    def __init__(self) -> None:
-        self._gates: dict[int, _Gate] = {}
+    Args:
+        host_connections: How many requests one host gets at once, whichever remotes name it.
+    """
+
+    def __init__(self, host_connections: int = HOST_CONNECTIONS) -> None:
+        self._host_connections = host_connections
+        self._remotes: dict[int, _RemoteGate] = {}
+        self._hosts: dict[str, _HostGate] = {}
 
     @asynccontextmanager
     async def enter(self, remote: Remote) -> AsyncIterator[None]:
-        """Waits until one more may ask the remote, and holds the place."""
-        gate = self._gate(remote)
-        async with gate.free:
-            loop = asyncio.get_running_loop()
-            wait = gate.closed_until - loop.time()
-            if wait > 0:
-                await asyncio.sleep(wait)
+        """Waits until one more may fetch from the remote, and holds the place."""
+        async with self._gate(remote).free:
             yield
+
+    @asynccontextmanager
+    async def ask(self, remote: Remote, host: str) -> AsyncIterator[None]:
+        """Waits for the turn of one request to a host, and holds one of the host's connections."""
+        await self._turn(remote)
+        gate = self._hosts.get(host)
+        if gate is None:
+            gate = self._hosts[host] = _HostGate(self._host_connections)
+        gate.users += 1
+        try:
+            async with gate.free:
+                yield
+        finally:
+            gate.users -= 1
+            if not gate.users:
+                del self._hosts[host]
 
     def close_for(self, remote: Remote, seconds: float) -> None:
         """Lets nobody ask the remote for a while, as it has said that it is asked too often."""
@@ -44,8 +71,21 @@ class Gates:
         until = asyncio.get_running_loop().time() + seconds
         gate.closed_until = max(gate.closed_until, until)
 
-    def _gate(self, remote: Remote) -> _Gate:
-        gate = self._gates.get(remote.remote_id)
+    async def _turn(self, remote: Remote) -> None:
+        gate = self._gate(remote)
+        loop = asyncio.get_running_loop()
+        if remote.rate_limit:
+            # Evenly, without bursts: each request takes the next turn, and turns do not add up
+            # while nobody asks.
+            turn = max(gate.next_turn, loop.time())
+            gate.next_turn = turn + 1 / remote.rate_limit
+            await asyncio.sleep(turn - loop.time())
+        # It may be closed for longer meanwhile.
+        while (wait := gate.closed_until - loop.time()) > 0:  # noqa: ASYNC110  a time, no event
+            await asyncio.sleep(wait)
+
+    def _gate(self, remote: Remote) -> _RemoteGate:
+        gate = self._remotes.get(remote.remote_id)
         if gate is None or gate.places != remote.max_concurrency:
-            gate = self._gates[remote.remote_id] = _Gate(remote.max_concurrency)
+            gate = self._remotes[remote.remote_id] = _RemoteGate(remote.max_concurrency)
         return gate
