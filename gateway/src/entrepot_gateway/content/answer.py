@@ -12,8 +12,9 @@ from entrepot_gateway.content.headers import COMMON, unchanged_headers
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, MutableMapping
 
-    from starlette.types import Receive, Send
+    from starlette.types import Message, Receive, Send
 
+    from entrepot_gateway.content.blobs import Seal
     from entrepot_gateway.content.conditions import Representation
     from entrepot_gateway.content.headers import HeaderList
 
@@ -34,6 +35,9 @@ class Answer:
         self._send = send
         self.is_head = False
         self.status = 0
+        # The messages of a whole answer that others may be given as well, with the seal of the
+        # file that it sends, if it does.
+        self.repeatable: tuple[Message, Message, Seal | None] | None = None
 
     @property
     def has_begun(self) -> bool:
@@ -84,6 +88,23 @@ class Answer:
         """Say that the body is complete."""
         await self._send({"type": "http.response.body", "body": b""})
 
+    async def file(self, headers: HeaderList, path: str, seal: Seal | None) -> None:
+        """Have the server send a whole file by itself."""
+        start = {"type": "http.response.start", "status": 200, "headers": headers}
+        rest = {"type": "http.response.pathsend", "path": path}
+        await self.send(start)
+        await self._send(rest)
+        self.repeatable = (start, rest, seal)
+
+    async def absent(self) -> None:
+        """Say that nothing is there."""
+        await self.send(_ABSENT)
+        if self.is_head:
+            await self.end()
+            return
+        await self._send(_ABSENT_BODY)
+        self.repeatable = (_ABSENT, _ABSENT_BODY, None)
+
     async def empty(self, status: int, headers: HeaderList) -> None:
         """An answer without a body."""
         await self.start(status, headers)
@@ -104,15 +125,7 @@ class Answer:
     async def text(self, status: int, text: str, headers: HeaderList | None = None) -> None:
         """A short answer for people."""
         data = text.encode("utf-8")
-        await self.start(
-            status,
-            [
-                *COMMON,
-                *(headers or []),
-                (b"content-type", b"text/plain; charset=utf-8"),
-                (b"content-length", b"%d" % len(data)),
-            ],
-        )
+        await self.start(status, _text_headers(data, headers or []))
         if not self.is_head:
             await self.body(data)
         await self.end()
@@ -121,3 +134,20 @@ class Answer:
         """Send the client elsewhere, for good."""
         headers = [*COMMON, (b"location", location.encode("ascii")), (b"content-length", b"0")]
         await self.empty(301, headers)
+
+
+def _text_headers(data: bytes, headers: HeaderList) -> HeaderList:
+    return [
+        *COMMON,
+        *headers,
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(data)),
+    ]
+
+
+_ABSENT_BODY: Message = {"type": "http.response.body", "body": b"Not found.\n"}
+_ABSENT: Message = {
+    "type": "http.response.start",
+    "status": 404,
+    "headers": _text_headers(_ABSENT_BODY["body"], []),
+}

@@ -11,11 +11,12 @@ import structlog
 
 from entrepot_gateway.content.answer import Answer, BrokenConnectionError, ClientLeftError
 from entrepot_gateway.content.delivery import Delivery
-from entrepot_gateway.content.files import ABSENT, Files, Kind
+from entrepot_gateway.content.files import Files, Kind
 from entrepot_gateway.content.folders import Folders
 from entrepot_gateway.content.on_demand import OnDemand
 from entrepot_gateway.content.path import RESERVED, BadPathError, decode_path
 from entrepot_gateway.content.pointers import Pointers
+from entrepot_gateway.content.prepared import PreparedAnswers
 from entrepot_gateway.content.refusal import refuse
 from entrepot_gateway.content.versions import Versions
 from entrepot_rpc.errors import ServiceError
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from entrepot_gateway.content.blobs import Blobs
-    from entrepot_gateway.content.files import File
     from entrepot_gateway.content.pointers import Pointer
     from entrepot_gateway.core import Core
 
@@ -41,14 +41,19 @@ class Content:
         self._folders = Folders(core)
         self._versions = Versions(core)
         self._delivery = Delivery(self.files, blobs, OnDemand(core))
+        self._prepared = PreparedAnswers(self.pointers)
         self._running: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or break the connection if the answer cannot be completed."""
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-            return
         if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._live(receive, send)
+            return
+        prepared = self._prepared.find(scope)
+        if prepared is not None:
+            await send(prepared.start)
+            await send(prepared.rest)
             return
         answer = Answer(receive, send)
         try:
@@ -106,16 +111,18 @@ class Content:
             await answer.text(400, "This is not a path that anything is served at.\n")
             return
         if path.partition("/")[0] in RESERVED:
-            await answer.text(404, "Not found.\n")
+            await answer.absent()
         elif path == "":
             await self._folders.send_root(scope, answer)
         else:
             await self._serve(scope, answer, path, is_folder=is_folder)
 
     async def _serve(self, scope: Scope, answer: Answer, path: str, *, is_folder: bool) -> None:
+        absence = self.pointers.absence
         pointer = await self.pointers.find(path)
         if pointer is None:
-            await answer.text(404, "Not found.\n")
+            await answer.absent()
+            self._prepared.keep(scope, answer, absence)
             return
         below = path[len(pointer.base_path) + 1 :]
         if not pointer.content_set:
@@ -129,22 +136,22 @@ class Content:
                 await answer.redirect(_with_slash(scope, path))
             return
         if is_folder:
-            await answer.text(404, "Not found.\n")
+            await answer.absent()
             return
-        if file.kind == Kind.KIND_ABSENT:
-            pointer, file = await self._find_before(pointer, below)
-        if file.kind == Kind.KIND_ABSENT:
-            await answer.text(404, "Not found.\n")
-        else:
+        if file.kind != Kind.KIND_ABSENT:
             await self._delivery.send(scope, answer, pointer, below, file)
-
-    async def _find_before(self, pointer: Pointer, path: str) -> tuple[Pointer, File]:
-        """A file that was served before a switch, for clients that are under way."""
+            self._prepared.keep(scope, answer, pointer)
+            return
         for previous in self.pointers.still_served(pointer):
-            file = await self.files.find(previous.content_set, path)
+            # Clients under way ask for what was served before a switch.
+            file = await self.files.find(previous.content_set, below)
             if file.kind not in (Kind.KIND_ABSENT, Kind.KIND_FOLDER):
-                return pointer.at(previous.content_set), file
-        return pointer, ABSENT
+                before = pointer.at(previous.content_set)
+                await self._delivery.send(scope, answer, before, below, file)
+                self._prepared.keep(scope, answer, pointer, previous.until)
+                return
+        await answer.absent()
+        self._prepared.keep(scope, answer, pointer)
 
     async def _serve_none(
         self, scope: Scope, answer: Answer, pointer: Pointer, below: str, *, is_folder: bool
@@ -162,7 +169,7 @@ class Content:
                 410 if pointer.is_gone else 404, f"{shown} Versions: /{base_path}@/\n"
             )
         elif pointer.asks_for_versions:
-            await answer.text(404, "Not found.\n")
+            await answer.absent()
         else:
             await answer.text(404, "Nothing is served yet.\n")
 

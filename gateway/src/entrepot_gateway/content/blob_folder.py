@@ -24,15 +24,36 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
+class FileSeal:
+    """The identity of a file that was found to be a regular one in the folder.
+
+    As long as the path leads to it, no link was put in the way.
+    """
+
+    __slots__ = ("_identity", "_path")
+
+    def __init__(self, path: str, status: os.stat_result) -> None:
+        self._path = path
+        self._identity = _identity(status)
+
+    def holds(self) -> bool:
+        """Whether the path leads to that file: one call, without opening it."""
+        try:
+            return _identity(os.lstat(self._path)) == self._identity
+        except OSError:
+            return False
+
+
 class OpenFile:
     """A blob's file, open."""
 
-    __slots__ = ("_descriptor", "path", "size")
+    __slots__ = ("_descriptor", "path", "seal", "size")
 
-    def __init__(self, descriptor: int, path: str, size: int) -> None:
+    def __init__(self, descriptor: int, path: str, status: os.stat_result) -> None:
         self._descriptor = descriptor
         self.path = path
-        self.size = size
+        self.size = status.st_size
+        self.seal = FileSeal(path, status)
 
     async def send(self, send: Send, first: int, last: int) -> None:
         """Send a part of it."""
@@ -84,7 +105,7 @@ class BlobFolder:
         try:
             status = os.fstat(descriptor)
             if stat.S_ISREG(status.st_mode) and self._is_inside(descriptor, path):
-                return OpenFile(descriptor, path, status.st_size)
+                return OpenFile(descriptor, path, status)
         except OSError:
             pass
         os.close(descriptor)
@@ -101,3 +122,7 @@ class BlobFolder:
             return True
         root = os.path.realpath(self._root)
         return actual == root + path[len(str(self._root)) :]
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_mode, status.st_size

@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from entrepot_gateway.content.ranges import Range
 
 
+class Seal(Protocol):
+    """That a path led to a blob's file when it was opened."""
+
+    def holds(self) -> bool:
+        """Whether it still leads to the same file."""
+
+
 class OpenBlob(Protocol):
     """A blob that was found. Close it."""
 
@@ -20,6 +27,10 @@ class OpenBlob(Protocol):
     @property
     def path(self) -> str:
         """Its file, which a server may send by itself; empty if it is none of this machine."""
+
+    @property
+    def seal(self) -> Seal | None:
+        """Tells later whether that path may be used again; None without a path."""
 
     async def send(self, send: Send, first: int, last: int) -> None:
         """Send these bytes, the last one included, as parts of a body that goes on.

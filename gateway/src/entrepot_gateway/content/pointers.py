@@ -126,12 +126,13 @@ class Pointers:
             self._lost_at = self._clock()
         self._is_watched = False
 
-    def holds(self, pointer: Pointer) -> bool:
-        """Whether core would say the same now."""
+    def holds(self, pointer: Pointer, until: float | None = None) -> bool:
+        """Whether core would say the same now, and some moment has not come."""
         return (
-            self._is_watched
-            and pointer.is_current
+            pointer.is_current
+            and self._is_watched
             and (pointer.until == inf or self._clock() < pointer.until)
+            and (until is None or self._clock() < until)
         )
 
     def still_served(self, pointer: Pointer) -> list[Previous]:

@@ -57,10 +57,10 @@ async def send_file(
         if answer.is_head:
             await answer.empty(200, headers)
             return True
-        await answer.start(200, headers)
         if can_send_path and blob.path and file.size:
-            await answer.send({"type": "http.response.pathsend", "path": blob.path})
+            await answer.file(headers, blob.path, blob.seal)
             return True
+        await answer.start(200, headers)
         async with answer.while_client_stays():
             await blob.send(answer.send, 0, file.size - 1)
             await answer.end()
