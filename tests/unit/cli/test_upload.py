@@ -1,83 +1,244 @@
 """`upload`: bytes go to core, then a task of the plugin takes them."""
 
 import hashlib
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from entrepot.core.v1 import task_service_pb2, upload_service_pb2
+from entrepot.core.v1 import repository_service_pb2, task_service_pb2, upload_service_pb2
 from entrepot.plugins.file.v1 import file_pb2
-from entrepot_cli.verbs.upload import CHUNK_BYTES
+from entrepot_cli.files import sender
+from entrepot_rpc.errors import Code, ServiceError
 from scripted_core import Cli, a_task
+
+Upload = upload_service_pb2.Upload
+Write = upload_service_pb2.WriteUploadRequest
+
+
+class Uploads:
+    """Core as far as uploads go, in memory."""
+
+    def __init__(self, cli: Cli) -> None:
+        self.core = cli.core
+        self.there: dict[str, bytes] = {}
+        self.stored: set[str] = set()
+        self.received: dict[str, bytes] = {}
+        self.opened: dict[str, Upload] = {}
+        self.breaks = 0
+        self.core.answers["LookupFiles"] = self._lookup
+        self.core.answers["BatchCreateUploads"] = self._open
+        self.core.answers["WriteUpload"] = self._write
+        self.core.answers["GetUpload"] = self._get
+        task = task_service_pb2.CreateTaskResponse(task=a_task())
+        self.core.answers["CreateTask"] = lambda _: task
+
+    def parameters(self) -> list[file_pb2.Upload]:
+        """What the tasks were asked."""
+        found = []
+        for request in self.core.asked(task_service_pb2.CreateTaskRequest):
+            parameters = file_pb2.Upload()
+            request.parameters.Unpack(parameters)
+            found.append(parameters)
+        return found
+
+    def _lookup(
+        self, request: repository_service_pb2.LookupFilesRequest
+    ) -> repository_service_pb2.LookupFilesResponse:
+        response = repository_service_pb2.LookupFilesResponse()
+        for path in request.paths:
+            if path in self.there:
+                data = self.there[path]
+                digest = hashlib.sha256(data).hexdigest()
+                response.files.add(path=path, sha256=digest, size_bytes=len(data))
+        return response
+
+    def _open(
+        self, request: upload_service_pb2.BatchCreateUploadsRequest
+    ) -> upload_service_pb2.BatchCreateUploadsResponse:
+        response = upload_service_pb2.BatchCreateUploadsResponse()
+        for one in request.uploads:
+            new = response.uploads.add()
+            new.CopyFrom(one)
+            new.name = f"uploads/u{len(self.opened) + 1}"
+            new.complete = one.sha256 in self.stored
+            self.opened[new.name] = new
+            self.received[new.name] = b""
+        return response
+
+    def _write(self, requests: Iterable[Write]) -> upload_service_pb2.WriteUploadResponse:
+        opening, *parts = requests
+        name = opening.open.name
+        assert opening.open.offset == len(self.received[name])
+        assert opening.open.last
+        self.received[name] += b"".join(part.chunk for part in parts)
+        if self.breaks:
+            self.breaks -= 1
+            self.received[name] = self.received[name][: len(self.received[name]) // 2 + 1]
+            raise ServiceError.of(Code.UNAVAILABLE, "UNAVAILABLE", "The connection broke.")
+        return upload_service_pb2.WriteUploadResponse(upload=self.state(name, complete=True))
+
+    def _get(
+        self, request: upload_service_pb2.GetUploadRequest
+    ) -> upload_service_pb2.GetUploadResponse:
+        return upload_service_pb2.GetUploadResponse(upload=self.state(request.name))
+
+    def state(self, name: str, *, complete: bool = False) -> Upload:
+        """An upload as it is."""
+        upload = Upload()
+        upload.CopyFrom(self.opened[name])
+        upload.received_bytes = len(self.received[name])
+        upload.complete = complete
+        return upload
 
 
 @pytest.fixture
-def uploads(cli: Cli) -> list[upload_service_pb2.WriteUploadRequest]:
-    """Have core take uploads and tasks; the parts that were sent are kept here."""
-    parts: list[upload_service_pb2.WriteUploadRequest] = []
-    upload = upload_service_pb2.Upload(name="uploads/u1", complete=True)
-    begun = upload_service_pb2.Upload(name="uploads/u1")
-
-    def write(requests: list[upload_service_pb2.WriteUploadRequest]) -> object:
-        parts.extend(requests)
-        return upload_service_pb2.WriteUploadResponse(upload=upload)
-
-    created = upload_service_pb2.CreateUploadResponse(upload=begun)
-    task = task_service_pb2.CreateTaskResponse(task=a_task())
-    cli.core.answers["CreateUpload"] = lambda _: created
-    cli.core.answers["WriteUpload"] = write
-    cli.core.answers["CreateTask"] = lambda _: task
-    return parts
+def uploads(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Uploads:
+    """A core that takes uploads and tasks."""
+    monkeypatch.setattr(sender, "PAUSE_SECONDS", 0.0)
+    return Uploads(cli)
 
 
-@pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1])
-def test_a_file_is_sent_in_chunks(
-    cli: Cli, uploads: list[upload_service_pb2.WriteUploadRequest], tmp_path: Path, size: int
-) -> None:
+@pytest.mark.parametrize("size", [0, 1, sender.CHUNK_BYTES, sender.CHUNK_BYTES + 1])
+def test_a_file_is_sent_in_chunks(cli: Cli, uploads: Uploads, tmp_path: Path, size: int) -> None:
     """The parts are the file, and core is told its length and digest beforehand."""
     data = b"x" * size
     (tmp_path / "a.bin").write_bytes(data)
 
     assert cli("upload", "file/foo", str(tmp_path / "a.bin")).status == 0
 
-    (request,) = cli.core.asked(upload_service_pb2.CreateUploadRequest)
-    assert request.upload.size_bytes == size
-    assert request.upload.sha256 == hashlib.sha256(data).hexdigest()
-    assert uploads[0].open.last
-    assert b"".join(part.chunk for part in uploads[1:]) == data
+    (opened,) = uploads.opened.values()
+    assert (opened.size_bytes, opened.filename) == (size, "a.bin")
+    assert opened.sha256 == hashlib.sha256(data).hexdigest()
+    assert list(uploads.received.values()) == [data]
 
 
 @pytest.mark.parametrize("is_flag", [False, True])
 def test_the_task_names_upload_and_repository(
-    cli: Cli,
-    uploads: list[upload_service_pb2.WriteUploadRequest],
-    tmp_path: Path,
-    *,
-    is_flag: bool,
+    cli: Cli, uploads: Uploads, tmp_path: Path, *, is_flag: bool
 ) -> None:
-    """The plugin's task gets the upload, the repository, and the path if there is one."""
+    """The plugin's task gets the upload, the repository, and the path."""
     file = tmp_path / "a.bin"
     file.write_bytes(b"x")
     where = ("--repository", "file/foo") if is_flag else ("file/foo",)
 
     cli("upload", *where, str(file), "--path", "docs/a.bin")
 
-    (request,) = cli.core.asked(task_service_pb2.CreateTaskRequest)
-    parameters = file_pb2.Upload()
-    request.parameters.Unpack(parameters)
-    assert parameters == file_pb2.Upload(
-        repository="repositories/file/foo", upload="uploads/u1", relative_path="docs/a.bin"
+    assert uploads.parameters() == [
+        file_pb2.Upload(
+            repository="repositories/file/foo", upload="uploads/u1", relative_path="docs/a.bin"
+        )
+    ]
+
+
+def test_a_folder_makes_one_task(cli: Cli, uploads: Uploads, tmp_path: Path) -> None:
+    """All files below it are named by one task, at their paths; links are left out and said."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for path in ("z.txt", "a/one", "a/b/ü +.txt"):
+        (tmp_path / path).write_bytes(path.encode())
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "z.txt")
+    (tmp_path / "loop").symlink_to(tmp_path)
+
+    result = cli(
+        "upload", "file/foo", str(tmp_path), "--base-path-in-repo", "/in/", "--parallel", "2"
     )
 
+    (parameters,) = uploads.parameters()
+    assert result.status == 0
+    assert {
+        one.relative_path: uploads.received[one.upload].decode() for one in parameters.files
+    } == {f"in/{path}": path for path in ("z.txt", "a/one", "a/b/ü +.txt")}
+    assert result.err.count("is a link") == 2
 
-def test_what_is_no_file_is_refused_before_anything_is_sent(cli: Cli, tmp_path: Path) -> None:
-    """A folder or a missing file ends with 2."""
-    assert cli("upload", "file/foo", str(tmp_path)).status == 2
-    assert cli("upload", "file/foo", str(tmp_path / "missing")).status == 2
-    assert cli.core.asked(upload_service_pb2.CreateUploadRequest) == []
+
+def test_what_is_there_is_not_sent(cli: Cli, uploads: Uploads, tmp_path: Path) -> None:
+    """A file at its path is left out; one that is stored elsewhere is named without its bytes."""
+    for name in ("same", "stored", "new", "changed"):
+        (tmp_path / name).write_bytes(name.encode())
+    uploads.there = {"same": b"same", "changed": b"before"}
+    uploads.stored = {hashlib.sha256(b"stored").hexdigest()}
+
+    assert cli("upload", "file/foo", str(tmp_path)).status == 0
+
+    (parameters,) = uploads.parameters()
+    sent = {one.relative_path: uploads.received[one.upload] for one in parameters.files}
+    assert sent == {"changed": b"changed", "new": b"new", "stored": b""}
 
 
-def test_one_path_is_for_one_file(cli: Cli, tmp_path: Path) -> None:
+def test_nothing_to_do_makes_no_task(cli: Cli, uploads: Uploads, tmp_path: Path) -> None:
+    """If all is there, that is said, and the exit status is 0."""
+    (tmp_path / "same").write_bytes(b"same")
+    uploads.there = {"same": b"same"}
+
+    result = cli("upload", "file/foo", str(tmp_path))
+
+    assert (result.status, uploads.opened, uploads.parameters()) == (0, {}, [])
+    assert "file/foo has 1 of 1 files: nothing to do." in result.out
+
+
+def test_a_plan_sends_nothing(cli: Cli, uploads: Uploads, tmp_path: Path) -> None:
+    """--dry-run counts what would be sent."""
+    for name in ("same", "new"):
+        (tmp_path / name).write_bytes(name.encode())
+    uploads.there = {"same": b"same"}
+
+    result = cli("upload", "file/foo", str(tmp_path), "--dry-run")
+
+    assert (result.status, uploads.opened) == (0, {})
+    assert "file/foo has 1 of 2 files; 1 would be uploaded, 3 B." in result.out
+
+
+def test_a_broken_connection_is_gone_on_with(cli: Cli, uploads: Uploads, tmp_path: Path) -> None:
+    """After a break only what did not come is sent."""
+    data = os.urandom(300_000)
+    (tmp_path / "a").write_bytes(data)
+    uploads.breaks = 3
+
+    assert cli("upload", "file/foo", str(tmp_path / "a")).status == 0
+
+    assert uploads.received == {"uploads/u1": data}
+
+
+def test_the_same_command_goes_on_with_a_large_file(
+    cli: Cli, uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a command before had sent of a large file is not sent again."""
+    monkeypatch.setattr(sender, "REMEMBERED_BYTES", 1000)
+    monkeypatch.setattr(sender, "AWAY_SECONDS", -1.0)
+    data = os.urandom(100_000)
+    (tmp_path / "a").write_bytes(data)
+    uploads.breaks = 1000
+
+    failed = cli("upload", "file/foo", str(tmp_path / "a"))
+    uploads.breaks = 0
+    before = len(uploads.received["uploads/u1"])
+    done = cli("upload", "file/foo", str(tmp_path / "a"))
+
+    assert (failed.status, done.status) == (1, 0)
+    assert 0 < before < len(data) + 1
+    assert uploads.received["uploads/u1"] == data
+    assert uploads.parameters()[0].upload == "uploads/u1"
+
+
+def test_what_is_no_file_is_refused_before_anything_is_sent(
+    cli: Cli, uploads: Uploads, tmp_path: Path
+) -> None:
+    """A missing file, a name that cannot be served, and two files for one path end with 2."""
+    (tmp_path / "bad\nname").write_bytes(b"x")
+    (tmp_path / "good").write_bytes(b"x")
+
+    missing = cli("upload", "file/foo", str(tmp_path / "missing"))
+    unusual = cli("upload", "file/foo", str(tmp_path))
+    twice = cli("upload", "file/foo", str(tmp_path / "good"), str(tmp_path / "good"))
+
+    assert [2, 2, 2] == [one.status for one in (missing, unusual, twice)]
+    assert "control character" in unusual.err
+    assert "bad\\nname" in unusual.err
+    assert uploads.opened == {}
+
+
+def test_one_path_is_for_one_file(cli: Cli, uploads: Uploads, tmp_path: Path) -> None:
     """--path with two files is a usage error."""
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(b"x")

@@ -40,6 +40,10 @@ class Failure(Exception):  # noqa: N818, it ends a command, it is not a fault
         self.suggestion = suggestion
 
 
+class Unreachable(Failure):
+    """The server does not answer, which may pass."""
+
+
 class StartError(Failure):
     """Something on this machine does not start; the message says why and what to do."""
 

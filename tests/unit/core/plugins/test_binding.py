@@ -87,9 +87,17 @@ def test_what_cannot_be_a_name_is_refused(message: Message, field: str) -> None:
 def test_references_lie_inside_of_messages() -> None:
     """A name in a repeated message is found, completed, and named in errors with its index."""
     message = file_pb2.Upload(
-        repository="foo", files=[{"upload": UPLOAD}, {"url": "http://x/"}, {"upload": UPLOAD}]
+        repository="foo",
+        files=[
+            file_pb2.Upload.Entry(upload=UPLOAD),
+            file_pb2.Upload.Entry(url="http://x/"),
+            file_pb2.Upload.Entry(upload=UPLOAD),
+        ],
     )
-    wrong = file_pb2.Upload(repository="foo", files=[{"upload": UPLOAD}, {"upload": "uploads/x"}])
+    wrong = file_pb2.Upload(
+        repository="foo",
+        files=[file_pb2.Upload.Entry(upload=UPLOAD), file_pb2.Upload.Entry(upload="uploads/x")],
+    )
 
     found = binding.read(view_of(message), message)
     with pytest.raises(FieldInvalidError) as caught:

@@ -4,7 +4,7 @@ import shlex
 
 import grpc
 
-from entrepot_cli.outcome import Failure, Status
+from entrepot_cli.outcome import Failure, Status, Unreachable
 from entrepot_cli.settings import Settings
 from entrepot_rpc.channel import reason_of_silence
 from entrepot_rpc.errors import Code, ServiceError
@@ -46,7 +46,7 @@ def failure_of(error: grpc.RpcError, settings: Settings) -> Failure:
 def failure_of_error(error: ServiceError, settings: Settings) -> Failure:
     """The failure for an error, also for one that a task ended with."""
     if error.code == Code.UNAVAILABLE and error.reason == "UNAVAILABLE":
-        return Failure(
+        return Unreachable(
             f"Nothing answers at {settings.grpc}.",
             details=tuple(filter(None, [reason_of_silence(error.message)])),
             suggestion="entrepot up",

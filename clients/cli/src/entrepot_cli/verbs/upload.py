@@ -1,33 +1,43 @@
-"""`entrepot upload`: files of this machine into a repository, one task each."""
+"""`entrepot upload`: files and folders of this machine into a repository, as one version."""
 
-import hashlib
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 
-from entrepot.core.v1 import task_service_pb2, upload_service_pb2
-from entrepot_cli.arguments import Parser, add_output
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
+
+from entrepot.core.v1 import task_service_pb2
+from entrepot_cli.arguments import Parser, add_output, positive
 from entrepot_cli.conclusion import conclude
+from entrepot_cli.files.folder import Found, find
+from entrepot_cli.files.meter import Meter
+from entrepot_cli.files.transfer import Sent, Transfer
 from entrepot_cli.flag import add_flags, fill
 from entrepot_cli.follow import SERVICE as TASKS
 from entrepot_cli.follow import follow
 from entrepot_cli.outcome import Failure, Status
+from entrepot_cli.output import size
 from entrepot_cli.server.declaration import TaskType
-from entrepot_cli.server.name import resource_name
+from entrepot_cli.server.name import resource_name, short_name
 from entrepot_cli.session import Session, session
-from entrepot_rpc.field import descriptor_of
+from entrepot_rpc.field import descriptor_of, message_of
 
-UPLOADS = upload_service_pb2.DESCRIPTOR.services_by_name["UploadService"]
-CHUNK_BYTES = 512 << 10
-USAGE = "Puts files into a repository: upload PLUGIN/NAME FILE…"
+USAGE = "Puts files into a repository: upload PLUGIN/NAME FILE… or FOLDER…"
 # What this verb sets itself in the parameters of a plugin's `uploads`.
 _PATH = "relative_path"
-_OURS = ("repository", "upload")
+_UPLOAD = "upload"
+_FILES = "files"
+_OURS = ("repository", _UPLOAD, _PATH, _FILES, "url", "sha256", "remote")
+# What one task takes; more files make more versions.
+TASK_FILES = 10_000
+TASK_BYTES = 4 << 20
+PARALLEL = 4
 
 
 def run(words: list[str]) -> int:
-    """Upload every file, then have the plugin take each into the repository."""
+    """Upload every file that is not there, then have the plugin take all into the repository."""
     early = _options(Parser("upload", is_whole=False)).parse_known_args(words)[0]
     if not early.words and not early.repository:
         _options(Parser("upload", USAGE)).parse_args(words)
@@ -37,22 +47,40 @@ def run(words: list[str]) -> int:
     with session(early) as work:
         kind = work.declarations.task_type(f"{plugin}/uploads")
         options = _parser(kind, work).parse_args(words)
-        files = [Path(file) for file in options.words[0 if options.repository else 1 :]]
-        _refuse_what_is_no_file(files)
-        if options.path is not None and len(files) > 1:
-            raise Failure("--path is for one file.", status=Status.USAGE)
-        if options.path is not None and _PATH not in kind.parameters.DESCRIPTOR.fields_by_name:
-            raise Failure(f"{kind.name} knows no path.", status=Status.USAGE)
-        statuses = [_take(work, kind, repository, file, options) for file in files]
-    return max(statuses)
+        found = _find(options, kind)
+        is_quiet = work.output.form != "table"
+        meter = Meter(len(found.files), found.size, is_quiet=is_quiet)
+        transfer = Transfer(
+            work.connection, repository, options.parallel, meter, is_plan=options.dry_run
+        )
+        sent = transfer.run(found.files)
+        if options.dry_run or not sent.uploads:
+            return _tell(work, repository, found, sent, is_plan=options.dry_run)
+        tasks = _parameters(kind, repository, sent, options)
+        return max(_take(work, parameters) for parameters in tasks)
 
 
 def _options(parser: Parser) -> Parser:
-    parser.add_argument("words", metavar="PLUGIN/NAME FILE", nargs="*")
+    parser.add_argument("words", metavar="PLUGIN/NAME FILE|FOLDER", nargs="*")
     parser.add_argument(
         "--repository", metavar="PLUGIN/NAME", help="where to, if it is not the first word"
     )
-    parser.add_argument("--path", metavar="PATH", help="where it goes; else the file's own name")
+    parser.add_argument(
+        "--path", "--relative-path", metavar="PATH", help="where one file goes; else its own name"
+    )
+    parser.add_argument(
+        "--base-path-in-repo", metavar="PATH", default="", help="folder that all files go to"
+    )
+    parser.add_argument(
+        "--parallel",
+        metavar="N",
+        type=positive,
+        default=PARALLEL,
+        help=f"how many files are sent at once (default {PARALLEL})",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be sent, and send nothing"
+    )
     add_output(parser)
     return parser
 
@@ -65,22 +93,69 @@ def _parser(kind: TaskType, work: Session) -> Parser:
     return parser
 
 
-def _refuse_what_is_no_file(files: list[Path]) -> None:
-    if not files:
+def _find(options: Namespace, kind: TaskType) -> Found:
+    words = options.words[0 if options.repository else 1 :]
+    if not words:
         raise Failure("No file was named.", status=Status.USAGE, suggestion="entrepot upload -h")
-    for file in files:
-        if not file.is_file():
-            raise Failure(f"{file} is not a file.", status=Status.USAGE)
-
-
-def _take(
-    work: Session, kind: TaskType, repository: str, file: Path, options: Namespace
-) -> Status:
-    upload = send(work, file)
-    parameters = kind.parameters(repository=repository, upload=upload.name)
-    fill(parameters, options, kind.plugin)
+    found = find(words, options.base_path_in_repo)
     if options.path is not None:
-        setattr(parameters, _PATH, options.path)
+        if len(found.files) != 1:
+            raise Failure("--path is for one file.", status=Status.USAGE)
+        if _PATH not in descriptor_of(kind.parameters).fields_by_name:
+            raise Failure(f"{kind.name} knows no path.", status=Status.USAGE)
+    for text in found.skipped:
+        print(f"left out: {text}", file=sys.stderr)
+    if options.path is not None:
+        (file,) = found.files
+        return Found([replace(file, path=options.path)], found.skipped)
+    return found
+
+
+def _takes_many(parameters: Descriptor) -> bool:
+    """Say whether one task takes many files, which then make one version."""
+    field = parameters.fields_by_name.get(_FILES)
+    if field is None or not field.is_repeated or field.message_type is None:
+        return False
+    return {_UPLOAD, _PATH} <= {one.name for one in message_of(field).fields}
+
+
+def _parameters(
+    kind: TaskType, repository: str, sent: Sent, options: Namespace
+) -> Iterator[Message]:
+    """Parameters of as many tasks as the files need, which is one unless they are very many."""
+    empty = kind.parameters(repository=repository)
+    fill(empty, options, kind.plugin)
+    if len(sent.uploads) == 1 or not _takes_many(descriptor_of(kind.parameters)):
+        for path, upload in sent.uploads:
+            yield _of_one(empty, path, upload)
+        return
+    parameters = _copy(empty)
+    for count, (path, upload) in enumerate(sent.uploads):
+        # Their length takes a while to count.
+        if count and (
+            count % TASK_FILES == 0 or (count % 100 == 0 and parameters.ByteSize() > TASK_BYTES)
+        ):
+            yield parameters
+            parameters = _copy(empty)
+        getattr(parameters, _FILES).add(**{_UPLOAD: upload, _PATH: path})
+    yield parameters
+
+
+def _of_one(empty: Message, path: str, upload: str) -> Message:
+    parameters = _copy(empty)
+    setattr(parameters, _UPLOAD, upload)
+    if _PATH in parameters.DESCRIPTOR.fields_by_name:
+        setattr(parameters, _PATH, path)
+    return parameters
+
+
+def _copy(message: Message) -> Message:
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
+
+
+def _take(work: Session, parameters: Message) -> Status:
     request = task_service_pb2.CreateTaskRequest()
     request.parameters.Pack(parameters)
     task = work.connection.call(TASKS, "CreateTask", request).task
@@ -88,26 +163,21 @@ def _take(
     return conclude(work, task)
 
 
-def send(work: Session, file: Path) -> upload_service_pb2.Upload:
-    """Send a file's bytes, with their digest, so that a change on the way is found."""
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        length = stream.tell()
-    new = upload_service_pb2.Upload(size_bytes=length, sha256=digest, filename=file.name)
-    request = upload_service_pb2.CreateUploadRequest(upload=new)
-    upload = work.connection.call(UPLOADS, "CreateUpload", request).upload
-    if upload.complete:
-        return upload  # type: ignore[no-any-return]
-    if sys.stderr.isatty() and work.output.form == "table":
-        print(f"sending {file}", file=sys.stderr)
-    sent = work.connection.send(UPLOADS, "WriteUpload", _parts(upload.name, file))
-    complete: upload_service_pb2.Upload = sent.upload
-    return complete
-
-
-def _parts(name: str, file: Path) -> Iterator[upload_service_pb2.WriteUploadRequest]:
-    start = upload_service_pb2.WriteUploadRequest.Open(name=name, last=True)
-    yield upload_service_pb2.WriteUploadRequest(open=start)
-    with file.open("rb") as stream:
-        while chunk := stream.read(CHUNK_BYTES):
-            yield upload_service_pb2.WriteUploadRequest(chunk=chunk)
+def _tell(work: Session, repository: str, found: Found, sent: Sent, *, is_plan: bool) -> Status:
+    """Write what would be sent, or that nothing had to be."""
+    if work.output.form == "table":
+        text = f"{short_name(repository)} has {sent.present:,} of {len(found.files):,} files"
+        if is_plan:
+            text += f"; {sent.new:,} would be uploaded, {size(sent.new_bytes)}"
+        print(f"{text}." if is_plan else f"{text}: nothing to do.")
+    else:
+        work.output.item(
+            {
+                "name": repository,
+                "files": len(found.files),
+                "present": sent.present,
+                "new": sent.new,
+                "new_bytes": sent.new_bytes,
+            }
+        )
+    return Status.DONE

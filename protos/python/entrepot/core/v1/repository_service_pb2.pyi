@@ -678,3 +678,83 @@ class CompareVersionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CompareVersionsResponse: _TypeAlias = CompareVersionsResponse  # noqa: Y015
+
+@_typing.final
+class LookupFilesRequest(_message.Message):
+    """Paths in a repository."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPOSITORY_FIELD_NUMBER: _builtins.int
+    PATHS_FIELD_NUMBER: _builtins.int
+    repository: _builtins.str
+    """"repositories/file/foo" """
+    @_builtins.property
+    def paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Paths as they are served; at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        repository: _builtins.str = ...,
+        paths: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["paths", b"paths", "repository", b"repository"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LookupFilesRequest: _TypeAlias = LookupFilesRequest  # noqa: Y015
+
+@_typing.final
+class LookupFilesResponse(_message.Message):
+    """The files that are there; a path without a file is left out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class File(_message.Message):
+        """A file of a version."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PATH_FIELD_NUMBER: _builtins.int
+        SHA256_FIELD_NUMBER: _builtins.int
+        SIZE_BYTES_FIELD_NUMBER: _builtins.int
+        path: _builtins.str
+        """Where it is served."""
+        sha256: _builtins.str
+        """SHA-256 in hexadecimal; empty if nobody has fetched it yet."""
+        size_bytes: _builtins.int
+        """Length in bytes; zero if that is not known."""
+        def __init__(
+            self,
+            *,
+            path: _builtins.str = ...,
+            sha256: _builtins.str = ...,
+            size_bytes: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    FILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___LookupFilesResponse.File]:
+        """The files, in no order."""
+
+    def __init__(
+        self,
+        *,
+        files: _abc.Iterable[Global___LookupFilesResponse.File] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LookupFilesResponse: _TypeAlias = LookupFilesResponse  # noqa: Y015

@@ -75,6 +75,11 @@ class RepositoryServiceStub:
                 request_serializer=entrepot_dot_core_dot_v1_dot_repository__service__pb2.DeleteVersionRequest.SerializeToString,
                 response_deserializer=entrepot_dot_core_dot_v1_dot_repository__service__pb2.DeleteVersionResponse.FromString,
                 _registered_method=True)
+        self.LookupFiles = channel.unary_unary(
+                '/entrepot.core.v1.RepositoryService/LookupFiles',
+                request_serializer=entrepot_dot_core_dot_v1_dot_repository__service__pb2.LookupFilesRequest.SerializeToString,
+                response_deserializer=entrepot_dot_core_dot_v1_dot_repository__service__pb2.LookupFilesResponse.FromString,
+                _registered_method=True)
         self.CompareVersions = channel.unary_unary(
                 '/entrepot.core.v1.RepositoryService/CompareVersions',
                 request_serializer=entrepot_dot_core_dot_v1_dot_repository__service__pb2.CompareVersionsRequest.SerializeToString,
@@ -144,6 +149,13 @@ class RepositoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LookupFiles(self, request, context):
+        """Says which files the latest version of a repository has at some paths. Not over REST, where the content origin says.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CompareVersions(self, request, context):
         """Pages through what differs between two versions of a repository.
         """
@@ -193,6 +205,11 @@ def add_RepositoryServiceServicer_to_server(servicer, server):
                     servicer.DeleteVersion,
                     request_deserializer=entrepot_dot_core_dot_v1_dot_repository__service__pb2.DeleteVersionRequest.FromString,
                     response_serializer=entrepot_dot_core_dot_v1_dot_repository__service__pb2.DeleteVersionResponse.SerializeToString,
+            ),
+            'LookupFiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.LookupFiles,
+                    request_deserializer=entrepot_dot_core_dot_v1_dot_repository__service__pb2.LookupFilesRequest.FromString,
+                    response_serializer=entrepot_dot_core_dot_v1_dot_repository__service__pb2.LookupFilesResponse.SerializeToString,
             ),
             'CompareVersions': grpc.unary_unary_rpc_method_handler(
                     servicer.CompareVersions,
@@ -417,6 +434,33 @@ class RepositoryService:
             '/entrepot.core.v1.RepositoryService/DeleteVersion',
             entrepot_dot_core_dot_v1_dot_repository__service__pb2.DeleteVersionRequest.SerializeToString,
             entrepot_dot_core_dot_v1_dot_repository__service__pb2.DeleteVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LookupFiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/entrepot.core.v1.RepositoryService/LookupFiles',
+            entrepot_dot_core_dot_v1_dot_repository__service__pb2.LookupFilesRequest.SerializeToString,
+            entrepot_dot_core_dot_v1_dot_repository__service__pb2.LookupFilesResponse.FromString,
             options,
             channel_credentials,
             insecure,

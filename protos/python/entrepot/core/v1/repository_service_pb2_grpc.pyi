@@ -53,6 +53,8 @@ class RepositoryServiceStub:
     """Deletes a version; no other version changes, and its number is not used again. After the latest, the one before it is
     the latest again. The last one that is left, and one that a distribution names, cannot be deleted.
     """
+    LookupFiles: _grpc.UnaryUnaryMultiCallable[_repository_service_pb2.LookupFilesRequest, _repository_service_pb2.LookupFilesResponse]
+    """Says which files the latest version of a repository has at some paths. Not over REST, where the content origin says."""
     CompareVersions: _grpc.UnaryUnaryMultiCallable[_repository_service_pb2.CompareVersionsRequest, _repository_service_pb2.CompareVersionsResponse]
     """Pages through what differs between two versions of a repository."""
 
@@ -81,6 +83,8 @@ class RepositoryServiceAsyncStub(RepositoryServiceStub):
     """Deletes a version; no other version changes, and its number is not used again. After the latest, the one before it is
     the latest again. The last one that is left, and one that a distribution names, cannot be deleted.
     """
+    LookupFiles: _aio.UnaryUnaryMultiCallable[_repository_service_pb2.LookupFilesRequest, _repository_service_pb2.LookupFilesResponse]  # type: ignore[assignment]
+    """Says which files the latest version of a repository has at some paths. Not over REST, where the content origin says."""
     CompareVersions: _aio.UnaryUnaryMultiCallable[_repository_service_pb2.CompareVersionsRequest, _repository_service_pb2.CompareVersionsResponse]  # type: ignore[assignment]
     """Pages through what differs between two versions of a repository."""
 
@@ -154,6 +158,14 @@ class RepositoryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Deletes a version; no other version changes, and its number is not used again. After the latest, the one before it is
         the latest again. The last one that is left, and one that a distribution names, cannot be deleted.
         """
+
+    @_abc_1.abstractmethod
+    def LookupFiles(
+        self,
+        request: _repository_service_pb2.LookupFilesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_repository_service_pb2.LookupFilesResponse, _abc.Awaitable[_repository_service_pb2.LookupFilesResponse]]:
+        """Says which files the latest version of a repository has at some paths. Not over REST, where the content origin says."""
 
     @_abc_1.abstractmethod
     def CompareVersions(

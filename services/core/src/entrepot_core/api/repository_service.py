@@ -16,9 +16,9 @@ from entrepot_core.api.named_resource import (
     timestamp,
 )
 from entrepot_core.api.paging import page_size
-from entrepot_core.domain.errors import FieldInvalidError
+from entrepot_core.domain.errors import BatchTooLargeError, FieldInvalidError
 from entrepot_core.domain.names import version_name
-from entrepot_core.store import content, repositories, versions
+from entrepot_core.store import content, lookup, repositories, versions
 from entrepot_core.store.intervals import CURRENT
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ __all__ = ["RepositoryService", "change_message", "repository_message", "version
 
 _FIELDS = ("description", "labels", "retain_versions")
 _MAX_RETAINED = 1_000_000
+_MAX_PATHS = 1_000
 _Kind = pb.CompareVersionsResponse.Change
 
 
@@ -134,6 +135,27 @@ class RepositoryService(repository_service_pb2_grpc.RepositoryServiceServicer):
             versions.delete(cursor, request.name)
         notify_pointers(self._database)
         return pb.DeleteVersionResponse()
+
+    def LookupFiles(
+        self, request: pb.LookupFilesRequest, context: grpc.ServicerContext
+    ) -> pb.LookupFilesResponse:
+        if len(request.paths) > _MAX_PATHS:
+            raise BatchTooLargeError(
+                f"paths has {len(request.paths):,} entries; at most {_MAX_PATHS:,} are allowed."
+            )
+        with self._database.transaction() as cursor:
+            repository = repositories.get(cursor, request.repository)
+            rows = lookup.files_at(cursor, repository.repository_id, request.paths)
+        return pb.LookupFilesResponse(
+            files=[
+                pb.LookupFilesResponse.File(
+                    path=row.path,
+                    sha256="" if row.digest is None else row.digest.hex(),
+                    size_bytes=row.size_bytes or 0,
+                )
+                for row in rows
+            ]
+        )
 
     def CompareVersions(
         self, request: pb.CompareVersionsRequest, context: grpc.ServicerContext

@@ -1,0 +1,1 @@
+"""Files of this machine on their way to the server: found, hashed, sent, and shown meanwhile."""

@@ -1,0 +1,147 @@
+"""Many files to the server: what is there is found in batches, the rest goes side by side."""
+
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
+
+from entrepot.core.v1 import repository_service_pb2, upload_service_pb2
+from entrepot_cli.files.folder import LocalFile
+from entrepot_cli.files.meter import Meter
+from entrepot_cli.files.sender import UPLOADS, Sender, Upload, sha256_of
+from entrepot_cli.outcome import Failure, Status
+from entrepot_cli.server.connection import Connection
+
+REPOSITORIES = repository_service_pb2.DESCRIPTOR.services_by_name["RepositoryService"]
+# How many files are asked about at once; their uploads are open at once as well.
+BATCH_FILES = 500
+GLANCE_SECONDS = 0.2
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Sent:
+    """What a transfer made: the upload of each new path, and counts of files and bytes."""
+
+    uploads: list[tuple[str, str]] = field(default_factory=list)
+    present: int = 0
+    new: int = 0
+    new_bytes: int = 0
+    sent_bytes: int = 0
+
+
+class Transfer:
+    """Brings files to the server as uploads.
+
+    Args:
+        connection: To the server.
+        repository: Full name of the repository; what it has already is left out.
+        parallel: How many files are read and sent at once.
+        meter: Shows how far it is.
+        is_plan: Send nothing, only find out what would be sent.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        repository: str,
+        parallel: int,
+        meter: Meter,
+        *,
+        is_plan: bool,
+    ) -> None:
+        self._connection = connection
+        self._repository = repository
+        self._parallel = parallel
+        self._meter = meter
+        self._is_plan = is_plan
+        self._sender = Sender(connection, meter)
+
+    def run(self, files: list[LocalFile]) -> Sent:
+        """Send what the repository does not have.
+
+        Raises:
+            Failure: a file could not be sent, or the user has seen enough; the same again goes on.
+        """
+        sent = Sent()
+        rest = iter(files)
+        with ThreadPoolExecutor(self._parallel) as pool:
+            try:
+                while batch := list(islice(rest, BATCH_FILES)):
+                    self._batch(pool, batch, sent)
+            except BaseException as error:
+                self._sender.stop()
+                pool.shutdown(cancel_futures=True)
+                if isinstance(error, KeyboardInterrupt):
+                    raise Failure(
+                        "You let go. What was sent is kept for a day.",
+                        status=Status.INTERRUPTED,
+                        suggestion="the same command, which goes on from there",
+                    ) from None
+                raise
+        self._meter.show(is_last=True)
+        sent.sent_bytes = self._meter.sent_bytes
+        return sent
+
+    def _batch(self, pool: Executor, batch: list[LocalFile], sent: Sent) -> None:
+        digests = self._all([pool.submit(sha256_of, file.file) for file in batch])
+        there = self._there(batch)
+        new = [
+            (file, sha256, size)
+            for file, (sha256, size) in zip(batch, digests, strict=True)
+            if there.get(file.path) != (sha256, size)
+        ]
+        sent.present += len(batch) - len(new)
+        sent.new += len(new)
+        sent.new_bytes += sum(size for _, _, size in new)
+        known = len(batch) - len(new)
+        self._meter.done(known, sum(file.size for file in batch) - sum(f.size for f, _, _ in new))
+        if self._is_plan or not new:
+            return
+        opened = self._open(new)
+        done = self._all(
+            [
+                pool.submit(self._send, file, upload)
+                for (file, _, _), upload in zip(new, opened, strict=True)
+            ]
+        )
+        sent.uploads += [
+            (file.path, upload.name) for (file, _, _), upload in zip(new, done, strict=True)
+        ]
+
+    def _there(self, batch: list[LocalFile]) -> dict[str, tuple[str, int]]:
+        """Digest and length of what the repository has at the paths."""
+        request = repository_service_pb2.LookupFilesRequest(
+            repository=self._repository, paths=[file.path for file in batch]
+        )
+        found = self._connection.call(REPOSITORIES, "LookupFiles", request).files
+        return {one.path: (one.sha256, one.size_bytes) for one in found}
+
+    def _open(self, new: list[tuple[LocalFile, str, int]]) -> list[Upload]:
+        request = upload_service_pb2.BatchCreateUploadsRequest(
+            uploads=[
+                Upload(size_bytes=size, sha256=sha256, filename=file.path.rpartition("/")[2])
+                for file, sha256, size in new
+            ]
+        )
+        return list(self._connection.call(UPLOADS, "BatchCreateUploads", request).uploads)
+
+    def _send(self, file: LocalFile, upload: Upload) -> Upload:
+        if upload.complete:
+            self._meter.done(1, file.size)
+            return upload
+        complete = self._sender.send(file.file, upload)
+        self._meter.done(1)
+        return complete
+
+    def _all(self, futures: list[Future[T]]) -> list[T]:
+        """The results, in order, as soon as all are there; the first failure ends it."""
+        running: set[Future[T]] = set(futures)
+        while running:
+            # In glances: the system may hand Ctrl-C to a thread that does not hear it.
+            done, running = wait(running, GLANCE_SECONDS, FIRST_COMPLETED)
+            for one in done:
+                one.result()
+            self._meter.show()
+        return [one.result() for one in futures]
