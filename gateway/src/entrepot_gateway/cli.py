@@ -59,7 +59,8 @@ def make(config: Config) -> Application:
     """The application of a role."""
     core = Core(config.core, config.token)
     if config.role == "content":
-        return Content(core, open_blobs(config.blobs_url), config.stale_seconds)
+        blobs = open_blobs(config.blobs_url, config.blobs_previous_url)
+        return Content(core, blobs, config.stale_seconds)
     return Api(core)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from entrepot_rpc.bucket_url import BucketUrl
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -22,6 +24,8 @@ class Config:
     port: int
     core: str
     blobs_url: str
+    # Where blobs were before; empty if they have not moved.
+    blobs_previous_url: str
     # What this process itself may ask of core; users bring their own.
     token: str = field(repr=False)
     # How long a pointer is believed while core cannot be asked, in seconds.
@@ -47,7 +51,8 @@ class Config:
             host=host,
             port=port,
             core=env.get("ENTREPOT_GRPC") or f"{LOCAL}:50051",
-            blobs_url=env.get("ENTREPOT_BLOBS_URL") or str(home / "blobs"),
+            blobs_url=_store(env, "ENTREPOT_BLOBS_URL") or str(home / "blobs"),
+            blobs_previous_url=_store(env, "ENTREPOT_BLOBS_PREVIOUS_URL"),
             token=token,
             stale_seconds=float(env.get("ENTREPOT_CONTENT_STALE_SECONDS") or 60),
             workers=workers,
@@ -78,3 +83,8 @@ def read_token(path: Path) -> str:
         return path.read_text("ascii").strip()
     except OSError:
         return ""
+
+
+def _store(env: Mapping[str, str], name: str) -> str:
+    """The address of a store, which has no secret in it, so that it can be printed."""
+    return BucketUrl.check(env.get(name, ""), name)

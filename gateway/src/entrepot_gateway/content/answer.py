@@ -130,6 +130,16 @@ class Answer:
             await self.body(data)
         await self.end()
 
+    async def lend(self, location: str) -> None:
+        """Send the client to a link that holds for a while, and is kept by nobody."""
+        headers = [item for item in COMMON if item[0] != b"cache-control"]
+        headers += [
+            (b"cache-control", b"no-store"),
+            (b"location", location.encode("ascii")),
+            (b"content-length", b"0"),
+        ]
+        await self.empty(307, headers)
+
     async def redirect(self, location: str) -> None:
         """Send the client elsewhere, for good."""
         headers = [*COMMON, (b"location", location.encode("ascii")), (b"content-length", b"0")]

@@ -49,6 +49,9 @@ class OpenFile:
 
     __slots__ = ("_descriptor", "path", "seal", "size")
 
+    # Nowhere but here.
+    location = ""
+
     def __init__(self, descriptor: int, path: str, status: os.stat_result) -> None:
         self._descriptor = descriptor
         self.path = path

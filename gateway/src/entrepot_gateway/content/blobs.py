@@ -32,6 +32,13 @@ class OpenBlob(Protocol):
     def seal(self) -> Seal | None:
         """Tells later whether that path may be used again; None without a path."""
 
+    @property
+    def location(self) -> str:
+        """A link under which a client gets it from elsewhere, and should; empty if there is none.
+
+        It holds for a while, for whoever has it, and for GET only.
+        """
+
     async def send(self, send: Send, first: int, last: int) -> None:
         """Send these bytes, the last one included, as parts of a body that goes on.
 

@@ -49,6 +49,9 @@ async def send_file(
     try:
         if blob.size != file.size:
             return False
+        if blob.location:
+            await answer.lend(blob.location)
+            return True
         if ranges is not None:
             async with answer.while_client_stays():
                 await _send_ranges(answer, blob, headers, file, ranges)

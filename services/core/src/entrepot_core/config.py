@@ -100,9 +100,7 @@ def _networks(env: dict[str, str], name: str) -> tuple[Network, ...]:
 
 def _store(env: dict[str, str], name: str) -> str:
     """The address of a store, which has no secret in it, so that it can be logged."""
-    url = env.get(name, "")
-    BucketUrl.parse(url, name)
-    return url
+    return BucketUrl.check(env.get(name, ""), name)
 
 
 def _count(env: dict[str, str], name: str, default: int) -> int:

@@ -110,6 +110,14 @@ class BucketUrl:
             scratch=options.get("scratch", ""),
         )
 
+    @classmethod
+    def check(cls, text: str, setting: str) -> str:
+        """The text, if it may be a setting: ValueError as from `parse` and `arguments`."""
+        url = cls.parse(text, setting)
+        if url is not None:
+            url.arguments()
+        return text
+
     def arguments(self) -> dict[str, Any]:
         """What to call `obstore.store.from_url` with, besides the URL.
 
