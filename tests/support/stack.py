@@ -295,9 +295,11 @@ class Stack:
         """
         self.settle()
         deadline = time.monotonic() + SWEEP_SECONDS
-        while self.cli("check", expect=None).returncode and time.monotonic() < deadline:
-            continue
-        self.cli("check")
+        told = self.extra
+        while self.cli("check", expect=None, extra=told).returncode:
+            if time.monotonic() > deadline:
+                break
+        self.cli("check", extra=told)
 
 
 class StackFactory(Protocol):

@@ -18,6 +18,8 @@ class Settings:
     grpc: str
     database_url: str = field(repr=False)
     blobs_url: str
+    # Where blobs were before; empty if they have not moved.
+    blobs_previous_url: str
     token: str = field(repr=False)
 
     @classmethod
@@ -34,6 +36,7 @@ class Settings:
             grpc=env.get("ENTREPOT_GRPC") or "127.0.0.1:50051",
             database_url=env.get("ENTREPOT_DATABASE_URL") or "",
             blobs_url=env.get("ENTREPOT_BLOBS_URL") or str(home / "blobs"),
+            blobs_previous_url=env.get("ENTREPOT_BLOBS_PREVIOUS_URL") or "",
             token=env.get("ENTREPOT_TOKEN") or "",
         )
 

@@ -9,7 +9,10 @@ from entrepot_cli.settings import Settings
 
 # Keys to the database and to the stores of blobs, as their own tools call them.
 _STORE_KEYS = re.compile(r"(AWS|AZURE|GOOGLE|GCS|S3|PG)[A-Z0-9_]*|DATABASE_URL")
+# Those that a gateway needs to read from a store of a kind.
+_KEYS_OF = {"s3": "AWS_", "gs": "GOOGLE_", "az": "AZURE_"}
 _OURS = (
+    "ENTREPOT_BLOBS_PREVIOUS_URL",
     "ENTREPOT_BLOBS_URL",
     "ENTREPOT_CONTENT_TOKEN",
     "ENTREPOT_DATABASE_URL",
@@ -36,7 +39,7 @@ class Environment:
             **os.environ,
             **self._shared(),
             "ENTREPOT_DATABASE_URL": self.settings.database_url,
-            "ENTREPOT_BLOBS_URL": self.settings.blobs_url,
+            **self._blobs(),
             "ENTREPOT_TOKEN": self.token,
             "ENTREPOT_CONTENT_TOKEN": self.content_token,
         }
@@ -46,16 +49,28 @@ class Environment:
         return {**self._without_keys(), "ENTREPOT_TOKEN": self.token}
 
     def content_gateway(self) -> Mapping[str, str]:
-        """For the gateway of the content, which sends blobs that are files itself."""
+        """For the gateway of the content, which reads blobs itself."""
         return {
             **self._without_keys(),
+            **self._keys_of_blobs(),
             "ENTREPOT_CONTENT_TOKEN": self.content_token,
-            "ENTREPOT_BLOBS_URL": self.settings.blobs_url,
+            **self._blobs(),
         }
 
     def plugin(self) -> Mapping[str, str]:
         """For a plugin, which has no key at all."""
         return {"ENTREPOT_PLUGIN_GRACE": PLUGIN_GRACE_SECONDS, **self._without_keys()}
+
+    def _blobs(self) -> dict[str, str]:
+        return {
+            "ENTREPOT_BLOBS_URL": self.settings.blobs_url,
+            "ENTREPOT_BLOBS_PREVIOUS_URL": self.settings.blobs_previous_url,
+        }
+
+    def _keys_of_blobs(self) -> dict[str, str]:
+        schemes = {url.partition("://")[0] for url in self._blobs().values()}
+        needed = tuple(prefix for scheme, prefix in _KEYS_OF.items() if scheme in schemes)
+        return {name: value for name, value in os.environ.items() if name.startswith(needed)}
 
     def _without_keys(self) -> dict[str, str]:
         kept = {

@@ -28,6 +28,7 @@ def run(words: list[str]) -> int:
             **os.environ,
             "ENTREPOT_HOME": str(settings.home),
             "ENTREPOT_BLOBS_URL": settings.blobs_url,
+            "ENTREPOT_BLOBS_PREVIOUS_URL": settings.blobs_previous_url,
             "ENTREPOT_DATABASE_URL": dsn,
         }
         command = [program("entrepot-core"), "check", *words]
