@@ -5,7 +5,7 @@ import pytest
 from entrepot.plugins.file.v1.file_pb2 import File
 from entrepot.type.v1.content_pb2 import Edge
 from entrepot.type.v1.digest_pb2 import Digest
-from entrepot_sdk import Unit, artifact, attaches, context, needs
+from entrepot_sdk import TaskFailed, Unit, artifact, attaches, context, needs
 from entrepot_sdk.testing import unit
 
 
@@ -21,6 +21,16 @@ def test_an_artifact_names_all_it_knows() -> None:
     ]
     assert {one.size_bytes for one in made.digests} == {3}
     assert [(one.remote_role, one.url) for one in made.sources] == [("r", "u"), ("r", "v")]
+
+
+def test_an_unknown_algorithm_is_named() -> None:
+    """A digest that cannot be verified fails the task, naming it and those that can."""
+    for name in ("whirlpool", "SHA512", "unspecified", ""):
+        with pytest.raises(TaskFailed, match=f'of the algorithm "{name}", which') as caught:
+            artifact("a", digests={name: "1" * 32})
+
+        assert caught.value.reason == "DIGEST_UNKNOWN"
+        assert caught.value.metadata == {"path": "a", "algorithm": name}
 
 
 def test_an_unknown_size_is_not_zero() -> None:

@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from entrepot.type.v1.content_pb2 import Artifact, Edge, RemoteSource
 from entrepot.type.v1.digest_pb2 import Digest
+from entrepot_sdk.errors import TaskFailed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,13 +21,11 @@ __all__ = ["Scope", "Unit", "artifact", "attaches", "context", "needs", "sha256_
 M = TypeVar("M", bound=Message)
 Scope = Literal["global", "version"]
 
+# The zero value is no algorithm.
 _ALGORITHMS = {
-    "sha256": Digest.ALGORITHM_SHA256,
-    "sha384": Digest.ALGORITHM_SHA384,
-    "sha512": Digest.ALGORITHM_SHA512,
-    "sha224": Digest.ALGORITHM_SHA224,
-    "sha1": Digest.ALGORITHM_SHA1,
-    "md5": Digest.ALGORITHM_MD5,
+    name.removeprefix("ALGORITHM_").lower(): number
+    for name, number in Digest.Algorithm.items()
+    if number
 }
 _SCOPES = {"global": Edge.SCOPE_GLOBAL, "version": Edge.SCOPE_VERSION}
 
@@ -65,7 +64,9 @@ def artifact(
         relative_path: Where it is served below the distribution.
         sha256: In lowercase hexadecimal, if known.
         size_bytes: Length, if known.
-        digests: Others, by algorithm: {"sha512": "…"}; all are verified.
+        digests: Others, by algorithm: {"sha512": "…"}; all are verified. The names are those of
+            `Digest.Algorithm`, in lower case. TaskFailed, with the reason DIGEST_UNKNOWN, if one
+            is none of them.
         url: Where core may fetch it from, best first; none if core has the bytes.
         remote: Role of the remote that the URLs belong to.
     """
@@ -74,7 +75,7 @@ def artifact(
     return Artifact(
         relative_path=relative_path,
         digests=[
-            Digest(algorithm=_ALGORITHMS[name], hex=value, size_bytes=size_bytes)
+            Digest(algorithm=_algorithm(name, relative_path), hex=value, size_bytes=size_bytes)
             for name, value in known.items()
         ],
         sources=[RemoteSource(remote_role=remote, url=one) for one in urls],
@@ -113,3 +114,15 @@ def _edge(target: Message | str, kind: Edge.Kind.ValueType, scope: Scope) -> Edg
     else:
         edge.target.key.Pack(target, deterministic=True)
     return edge
+
+
+def _algorithm(name: str, path: str) -> Digest.Algorithm.ValueType:
+    known = _ALGORITHMS.get(name)
+    if known is None:
+        raise TaskFailed(
+            "DIGEST_UNKNOWN",
+            f'The file {path} has a digest of the algorithm "{name}", which cannot be verified; '
+            f"these can: {', '.join(sorted(_ALGORITHMS))}.",
+            metadata={"path": path, "algorithm": name},
+        )
+    return known

@@ -215,7 +215,7 @@ def test_nothing_may_be_expected() -> None:
 @pytest.mark.parametrize(
     ("digests", "field"),
     [
-        ([Digest(hex=HEX)], "digests[0].hex"),
+        ([Digest(hex=HEX)], "digests[0].algorithm"),
         ([Digest(algorithm=99, hex=HEX)], "digests[0].algorithm"),  # type: ignore[arg-type]
         (
             [Digest(algorithm=SHA256, hex=HEX), Digest(algorithm=SHA256, hex="cd" * 32)],

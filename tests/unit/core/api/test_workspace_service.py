@@ -134,7 +134,10 @@ def a_source(role: str = "remote", url: str = URL) -> content_pb2.RemoteSource:
         ({"attributes": pack(file_pb2.File(relative_path="\0"))}, "attributes.relative_path"),
         ({"artifacts": [an_artifact()] * 2}, "artifacts[1]"),
         ({"artifacts": [an_artifact(digests=[])]}, "artifacts[0]"),
-        ({"artifacts": [an_artifact(digests=[Digest(hex=HEX)])]}, "artifacts[0].digests[0].hex"),
+        (
+            {"artifacts": [an_artifact(digests=[Digest(hex=HEX)])]},
+            "artifacts[0].digests[0].algorithm",
+        ),
         (
             {"artifacts": [an_artifact(sources=[a_source("other")])]},
             "artifacts[0].sources[0].remote_role",

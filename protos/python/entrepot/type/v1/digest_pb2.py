@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65ntrepot/type/v1/digest.proto\x12\x10\x65ntrepot.type.v1\"\x9c\x02\n\x06\x44igest\x12\x35\n\talgorithm\x18\x01 \x01(\x0e\x32\".entrepot.type.v1.Digest.Algorithm\x12\x0b\n\x03hex\x18\x02 \x01(\t\x12\x17\n\nsize_bytes\x18\x03 \x01(\x03H\x00\x88\x01\x01\"\xa5\x01\n\tAlgorithm\x12\x19\n\x15\x41LGORITHM_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41LGORITHM_SHA256\x10\x01\x12\x14\n\x10\x41LGORITHM_SHA384\x10\x02\x12\x14\n\x10\x41LGORITHM_SHA512\x10\x03\x12\x12\n\x0e\x41LGORITHM_SHA1\x10\x04\x12\x11\n\rALGORITHM_MD5\x10\x05\x12\x14\n\x10\x41LGORITHM_SHA224\x10\x06\x42\r\n\x0b_size_bytesb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65ntrepot/type/v1/digest.proto\x12\x10\x65ntrepot.type.v1\"\xe3\x03\n\x06\x44igest\x12\x35\n\talgorithm\x18\x01 \x01(\x0e\x32\".entrepot.type.v1.Digest.Algorithm\x12\x0b\n\x03hex\x18\x02 \x01(\t\x12\x17\n\nsize_bytes\x18\x03 \x01(\x03H\x00\x88\x01\x01\"\xec\x02\n\tAlgorithm\x12\x19\n\x15\x41LGORITHM_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41LGORITHM_SHA256\x10\x01\x12\x14\n\x10\x41LGORITHM_SHA384\x10\x02\x12\x14\n\x10\x41LGORITHM_SHA512\x10\x03\x12\x12\n\x0e\x41LGORITHM_SHA1\x10\x04\x12\x11\n\rALGORITHM_MD5\x10\x05\x12\x14\n\x10\x41LGORITHM_SHA224\x10\x06\x12\x16\n\x12\x41LGORITHM_SHA3_224\x10\x07\x12\x16\n\x12\x41LGORITHM_SHA3_256\x10\x08\x12\x16\n\x12\x41LGORITHM_SHA3_384\x10\t\x12\x16\n\x12\x41LGORITHM_SHA3_512\x10\n\x12\x19\n\x15\x41LGORITHM_BLAKE2B_256\x10\x0b\x12\x19\n\x15\x41LGORITHM_BLAKE2B_512\x10\x0c\x12\x19\n\x15\x41LGORITHM_BLAKE2S_256\x10\r\x12\x14\n\x10\x41LGORITHM_BLAKE3\x10\x0e\x42\r\n\x0b_size_bytesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'entrepot.type.v1.digest_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DIGEST']._serialized_start=52
-  _globals['_DIGEST']._serialized_end=336
+  _globals['_DIGEST']._serialized_end=535
   _globals['_DIGEST_ALGORITHM']._serialized_start=156
-  _globals['_DIGEST_ALGORITHM']._serialized_end=321
+  _globals['_DIGEST_ALGORITHM']._serialized_end=520
 # @@protoc_insertion_point(module_scope)

@@ -36,6 +36,18 @@ class Digest(_message.Message):
         ALGORITHM_SHA1: Digest._Algorithm.ValueType  # 4
         ALGORITHM_MD5: Digest._Algorithm.ValueType  # 5
         ALGORITHM_SHA224: Digest._Algorithm.ValueType  # 6
+        ALGORITHM_SHA3_224: Digest._Algorithm.ValueType  # 7
+        ALGORITHM_SHA3_256: Digest._Algorithm.ValueType  # 8
+        ALGORITHM_SHA3_384: Digest._Algorithm.ValueType  # 9
+        ALGORITHM_SHA3_512: Digest._Algorithm.ValueType  # 10
+        ALGORITHM_BLAKE2B_256: Digest._Algorithm.ValueType  # 11
+        """BLAKE2b with a digest of 32 bytes."""
+        ALGORITHM_BLAKE2B_512: Digest._Algorithm.ValueType  # 12
+        """BLAKE2b with a digest of 64 bytes, the usual one."""
+        ALGORITHM_BLAKE2S_256: Digest._Algorithm.ValueType  # 13
+        """BLAKE2s with a digest of 32 bytes, the usual one."""
+        ALGORITHM_BLAKE3: Digest._Algorithm.ValueType  # 14
+        """BLAKE3 with a digest of 32 bytes, the usual one."""
 
     class Algorithm(_Algorithm, metaclass=_AlgorithmEnumTypeWrapper):
         """A hash function."""
@@ -47,6 +59,18 @@ class Digest(_message.Message):
     ALGORITHM_SHA1: Digest.Algorithm.ValueType  # 4
     ALGORITHM_MD5: Digest.Algorithm.ValueType  # 5
     ALGORITHM_SHA224: Digest.Algorithm.ValueType  # 6
+    ALGORITHM_SHA3_224: Digest.Algorithm.ValueType  # 7
+    ALGORITHM_SHA3_256: Digest.Algorithm.ValueType  # 8
+    ALGORITHM_SHA3_384: Digest.Algorithm.ValueType  # 9
+    ALGORITHM_SHA3_512: Digest.Algorithm.ValueType  # 10
+    ALGORITHM_BLAKE2B_256: Digest.Algorithm.ValueType  # 11
+    """BLAKE2b with a digest of 32 bytes."""
+    ALGORITHM_BLAKE2B_512: Digest.Algorithm.ValueType  # 12
+    """BLAKE2b with a digest of 64 bytes, the usual one."""
+    ALGORITHM_BLAKE2S_256: Digest.Algorithm.ValueType  # 13
+    """BLAKE2s with a digest of 32 bytes, the usual one."""
+    ALGORITHM_BLAKE3: Digest.Algorithm.ValueType  # 14
+    """BLAKE3 with a digest of 32 bytes, the usual one."""
 
     ALGORITHM_FIELD_NUMBER: _builtins.int
     HEX_FIELD_NUMBER: _builtins.int

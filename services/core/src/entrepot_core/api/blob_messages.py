@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from entrepot.type.v1 import digest_pb2
 from entrepot_core.domain.blob import Expected, parse_digest
+from entrepot_core.domain.digest import ALGORITHMS
 from entrepot_core.domain.errors import FieldInvalidError
 
 if TYPE_CHECKING:
@@ -50,9 +51,17 @@ def decode_expected(digests: Iterable[digest_pb2.Digest], field: str) -> Expecte
 
 
 def algorithm_name(digest: digest_pb2.Digest, field: str) -> str:
-    """The name of the digest's algorithm, such as "sha256"."""
-    try:
-        name = digest_pb2.Digest.Algorithm.Name(digest.algorithm)
-    except ValueError:
-        raise FieldInvalidError.at(f"{field}.algorithm", "is not known.") from None
-    return name.removeprefix(_PREFIX).lower()
+    """The name of the digest's algorithm, such as "sha256"; FieldInvalidError if it has none."""
+    known = digest_pb2.Digest.Algorithm.DESCRIPTOR.values_by_number.get(digest.algorithm)
+    if known is None or not digest.algorithm:
+        raise FieldInvalidError.at(
+            f"{field}.algorithm",
+            f"{digest.algorithm} is not an algorithm that can be verified; these can: "
+            f"{', '.join(sorted(ALGORITHMS))}.",
+        )
+    return known.name.removeprefix(_PREFIX).lower()
+
+
+def algorithm_number(name: str) -> digest_pb2.Digest.Algorithm.ValueType:
+    """The number of an algorithm."""
+    return digest_pb2.Digest.Algorithm.Value(_PREFIX + name.upper())

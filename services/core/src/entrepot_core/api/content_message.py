@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from entrepot.core.v1 import content_service_pb2
 from entrepot.type.v1 import content_pb2, digest_pb2
-from entrepot_core.api.blob_messages import algorithm_name, decode_expected
+from entrepot_core.api.blob_messages import algorithm_name, algorithm_number, decode_expected
 from entrepot_core.api.named_resource import timestamp
+from entrepot_core.domain.digest import ALGORITHMS
 from entrepot_core.domain.errors import FieldInvalidError
 from entrepot_core.domain.paths import check_path
 from entrepot_core.domain.unit import Artifact, Edge, EdgeKind, EdgeScope, Source, Unit
@@ -30,13 +31,6 @@ __all__ = ["decode_units", "encode_content", "encode_unit", "number_types"]
 _MAX_ARTIFACTS = 1_000
 _MAX_SOURCES = 32
 _MAX_EDGES = 10_000
-_ALGORITHMS = {
-    "sha224": digest_pb2.Digest.ALGORITHM_SHA224,
-    "sha384": digest_pb2.Digest.ALGORITHM_SHA384,
-    "sha512": digest_pb2.Digest.ALGORITHM_SHA512,
-    "sha1": digest_pb2.Digest.ALGORITHM_SHA1,
-    "md5": digest_pb2.Digest.ALGORITHM_MD5,
-}
 
 
 def decode_units(
@@ -140,9 +134,10 @@ def _encode_digests(artifact: Artifact) -> list[digest_pb2.Digest]:
             )
         )
     found += [
-        digest_pb2.Digest(algorithm=_ALGORITHMS[name], hex=value, size_bytes=size)
+        digest_pb2.Digest(algorithm=algorithm_number(name), hex=value, size_bytes=size)
         for name, value in sorted(artifact.other_digests.items())
-        if name in _ALGORITHMS
+        # A release after this one may know more.
+        if name in ALGORITHMS
     ]
     return found
 

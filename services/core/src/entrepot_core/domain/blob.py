@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Protocol
 
+from entrepot_core.domain.digest import ALGORITHMS, new_hash
 from entrepot_core.domain.errors import DigestMismatchError, FieldInvalidError, SizeMismatchError
 
 __all__ = [
-    "ALGORITHMS",
     "CHUNK_BYTES",
     "NOTHING_EXPECTED",
     "Blob",
@@ -21,16 +20,7 @@ __all__ = [
 
 CHUNK_BYTES = 1024 * 1024
 
-# Name to length in bytes. Blobs are addressed by the first; the others are assertions.
-ALGORITHMS = {"sha256": 32, "sha224": 28, "sha384": 48, "sha512": 64, "sha1": 20, "md5": 16}
-
 _HEX = re.compile("[0-9a-f]+")
-
-
-class _Hash(Protocol):
-    def update(self, data: bytes, /) -> None: ...
-
-    def digest(self) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -90,11 +80,7 @@ class Verifier:
         self._max_bytes = expected.size_bytes if expected.size_bytes is not None else max_bytes
         self._metadata = {k: v for k, v in (("url", url), ("unit", unit)) if v}
         self._address = hashlib.sha256()
-        self._others: dict[str, _Hash] = {
-            name: hashlib.new(name, usedforsecurity=False)
-            for name, _ in expected.digests
-            if name != "sha256"
-        }
+        self._others = {name: new_hash(name) for name, _ in expected.digests if name != "sha256"}
 
     @property
     def expected_bytes(self) -> int | None:
