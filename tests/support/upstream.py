@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import random
 import secrets
+import ssl
 import struct
 import sys
 import threading
@@ -33,6 +34,8 @@ class Request:
     method: str
     path: str
     headers: Mapping[str, str]
+    # Whether the client has shown a certificate of its own.
+    is_certified: bool = False
 
 
 @dataclass
@@ -43,6 +46,7 @@ class Behavior:
     status: int = 200
     times: int | None = None
     gate: "Gate | None" = None
+    location: str = ""
 
     def takes(self) -> bool:
         """Say whether it still applies, and count that it was applied."""
@@ -82,9 +86,9 @@ def resets(times: int | None = None) -> Behavior:
     return Behavior("reset", times=times)
 
 
-def redirects(status: int = 302) -> Behavior:
-    """Redirect to the same path below /moved/, which serves the file."""
-    return Behavior("redirect", status=status)
+def redirects(status: int = 302, location: str = "") -> Behavior:
+    """Redirect to a location, by default the same path below /moved/, which serves the file."""
+    return Behavior("redirect", status=status, location=location)
 
 
 class Gate:
@@ -112,8 +116,13 @@ class Gate:
 class Upstream:
     """Serves `files` and their manifest on a free port of 127.0.0.1."""
 
-    def __init__(self, files: Mapping[str, bytes] | None = None) -> None:
+    def __init__(
+        self, files: Mapping[str, bytes] | None = None, *, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.files: dict[str, bytes] = dict(files or {})
+        self.tls = tls
+        # Header fields without which it answers 401.
+        self.asks_for: dict[str, str] = {}
         # What is stored once is not asked for again: each upstream has bytes of its own.
         self.salt = secrets.randbits(48)
         # Lines of the manifest for files that are listed and not there.
@@ -139,7 +148,7 @@ class Upstream:
     @property
     def url(self) -> str:
         """Its address, with a slash at its end."""
-        return f"http://127.0.0.1:{self.port}/"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}/"
 
     @property
     def manifest_url(self) -> str:
@@ -239,7 +248,7 @@ class Upstream:
         self._stopped = asyncio.Event()
         connections: set[_Connection] = set()
         server = await self._loop.create_server(
-            lambda: _Connection(self, connections), "127.0.0.1", 0, backlog=512
+            lambda: _Connection(self, connections), "127.0.0.1", 0, backlog=512, ssl=self.tls
         )
         self.port = server.sockets[0].getsockname()[1]
         self._started.set()
@@ -299,13 +308,16 @@ class _Connection(asyncio.Protocol):
         self._buffer += data
         while self._task is None and b"\r\n\r\n" in self._buffer:
             head, self._buffer = self._buffer.split(b"\r\n\r\n", 1)
-            self._answer(_parse(head))
+            is_certified = bool(self._transport and self._transport.get_extra_info("peercert"))
+            self._answer(_parse(head, is_certified=is_certified))
 
     def _answer(self, request: Request) -> None:
         upstream = self._upstream
         upstream.requests.append(request)
         behavior = upstream.behaviors.get(request.path)
-        if behavior is None or not behavior.takes():
+        if any(request.headers.get(name) != value for name, value in upstream.asks_for.items()):
+            self._send(401, b"who are you?\n", request=request)
+        elif behavior is None or not behavior.takes():
             self._send_file(request)
         elif behavior.gate is not None:
             upstream.open_requests += 1
@@ -339,7 +351,7 @@ class _Connection(asyncio.Protocol):
         if behavior.kind == "status":
             self._send(behavior.status, b"the upstream says no\n", request=request)
         elif behavior.kind == "redirect":
-            headers = {"Location": f"/moved/{request.path}"}
+            headers = {"Location": behavior.location or f"/moved/{request.path}"}
             self._send(behavior.status, b"", headers, request=request)
         elif behavior.kind == "lie":
             self._send(200, bytes(255 - byte for byte in body), request=request)
@@ -377,12 +389,13 @@ class _Connection(asyncio.Protocol):
 _PHRASES = {200: "OK", 304: "Not Modified", 404: "Not Found"}
 
 
-def _parse(head: bytes) -> Request:
+def _parse(head: bytes, *, is_certified: bool) -> Request:
     first, *rest = head.decode("latin-1").split("\r\n")
     method, target, _ = first.split(" ", 2)
     pairs = (line.split(":", 1) for line in rest)
     path = unquote(target.split("?", 1)[0]).removeprefix("/")
-    return Request(method, path, {name.lower(): value.strip() for name, value in pairs})
+    headers = {name.lower(): value.strip() for name, value in pairs}
+    return Request(method, path, headers, is_certified)
 
 
 def data_for(number: int, size: int, salt: int = 0) -> bytes:

@@ -17,6 +17,7 @@ from entrepot_rpc.field import (
     aliases,
     enum_of,
     enum_words,
+    is_input_only,
     is_map,
     is_output_only,
     is_reference,
@@ -108,6 +109,8 @@ class SchemaBook:
             schema = {**schema, "description": text}
         if is_output_only(field):
             schema = {**schema, "readOnly": True}
+        if is_input_only(field):
+            schema = {**schema, "writeOnly": True}
         if is_reference(field):
             schema = {**schema, "x-entrepot-reference": _reference(field)}
         return schema

@@ -13,9 +13,9 @@ from entrepot_core.api.blob_service import BlobService
 from entrepot_core.downloads.downloader import Downloader
 from entrepot_core.downloads.fetching import Fetching
 from entrepot_core.downloads.keeper import Keeper
-from entrepot_core.downloads.remote import Remotes
 from entrepot_rpc.status import from_status
 from raw_upstream import RawUpstream, response
+from remote_keys import remotes_of
 from rpc import raises, serving
 from upstream import Upstream, answers, lies, redirects
 
@@ -38,7 +38,7 @@ def stub(
     """A client of the service; every call is that of attempt 7, which was lent one remote."""
     rows.lend_remote(WORKSPACE, rows.remote())
     servicer = BlobService(
-        keeper, Fetching(keeper, downloader), Remotes(keeper.database), lambda _: WORKSPACE
+        keeper, Fetching(keeper, downloader), remotes_of(keeper.database), lambda _: WORKSPACE
     )
     with serving(
         "entrepot.core.v1.BlobService",

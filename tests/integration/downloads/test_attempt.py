@@ -17,7 +17,7 @@ from entrepot_core.domain.errors import (
 from entrepot_core.downloads.attempt import AttemptDownloads, DownloadProgress
 from entrepot_core.downloads.downloader import Downloader
 from entrepot_core.downloads.keeper import Keeper
-from entrepot_core.downloads.remote import Remotes
+from remote_keys import remotes_of
 from upstream import Upstream, answers, lies
 
 WORKSPACE = 7
@@ -35,7 +35,12 @@ class Attempt:
         self.told = threading.Semaphore(0)
         self.failed = threading.Event()
         self.downloads = AttemptDownloads(
-            keeper, downloader, Remotes(keeper.database), WORKSPACE, self.report, self.failed.set
+            keeper,
+            downloader,
+            remotes_of(keeper.database),
+            WORKSPACE,
+            self.report,
+            self.failed.set,
         )
 
     def report(self, progress: DownloadProgress) -> None:

@@ -16,8 +16,8 @@ from entrepot_core.downloads.downloader import Downloader
 from entrepot_core.downloads.index_files import IndexFiles, IndexTemplate
 from entrepot_core.downloads.keeper import Keeper
 from entrepot_core.downloads.on_demand import OnDemand
-from entrepot_core.downloads.remote import Remotes
 from entrepot_core.store.database import Database
+from remote_keys import remotes_of
 from rpc import raises, serving
 from upstream import Upstream, answers, lies
 
@@ -116,7 +116,7 @@ def gateway(
     watch.start()
     servicer = ServingService(
         database,
-        OnDemand(keeper, downloader, Remotes(keeper.database)),
+        OnDemand(keeper, downloader, remotes_of(keeper.database)),
         IndexFiles(keeper, lambda: [MANIFEST]),
         watch,
     )

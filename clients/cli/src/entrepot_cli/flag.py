@@ -3,8 +3,10 @@
 import argparse
 import base64
 import json
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from google.protobuf import json_format
@@ -27,6 +29,7 @@ from entrepot_rpc.field import (
     enum_numbers,
     enum_of,
     enum_words,
+    is_file_content,
     is_map,
     is_required,
     message_name,
@@ -41,7 +44,7 @@ _INTEGERS = (
 )
 _FLOATS = (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE)
 # Fields that people say in the singular, once for each.
-_SINGULAR = {"labels": "label"}
+_SINGULAR = {"headers": "header", "labels": "label"}
 
 
 def add_flags(
@@ -54,6 +57,7 @@ def add_flags(
 ) -> None:
     """Give the parser a flag for each field; required ones are enforced unless it is an update."""
     group = parser.add_argument_group(title)
+    file_content = _FileContent()
     for field in fields:
         text = first_sentence(comments.get(field.full_name, "")).replace("%", "%%")
         group.add_argument(
@@ -62,7 +66,7 @@ def add_flags(
             help=f"{text} (required)" if enforce and is_required(field) else text,
             required=enforce and is_required(field),
             default=None,
-            **_kind(field),
+            **_kind(field, file_content),
         )
 
 
@@ -92,14 +96,20 @@ def flag_names(fields: Iterable[FieldDescriptor]) -> list[str]:
 
 def _spellings(field: FieldDescriptor) -> list[str]:
     names = [_SINGULAR.get(field.name, field.name), *aliases(field)]
-    return [f"--{name.replace('_', '-')}" for name in names]
+    # Everybody on the machine can read a command line, so secrets do not stand on it.
+    end = "-file" if is_file_content(field) else ""
+    return [f"--{name.replace('_', '-')}{end}" for name in names]
 
 
 def _destination(field: FieldDescriptor) -> str:
     return f"field:{field.name}"
 
 
-def _kind(field: FieldDescriptor) -> dict[str, Any]:
+def _kind(field: FieldDescriptor, file_content: "_FileContent") -> dict[str, Any]:
+    if is_map(field) and is_file_content(field):
+        return {"action": "append", "metavar": "KEY=FILE", "type": file_content.pair}
+    if is_file_content(field):
+        return {"metavar": "FILE", "type": file_content}
     if is_map(field):
         return {"action": "append", "metavar": "KEY=VALUE", "type": _pair}
     if field.is_repeated:
@@ -203,6 +213,34 @@ def _yes_or_no(text: str) -> bool:
     if text.lower() not in words:
         raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
     return words[text.lower()]
+
+
+class _FileContent:
+    """Reads the file that a flag names; "-" is standard input, which only one flag can have."""
+
+    def __init__(self) -> None:
+        self._has_read_input = False
+
+    def __call__(self, name: str) -> str:
+        """The text, without the line break at its end."""
+        if name == "-" and self._has_read_input:
+            raise argparse.ArgumentTypeError("only one flag can read standard input")
+        try:
+            if name == "-":
+                self._has_read_input = True
+                text = sys.stdin.read()
+            else:
+                text = Path(name).read_text(encoding="utf-8")
+        except OSError as error:
+            raise argparse.ArgumentTypeError(f"cannot read {name}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise argparse.ArgumentTypeError(f"{name} is not text in UTF-8") from None
+        return text.removesuffix("\n").removesuffix("\r")
+
+    def pair(self, text: str) -> tuple[str, str]:
+        """A key and the text of a file, from KEY=FILE."""
+        key, name = _pair(text)
+        return key, self(name)
 
 
 def _pair(text: str) -> tuple[str, str]:

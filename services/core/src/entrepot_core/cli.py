@@ -1,4 +1,4 @@
-"""The command entrepot-core: migrate, api, dispatch, check."""
+"""The command entrepot-core: migrate, renew-secrets, api, dispatch, check."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import structlog
 
 from entrepot_core.config import Config
 from entrepot_core.domain.errors import ServiceError
-from entrepot_core.store import installation
+from entrepot_core.store import installation, remote_secrets
 from entrepot_core.store.database import Database, wait_until_ready
 from entrepot_core.store.migrate import migrate, pending
+from entrepot_core.store.secret_key import SETTING, SecretKey
 from entrepot_rpc import logs
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("migrate", help="bring the database up to date")
+    commands.add_parser("renew-secrets", help="encrypt secrets anew, with the first key")
     commands.add_parser("api", help="serve the gRPC API")
     commands.add_parser("dispatch", help="run tasks")
     check = commands.add_parser("check", help="look for broken invariants; 1 if there are any")
@@ -58,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit("entrepot-core: ENTREPOT_DATABASE_URL must name a PostgreSQL database.")
     run: dict[str, Callable[[], int]] = {
         "migrate": lambda: _migrate(config),
+        "renew-secrets": lambda: _renew_secrets(config),
         "api": lambda: _api(config),
         "dispatch": lambda: _dispatch(config),
         "check": lambda: _check(config, options),
@@ -75,6 +78,37 @@ def _migrate(config: Config) -> int:
         print(f"applied {name}")  # noqa: T201  for a person
     if not applied:
         print("The database is up to date.")  # noqa: T201
+    _make_secret_key(config)
+    return 0
+
+
+def _make_secret_key(config: Config) -> None:
+    """Makes the key for secrets, unless there are secrets that another key has encrypted."""
+    database = Database(config.database_url, size=1, name="entrepot migrate")
+    try:
+        with database.transaction() as cursor:
+            is_used = remote_secrets.exist(cursor)
+    finally:
+        database.close()
+    path = config.secret_key_file
+    try:
+        if is_used and not path.exists():
+            log.warning("secret_key.missing", path=str(path), setting=SETTING)
+        elif not is_used and SecretKey(path).create():
+            print(f"made {path}, the key for secrets")  # noqa: T201  for a person
+    except OSError as error:
+        # Only remotes that need a secret fail without it.
+        log.warning("secret_key.not_made", path=str(path), setting=SETTING, error=str(error))
+
+
+def _renew_secrets(config: Config) -> int:
+    _prepare(config)
+    database = Database(config.database_url, size=1, name="entrepot renew-secrets")
+    try:
+        count = remote_secrets.renew(database, SecretKey(config.secret_key_file))
+    finally:
+        database.close()
+    print(f"Secrets of {count} remotes are encrypted with the first key now.")  # noqa: T201
     return 0
 
 

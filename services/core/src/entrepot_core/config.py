@@ -30,6 +30,8 @@ class Config:
     blobs_url: str
     # Where blobs were before; empty if they have not moved.
     blobs_previous_url: str
+    # Where the key is, with which the secrets of remotes are encrypted.
+    secret_key_file: Path
     content_url: str
     api_token: str
     content_token: str
@@ -66,6 +68,7 @@ class Config:
             database_url=env.get("ENTREPOT_DATABASE_URL", ""),
             blobs_url=_store(env, "ENTREPOT_BLOBS_URL") or str(home / "blobs"),
             blobs_previous_url=_store(env, "ENTREPOT_BLOBS_PREVIOUS_URL"),
+            secret_key_file=Path(env.get("ENTREPOT_SECRET_KEY_FILE") or home / "secret-key"),
             content_url=(env.get("ENTREPOT_CONTENT_URL") or f"http://{content}").rstrip("/"),
             api_token=token,
             content_token=env.get("ENTREPOT_CONTENT_TOKEN", ""),

@@ -2,6 +2,7 @@
 
 - Names are the proto's own, in snake_case. A field without presence is always there; a message, an
   `optional` field or an enum that nothing was said about is left out.
+- A field that is only ever sent, such as a password, is left out.
 - Enum values are lower-case words without their prefix; 64-bit integers are numbers; bytes are
   base64; a Timestamp is RFC 3339, a Duration "30s", a FieldMask "a,b".
 - What an Any holds becomes a plain object, without "@type", if a plugin declares its message; one
@@ -33,6 +34,7 @@ from entrepot_rpc.field import (
     TIMESTAMP,
     descriptor_of,
     enum_words,
+    is_input_only,
     is_map,
     is_unspecified,
     message_of,
@@ -58,10 +60,16 @@ class Encoder:
 
     Args:
         resolve: The message that a type URL stands for; None if no plugin declares it.
+        hidden: What stands for a value that is only ever sent; None leaves its field out.
     """
 
-    def __init__(self, resolve: Callable[[str], type[Message] | None] = lambda _url: None) -> None:
+    def __init__(
+        self,
+        resolve: Callable[[str], type[Message] | None] = lambda _url: None,
+        hidden: str | None = None,
+    ) -> None:
         self._resolve = resolve
+        self._hidden = hidden
 
     def answer(self, message: Message) -> Json:
         """The body for a response: a list in its own shape, anything else as it is."""
@@ -88,6 +96,8 @@ class Encoder:
         for field in descriptor.fields:
             if field is spec_field(descriptor):
                 self._merge_spec(result, message)
+            elif is_input_only(field):
+                self._hide(result, field, message)
             elif _is_set(field, message):
                 result[field.name] = self._value(field, getattr(message, field.name), instance)
             if is_resource and field.name == "name":
@@ -99,6 +109,12 @@ class Encoder:
             taken = message.DESCRIPTOR.fields_by_name
             spec = self._any(message.spec, "")  # type: ignore[attr-defined]
             result |= {key: value for key, value in spec.items() if key not in taken}
+
+    def _hide(self, result: Json, field: FieldDescriptor, message: Message) -> None:
+        value = getattr(message, field.name)
+        if value and self._hidden is not None:
+            shown = dict.fromkeys(value, self._hidden) if is_map(field) else self._hidden
+            result[field.name] = shown
 
     def _value(self, field: FieldDescriptor, value: Any, instance: str) -> Any:
         if is_map(field):

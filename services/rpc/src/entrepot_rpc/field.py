@@ -30,6 +30,8 @@ __all__ = [
     "enum_numbers",
     "enum_of",
     "enum_words",
+    "is_file_content",
+    "is_input_only",
     "is_map",
     "is_output_only",
     "is_reference",
@@ -125,6 +127,18 @@ def is_required(field: FieldDescriptor) -> bool:
 def is_output_only(field: FieldDescriptor) -> bool:
     """Say whether a field is the server's to set."""
     return field_behavior_pb2.OUTPUT_ONLY in _behavior(field)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def is_input_only(field: FieldDescriptor) -> bool:
+    """Say whether a field is never shown: a secret."""
+    return field_behavior_pb2.INPUT_ONLY in _behavior(field)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def is_file_content(field: FieldDescriptor) -> bool:
+    """Say whether a field, or each value of a map, is a text that people keep in a file."""
+    return is_input_only(field) or bool(field.GetOptions().Extensions[describe_pb2.file_content])
 
 
 @lru_cache(maxsize=_REMEMBERED)

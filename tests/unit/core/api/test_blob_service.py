@@ -16,7 +16,7 @@ from entrepot_core.domain.errors import FieldInvalidError
 from entrepot_core.downloads.downloader import Downloader
 from entrepot_core.downloads.fetching import Fetching
 from entrepot_core.downloads.keeper import Keeper
-from entrepot_core.downloads.remote import Remotes
+from remote_keys import remotes_of
 from unconnected_core import API, ATTEMPT, Servicing, fields, no_database, refusal
 
 Digest = digest_pb2.Digest
@@ -39,7 +39,7 @@ def servicer(keeper: Keeper) -> Iterator[BlobService]:
     """The servicer, for which every caller is the attempt with the workspace 7."""
     downloader = Downloader(allow_loopback=False)
     yield BlobService(
-        keeper, Fetching(keeper, downloader), Remotes(keeper.database), lambda _context: 7
+        keeper, Fetching(keeper, downloader), remotes_of(keeper.database), lambda _context: 7
     )
     downloader.close()
 
@@ -175,7 +175,7 @@ def test_blobs_are_for_attempts(keeper: Keeper, servicer: BlobService) -> None:
     def workspace(context: grpc.ServicerContext) -> int:
         return workspace_of(keeper.database, context).workspace_id
 
-    strict = BlobService(keeper, servicer._fetching, Remotes(keeper.database), workspace)
+    strict = BlobService(keeper, servicer._fetching, remotes_of(keeper.database), workspace)
     request = blob_service_pb2.FindMissingBlobsRequest()
 
     reasons = [

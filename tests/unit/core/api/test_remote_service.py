@@ -11,6 +11,7 @@ from entrepot.plugin.v1 import describe_pb2
 from entrepot.plugins.file.v1 import file_pb2
 from entrepot_core.api.remote_service import RemoteService, remote_message
 from entrepot_core.store.remotes import RemoteRow
+from remote_keys import no_key
 from unconnected_core import DeclaredPlugins, Servicing, fields, no_database, pack, refusal
 
 Remote = remote_service_pb2.Remote
@@ -28,7 +29,7 @@ def servicing() -> Servicing:
     return Servicing(
         remote_service_pb2.DESCRIPTOR.services_by_name["RemoteService"],
         remote_service_pb2_grpc.add_RemoteServiceServicer_to_server,
-        RemoteService(no_database(), DeclaredPlugins(with_digest(declaration))),
+        RemoteService(no_database(), DeclaredPlugins(with_digest(declaration)), no_key()),
     )
 
 

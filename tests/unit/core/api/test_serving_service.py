@@ -13,8 +13,8 @@ from entrepot_core.downloads.downloader import Downloader
 from entrepot_core.downloads.index_files import IndexFiles
 from entrepot_core.downloads.keeper import Keeper
 from entrepot_core.downloads.on_demand import OnDemand
-from entrepot_core.downloads.remote import Remotes
 from entrepot_core.store.serving import parse_content_set
+from remote_keys import remotes_of
 from unconnected_core import API, ATTEMPT, CONTENT, Servicing, no_database, refusal
 
 ID = "0199f0c2-7a51-7c3e-9d2b-5f0a4b6c7d8e"
@@ -41,7 +41,7 @@ def servicing(
         serving_service_pb2_grpc.add_ServingServiceServicer_to_server,
         ServingService(
             database,
-            OnDemand(keeper, downloader, Remotes(keeper.database)),
+            OnDemand(keeper, downloader, remotes_of(keeper.database)),
             IndexFiles(keeper, lambda: iter(())),
             watch,
         ),

@@ -29,7 +29,8 @@ def curl_of(
     verb = next((verb for verb in _VERBS if getattr(rule, verb)), "")
     if not verb:
         return f"# {rpc.full_name} has no REST form"
-    encoder = Encoder(declarations.message_class) if declarations else Encoder()
+    resolve = declarations.message_class if declarations else lambda _url: None
+    encoder = Encoder(resolve, hidden="…")
     fields = _set_ones(encoder.message(request))
     # Over REST the names in the body are the mask.
     fields.pop("update_mask", None)

@@ -17,6 +17,7 @@ from entrepot_rpc.field import (
     aliases,
     descriptor_of,
     enum_choices,
+    is_input_only,
     is_map,
     is_output_only,
     is_required,
@@ -48,6 +49,7 @@ class Subject:
         """A field in words."""
         notes = ["required"] if is_required(field) else []
         notes += ["set by the server"] if is_output_only(field) else []
+        notes += ["secret, never shown"] if is_input_only(field) else []
         notes += [f"also --{alias.replace('_', '-')}" for alias in aliases(field)]
         return {
             "name": field.name,

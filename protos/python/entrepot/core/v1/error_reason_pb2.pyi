@@ -119,6 +119,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The address does not know the HTTP method; the header field Allow names those it knows."""
     ERROR_REASON_TOO_MANY_WAITING: _ErrorReason.ValueType  # 48
     """So many calls wait already that one more would take the threads of the others."""
+    ERROR_REASON_SECRET_UNREADABLE: _ErrorReason.ValueType  # 49
+    """A secret of a remote cannot be encrypted or decrypted. Metadata: remote, setting."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why core refused or failed: the `reason` of google.rpc.ErrorInfo with domain "entrepot", without the prefix. Each has a
@@ -222,4 +224,6 @@ ERROR_REASON_METHOD_NOT_ALLOWED: ErrorReason.ValueType  # 47
 """The address does not know the HTTP method; the header field Allow names those it knows."""
 ERROR_REASON_TOO_MANY_WAITING: ErrorReason.ValueType  # 48
 """So many calls wait already that one more would take the threads of the others."""
+ERROR_REASON_SECRET_UNREADABLE: ErrorReason.ValueType  # 49
+"""A secret of a remote cannot be encrypted or decrypted. Metadata: remote, setting."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

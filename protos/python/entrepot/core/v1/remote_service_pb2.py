@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from entrepot.plugin.v1 import describe_pb2 as entrepot_dot_plugin_dot_v1_dot_describe__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
@@ -29,7 +30,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%entrepot/core/v1/remote_service.proto\x12\x10\x65ntrepot.core.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/protobuf/any.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x08\n\x06Remote\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x06plugin\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03url\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12/\n\x06policy\x18\x04 \x01(\x0e\x32\x1f.entrepot.core.v1.Remote.Policy\x12\x17\n\x0fmax_concurrency\x18\x05 \x01(\x05\x12\x18\n\x0bmax_retries\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x1d\n\x15stall_timeout_seconds\x18\x07 \x01(\x05\x12\x13\n\x0b\x64\x65scription\x18\x08 \x01(\t\x12\x34\n\x06labels\x18\t \x03(\x0b\x32$.entrepot.core.v1.Remote.LabelsEntry\x12\"\n\x04spec\x18\n \x01(\x0b\x32\x14.google.protobuf.Any\x12\x0c\n\x04\x65tag\x18\x0b \x01(\t\x12\x35\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x10\n\x08username\x18\x0e \x01(\t\x12\x19\n\x08password\x18\x0f \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x04\x12\x16\n\x05token\x18\x10 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x04\x12?\n\x07headers\x18\x11 \x03(\x0b\x32%.entrepot.core.v1.Remote.HeadersEntryB\x07\x80\x01\x01\xe2\x41\x01\x04\x12\x11\n\tproxy_url\x18\x12 \x01(\t\x12\x16\n\x0eproxy_username\x18\x13 \x01(\t\x12\x1f\n\x0eproxy_password\x18\x14 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x04\x12\x17\n\x0f\x63\x61_certificates\x18\x15 \x01(\t\x12\x1a\n\x12\x63lient_certificate\x18\x16 \x01(\t\x12\x1b\n\nclient_key\x18\x17 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x04\x12\x17\n\nverify_tls\x18\x18 \x01(\x08H\x01\x88\x01\x01\x12\x12\n\nrate_limit\x18\x19 \x01(\x01\x12\x1d\n\x15total_timeout_seconds\x18\x1a \x01(\x05\x12\x19\n\x0bsecrets_set\x18\x1b \x03(\tB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"a\n\x06Policy\x12\x16\n\x12POLICY_UNSPECIFIED\x10\x00\x12\x14\n\x10POLICY_IMMEDIATE\x10\x01\x12\x14\n\x10POLICY_ON_DEMAND\x10\x02\x12\x13\n\x0fPOLICY_STREAMED\x10\x03\x42\x0e\n\x0c_max_retriesB\r\n\x0b_verify_tls\"[\n\x13\x43reateRemoteRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12.\n\x06remote\x18\x02 \x01(\x0b\x32\x18.entrepot.core.v1.RemoteB\x04\xe2\x41\x01\x02\"@\n\x14\x43reateRemoteResponse\x12(\n\x06remote\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Remote\"&\n\x10GetRemoteRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"=\n\x11GetRemoteResponse\x12(\n\x06remote\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Remote\"Z\n\x12ListRemotesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\r\n\x05label\x18\x04 \x01(\t\"Y\n\x13ListRemotesResponse\x12)\n\x07remotes\x18\x01 \x03(\x0b\x32\x18.entrepot.core.v1.Remote\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"v\n\x13UpdateRemoteRequest\x12.\n\x06remote\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.RemoteB\x04\xe2\x41\x01\x02\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"@\n\x14UpdateRemoteResponse\x12(\n\x06remote\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Remote\"7\n\x13\x44\x65leteRemoteRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x16\n\x14\x44\x65leteRemoteResponse2\xd9\x05\n\rRemoteService\x12\x91\x01\n\x0c\x43reateRemote\x12%.entrepot.core.v1.CreateRemoteRequest\x1a&.entrepot.core.v1.CreateRemoteResponse\"2\x82\xd3\xe4\x93\x02,\"\x1a/api/v3/{parent=remotes/*}:\x06remoteb\x06remote\x12\x80\x01\n\tGetRemote\x12\".entrepot.core.v1.GetRemoteRequest\x1a#.entrepot.core.v1.GetRemoteResponse\"*\x82\xd3\xe4\x93\x02$\x12\x1a/api/v3/{name=remotes/*/*}b\x06remote\x12\x91\x01\n\x0bListRemotes\x12$.entrepot.core.v1.ListRemotesRequest\x1a%.entrepot.core.v1.ListRemotesResponse\"5\x82\xd3\xe4\x93\x02/\x12\x1a/api/v3/{parent=remotes/*}Z\x11\x12\x0f/api/v3/remotes\x12\x98\x01\n\x0cUpdateRemote\x12%.entrepot.core.v1.UpdateRemoteRequest\x1a&.entrepot.core.v1.UpdateRemoteResponse\"9\x82\xd3\xe4\x93\x02\x33\x32!/api/v3/{remote.name=remotes/*/*}:\x06remoteb\x06remote\x12\x81\x01\n\x0c\x44\x65leteRemote\x12%.entrepot.core.v1.DeleteRemoteRequest\x1a&.entrepot.core.v1.DeleteRemoteResponse\"\"\x82\xd3\xe4\x93\x02\x1c*\x1a/api/v3/{name=remotes/*/*}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%entrepot/core/v1/remote_service.proto\x12\x10\x65ntrepot.core.v1\x1a!entrepot/plugin/v1/describe.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/protobuf/any.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x08\n\x06Remote\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x06plugin\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03url\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12/\n\x06policy\x18\x04 \x01(\x0e\x32\x1f.entrepot.core.v1.Remote.Policy\x12\x17\n\x0fmax_concurrency\x18\x05 \x01(\x05\x12\x18\n\x0bmax_retries\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x1d\n\x15stall_timeout_seconds\x18\x07 \x01(\x05\x12\x13\n\x0b\x64\x65scription\x18\x08 \x01(\t\x12\x34\n\x06labels\x18\t \x03(\x0b\x32$.entrepot.core.v1.Remote.LabelsEntry\x12\"\n\x04spec\x18\n \x01(\x0b\x32\x14.google.protobuf.Any\x12\x0c\n\x04\x65tag\x18\x0b \x01(\t\x12\x35\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x10\n\x08username\x18\x0e \x01(\t\x12\x19\n\x08password\x18\x0f \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x04\x12\x16\n\x05token\x18\x10 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x04\x12?\n\x07headers\x18\x11 \x03(\x0b\x32%.entrepot.core.v1.Remote.HeadersEntryB\x07\x80\x01\x01\xe2\x41\x01\x04\x12\x11\n\tproxy_url\x18\x12 \x01(\t\x12\x16\n\x0eproxy_username\x18\x13 \x01(\t\x12\x1f\n\x0eproxy_password\x18\x14 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x04\x12\x1d\n\x0f\x63\x61_certificates\x18\x15 \x01(\tB\x04\xb0\xbb\x18\x01\x12 \n\x12\x63lient_certificate\x18\x16 \x01(\tB\x04\xb0\xbb\x18\x01\x12\x1b\n\nclient_key\x18\x17 \x01(\tB\x07\x80\x01\x01\xe2\x41\x01\x04\x12\x17\n\nverify_tls\x18\x18 \x01(\x08H\x01\x88\x01\x01\x12\x12\n\nrate_limit\x18\x19 \x01(\x01\x12\x1d\n\x15total_timeout_seconds\x18\x1a \x01(\x05\x12\x19\n\x0bsecrets_set\x18\x1b \x03(\tB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"a\n\x06Policy\x12\x16\n\x12POLICY_UNSPECIFIED\x10\x00\x12\x14\n\x10POLICY_IMMEDIATE\x10\x01\x12\x14\n\x10POLICY_ON_DEMAND\x10\x02\x12\x13\n\x0fPOLICY_STREAMED\x10\x03\x42\x0e\n\x0c_max_retriesB\r\n\x0b_verify_tls\"[\n\x13\x43reateRemoteRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12.\n\x06remote\x18\x02 \x01(\x0b\x32\x18.entrepot.core.v1.RemoteB\x04\xe2\x41\x01\x02\"@\n\x14\x43reateRemoteResponse\x12(\n\x06remote\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Remote\"&\n\x10GetRemoteRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"=\n\x11GetRemoteResponse\x12(\n\x06remote\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Remote\"Z\n\x12ListRemotesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\r\n\x05label\x18\x04 \x01(\t\"Y\n\x13ListRemotesResponse\x12)\n\x07remotes\x18\x01 \x03(\x0b\x32\x18.entrepot.core.v1.Remote\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"v\n\x13UpdateRemoteRequest\x12.\n\x06remote\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.RemoteB\x04\xe2\x41\x01\x02\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"@\n\x14UpdateRemoteResponse\x12(\n\x06remote\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Remote\"7\n\x13\x44\x65leteRemoteRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x16\n\x14\x44\x65leteRemoteResponse2\xd9\x05\n\rRemoteService\x12\x91\x01\n\x0c\x43reateRemote\x12%.entrepot.core.v1.CreateRemoteRequest\x1a&.entrepot.core.v1.CreateRemoteResponse\"2\x82\xd3\xe4\x93\x02,\"\x1a/api/v3/{parent=remotes/*}:\x06remoteb\x06remote\x12\x80\x01\n\tGetRemote\x12\".entrepot.core.v1.GetRemoteRequest\x1a#.entrepot.core.v1.GetRemoteResponse\"*\x82\xd3\xe4\x93\x02$\x12\x1a/api/v3/{name=remotes/*/*}b\x06remote\x12\x91\x01\n\x0bListRemotes\x12$.entrepot.core.v1.ListRemotesRequest\x1a%.entrepot.core.v1.ListRemotesResponse\"5\x82\xd3\xe4\x93\x02/\x12\x1a/api/v3/{parent=remotes/*}Z\x11\x12\x0f/api/v3/remotes\x12\x98\x01\n\x0cUpdateRemote\x12%.entrepot.core.v1.UpdateRemoteRequest\x1a&.entrepot.core.v1.UpdateRemoteResponse\"9\x82\xd3\xe4\x93\x02\x33\x32!/api/v3/{remote.name=remotes/*/*}:\x06remoteb\x06remote\x12\x81\x01\n\x0c\x44\x65leteRemote\x12%.entrepot.core.v1.DeleteRemoteRequest\x1a&.entrepot.core.v1.DeleteRemoteResponse\"\"\x82\xd3\xe4\x93\x02\x1c*\x1a/api/v3/{name=remotes/*/*}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,6 +57,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REMOTE'].fields_by_name['headers']._serialized_options = b'\200\001\001\342A\001\004'
   _globals['_REMOTE'].fields_by_name['proxy_password']._loaded_options = None
   _globals['_REMOTE'].fields_by_name['proxy_password']._serialized_options = b'\200\001\001\342A\001\004'
+  _globals['_REMOTE'].fields_by_name['ca_certificates']._loaded_options = None
+  _globals['_REMOTE'].fields_by_name['ca_certificates']._serialized_options = b'\260\273\030\001'
+  _globals['_REMOTE'].fields_by_name['client_certificate']._loaded_options = None
+  _globals['_REMOTE'].fields_by_name['client_certificate']._serialized_options = b'\260\273\030\001'
   _globals['_REMOTE'].fields_by_name['client_key']._loaded_options = None
   _globals['_REMOTE'].fields_by_name['client_key']._serialized_options = b'\200\001\001\342A\001\004'
   _globals['_REMOTE'].fields_by_name['secrets_set']._loaded_options = None
@@ -80,34 +85,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REMOTESERVICE'].methods_by_name['UpdateRemote']._serialized_options = b'\202\323\344\223\00232!/api/v3/{remote.name=remotes/*/*}:\006remoteb\006remote'
   _globals['_REMOTESERVICE'].methods_by_name['DeleteRemote']._loaded_options = None
   _globals['_REMOTESERVICE'].methods_by_name['DeleteRemote']._serialized_options = b'\202\323\344\223\002\034*\032/api/v3/{name=remotes/*/*}'
-  _globals['_REMOTE']._serialized_start=217
-  _globals['_REMOTE']._serialized_end=1266
-  _globals['_REMOTE_LABELSENTRY']._serialized_start=1043
-  _globals['_REMOTE_LABELSENTRY']._serialized_end=1088
-  _globals['_REMOTE_HEADERSENTRY']._serialized_start=1090
-  _globals['_REMOTE_HEADERSENTRY']._serialized_end=1136
-  _globals['_REMOTE_POLICY']._serialized_start=1138
-  _globals['_REMOTE_POLICY']._serialized_end=1235
-  _globals['_CREATEREMOTEREQUEST']._serialized_start=1268
-  _globals['_CREATEREMOTEREQUEST']._serialized_end=1359
-  _globals['_CREATEREMOTERESPONSE']._serialized_start=1361
-  _globals['_CREATEREMOTERESPONSE']._serialized_end=1425
-  _globals['_GETREMOTEREQUEST']._serialized_start=1427
-  _globals['_GETREMOTEREQUEST']._serialized_end=1465
-  _globals['_GETREMOTERESPONSE']._serialized_start=1467
-  _globals['_GETREMOTERESPONSE']._serialized_end=1528
-  _globals['_LISTREMOTESREQUEST']._serialized_start=1530
-  _globals['_LISTREMOTESREQUEST']._serialized_end=1620
-  _globals['_LISTREMOTESRESPONSE']._serialized_start=1622
-  _globals['_LISTREMOTESRESPONSE']._serialized_end=1711
-  _globals['_UPDATEREMOTEREQUEST']._serialized_start=1713
-  _globals['_UPDATEREMOTEREQUEST']._serialized_end=1831
-  _globals['_UPDATEREMOTERESPONSE']._serialized_start=1833
-  _globals['_UPDATEREMOTERESPONSE']._serialized_end=1897
-  _globals['_DELETEREMOTEREQUEST']._serialized_start=1899
-  _globals['_DELETEREMOTEREQUEST']._serialized_end=1954
-  _globals['_DELETEREMOTERESPONSE']._serialized_start=1956
-  _globals['_DELETEREMOTERESPONSE']._serialized_end=1978
-  _globals['_REMOTESERVICE']._serialized_start=1981
-  _globals['_REMOTESERVICE']._serialized_end=2710
+  _globals['_REMOTE']._serialized_start=252
+  _globals['_REMOTE']._serialized_end=1313
+  _globals['_REMOTE_LABELSENTRY']._serialized_start=1090
+  _globals['_REMOTE_LABELSENTRY']._serialized_end=1135
+  _globals['_REMOTE_HEADERSENTRY']._serialized_start=1137
+  _globals['_REMOTE_HEADERSENTRY']._serialized_end=1183
+  _globals['_REMOTE_POLICY']._serialized_start=1185
+  _globals['_REMOTE_POLICY']._serialized_end=1282
+  _globals['_CREATEREMOTEREQUEST']._serialized_start=1315
+  _globals['_CREATEREMOTEREQUEST']._serialized_end=1406
+  _globals['_CREATEREMOTERESPONSE']._serialized_start=1408
+  _globals['_CREATEREMOTERESPONSE']._serialized_end=1472
+  _globals['_GETREMOTEREQUEST']._serialized_start=1474
+  _globals['_GETREMOTEREQUEST']._serialized_end=1512
+  _globals['_GETREMOTERESPONSE']._serialized_start=1514
+  _globals['_GETREMOTERESPONSE']._serialized_end=1575
+  _globals['_LISTREMOTESREQUEST']._serialized_start=1577
+  _globals['_LISTREMOTESREQUEST']._serialized_end=1667
+  _globals['_LISTREMOTESRESPONSE']._serialized_start=1669
+  _globals['_LISTREMOTESRESPONSE']._serialized_end=1758
+  _globals['_UPDATEREMOTEREQUEST']._serialized_start=1760
+  _globals['_UPDATEREMOTEREQUEST']._serialized_end=1878
+  _globals['_UPDATEREMOTERESPONSE']._serialized_start=1880
+  _globals['_UPDATEREMOTERESPONSE']._serialized_end=1944
+  _globals['_DELETEREMOTEREQUEST']._serialized_start=1946
+  _globals['_DELETEREMOTEREQUEST']._serialized_end=2001
+  _globals['_DELETEREMOTERESPONSE']._serialized_start=2003
+  _globals['_DELETEREMOTERESPONSE']._serialized_end=2025
+  _globals['_REMOTESERVICE']._serialized_start=2028
+  _globals['_REMOTESERVICE']._serialized_end=2757
 # @@protoc_insertion_point(module_scope)

@@ -448,5 +448,7 @@ Global___ClientGuide: _TypeAlias = ClientGuide  # noqa: Y015
 
 REFERENCE_FIELD_NUMBER: _builtins.int
 ALIASES_FIELD_NUMBER: _builtins.int
+FILE_CONTENT_FIELD_NUMBER: _builtins.int
 reference: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___Reference]
 aliases: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _containers.RepeatedScalarFieldContainer[_builtins.str]]
+file_content: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from entrepot.core.v1 import remote_service_pb2 as pb
 from entrepot.core.v1 import remote_service_pb2_grpc
 from entrepot.plugin.v1 import describe_pb2
+from entrepot_core.api import remote_access
 from entrepot_core.api.named_resource import NamedResource, check_text, next_token, timestamp
 from entrepot_core.domain.errors import FieldInvalidError
 from entrepot_core.domain.urls import check_remote_url
-from entrepot_core.store import remotes
+from entrepot_core.store import remote_secrets, remotes
 
 if TYPE_CHECKING:
     import grpc
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from entrepot_core.plugins.registry import Registry
     from entrepot_core.store.database import Database
     from entrepot_core.store.remotes import RemoteRow
+    from entrepot_core.store.secret_key import SecretKey
 
 __all__ = ["RemoteService", "remote_message"]
 
@@ -43,14 +45,16 @@ _FIELDS = (
     "total_timeout_seconds",
     "description",
     "labels",
+    *remote_access.FIELDS,
 )
 
 
 class RemoteService(remote_service_pb2_grpc.RemoteServiceServicer):
     """See remote_service.proto."""
 
-    def __init__(self, database: Database, registry: Registry) -> None:
+    def __init__(self, database: Database, registry: Registry, secret_key: SecretKey) -> None:
         self._database = database
+        self._secret_key = secret_key
         self._resource = NamedResource(
             registry, describe_pb2.RESOURCE_KIND_REMOTE, "remotes", "remote", _FIELDS
         )
@@ -61,8 +65,15 @@ class RemoteService(remote_service_pb2_grpc.RemoteServiceServicer):
         values = self._resource.new_name(request.parent, request.remote.name)
         values |= _checked(request.remote, set(_FIELDS))
         values["spec"] = self._resource.new_spec(values["plugin"], request.remote.spec)
+        changes = remote_access.secret_changes(request.remote, set(_FIELDS))
+        secrets = {name: value for name, value in changes.items() if value}
+        remote_access.check_whole(values, secrets, None)
         with self._database.transaction() as cursor:
             row = remotes.create(cursor, values)
+            if secrets:
+                # Encrypted for its number, which it has only now.
+                sealed = remote_secrets.seal(self._secret_key, row, secrets)
+                row = remotes.keep_secrets(cursor, row, sealed)
         return pb.CreateRemoteResponse(remote=self._encode(row))
 
     def GetRemote(
@@ -94,9 +105,11 @@ class RemoteService(remote_service_pb2_grpc.RemoteServiceServicer):
         own, spec = self._resource.changes(given, request.update_mask.paths)
         values = _checked(given, own)
         with self._database.transaction() as cursor:
+            row = remotes.get(cursor, given.name, lock=True)
             if spec:
-                row = remotes.get(cursor, given.name)
                 values["spec"] = self._resource.changed_spec(row, given.spec, spec)
+            if own & {"url", *remote_access.FIELDS}:
+                values |= self._changed_access(row, given, own, values)
             row = remotes.update(cursor, given.name, values, given.etag)
         return pb.UpdateRemoteResponse(remote=self._encode(row))
 
@@ -106,6 +119,22 @@ class RemoteService(remote_service_pb2_grpc.RemoteServiceServicer):
         with self._database.transaction() as cursor:
             remotes.delete(cursor, request.name, request.etag)
         return pb.DeleteRemoteResponse()
+
+    def _changed_access(
+        self, row: RemoteRow, given: pb.Remote, own: set[str], values: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The column of the secrets, if any of them changes; checks that all goes together."""
+        changes = remote_access.secret_changes(given, own, row.secrets)
+        # None: stays as it is.
+        secrets: dict[str, str | None] = {**dict.fromkeys(row.secrets), **changes}
+        secrets = {name: value for name, value in secrets.items() if value != ""}
+        after = {name: values.get(name, getattr(row, name)) for name in remote_access.COLUMNS}
+        remote_access.check_whole(after, secrets, row)
+        if not changes:
+            return {}
+        new = {name: value for name, value in secrets.items() if value is not None}
+        sealed = {**row.secrets, **remote_secrets.seal(self._secret_key, row, new)}
+        return {"secrets": {name: sealed[name] for name in secrets}}
 
     def _encode(self, row: RemoteRow) -> pb.Remote:
         return remote_message(row, self._resource.spec(row))
@@ -123,7 +152,13 @@ def remote_message(row: RemoteRow, spec: any_pb2.Any | None) -> pb.Remote:
         stall_timeout_seconds=row.stall_timeout_seconds,
         rate_limit=row.rate_limit,
         total_timeout_seconds=row.total_timeout_seconds,
+        username=row.username,
+        proxy_url=row.proxy_url,
+        proxy_username=row.proxy_username,
+        ca_certificates=row.ca_certificates,
+        client_certificate=row.client_certificate,
         verify_tls=row.verify_tls,
+        secrets_set=sorted(row.secrets),
         description=row.description,
         labels=row.labels,
         spec=spec,
@@ -163,4 +198,5 @@ def _checked(remote: pb.Remote, wanted: set[str]) -> dict[str, Any]:
         )
     if "url" in wanted:
         values["url"] = check_remote_url(remote.url, "remote.url")
+    values |= remote_access.values(remote, wanted)
     return {name: value for name, value in values.items() if name in wanted}

@@ -55,6 +55,7 @@ from entrepot_core.store.database import Database
 from entrepot_core.store.listener import Waker
 from entrepot_core.store.numberer import Numberer
 from entrepot_core.store.runner import Role, SingleRunner
+from entrepot_core.store.secret_key import SecretKey
 from entrepot_rpc.server import Server
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ class ApiServer:
             refused_networks=config.refused_networks,
             host_connections=config.host_connections,
         )
-        self._remotes = Remotes(self.database)
+        self._secret_key = SecretKey(config.secret_key_file)
+        self._remotes = Remotes(self.database, self._secret_key)
         self._keeper = Keeper(
             self.database,
             open_blob_store(*config.blobs),
@@ -192,7 +194,7 @@ class ApiServer:
         self._add(
             "RemoteService",
             remote_service_pb2_grpc.add_RemoteServiceServicer_to_server,
-            RemoteService(self.database, self.registry),
+            RemoteService(self.database, self.registry, self._secret_key),
         )
         self._add(
             "PublicationService",

@@ -26,6 +26,7 @@ from entrepot_core.store.database import Database
 from entrepot_core.store.listener import Waker
 from entrepot_core.store.numberer import Numberer
 from entrepot_core.store.runner import Role, SingleRunner
+from entrepot_core.store.secret_key import SecretKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,7 @@ class DispatchProcess:
             refused_networks=config.refused_networks,
             host_connections=config.host_connections,
         )
-        remotes = Remotes(self.database)
+        remotes = Remotes(self.database, SecretKey(config.secret_key_file))
         keeper = Keeper(
             self.database,
             open_blob_store(*config.blobs),

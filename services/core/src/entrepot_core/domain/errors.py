@@ -40,6 +40,7 @@ __all__ = [
     "RequestIdReusedError",
     "ResourceInUseError",
     "ResourceNotFoundError",
+    "SecretUnreadableError",
     "SequenceReusedError",
     "ServiceError",
     "SizeMismatchError",
@@ -254,6 +255,12 @@ class AddressForbiddenError(ServiceError):
     """The address of an upstream is not allowed."""
 
     code, reason = Code.PERMISSION_DENIED, "ADDRESS_FORBIDDEN"
+
+
+class SecretUnreadableError(ServiceError):
+    """A secret cannot be encrypted or decrypted. Its metadata names whose it is."""
+
+    code, reason = Code.FAILED_PRECONDITION, "SECRET_UNREADABLE"
 
 
 class UnauthenticatedError(ServiceError):

@@ -7,7 +7,13 @@ from urllib.parse import urlsplit
 
 from entrepot_core.domain.errors import FieldInvalidError
 
-__all__ = ["MAX_SOURCE_BYTES", "MAX_URL_BYTES", "check_remote_url", "check_source_url"]
+__all__ = [
+    "MAX_SOURCE_BYTES",
+    "MAX_URL_BYTES",
+    "check_proxy_url",
+    "check_remote_url",
+    "check_source_url",
+]
 
 MAX_URL_BYTES = 2000
 # A path below that, percent-encoded: three bytes for each of its 1,024.
@@ -21,22 +27,31 @@ def check_remote_url(url: str, field: str) -> str:
 
     User information is refused, as a URL is shown and logged.
     """
-    return _check(url, field, MAX_URL_BYTES)
+    return _check(url, field, MAX_URL_BYTES, "username and password")
+
+
+def check_proxy_url(url: str, field: str) -> str:
+    """The same for the URL of a proxy, which is http and has no path."""
+    _check(url, field, MAX_URL_BYTES, "proxy_username and proxy_password")
+    parts = urlsplit(url)
+    if parts.scheme.lower() != "http" or parts.path not in ("", "/") or parts.query:
+        raise FieldInvalidError.at(field, "must be an http URL without path, with host and port.")
+    return url
 
 
 def check_source_url(url: str, field: str) -> str:
     """The same for the URL of a file of a remote, which is longer by the path of the file."""
-    return _check(url, field, MAX_SOURCE_BYTES)
+    return _check(url, field, MAX_SOURCE_BYTES, "username and password of the remote")
 
 
-def _check(url: str, field: str, most_bytes: int) -> str:
-    fault = _fault(url, most_bytes)
+def _check(url: str, field: str, most_bytes: int, instead: str) -> str:
+    fault = _fault(url, most_bytes, instead)
     if fault:
         raise FieldInvalidError.at(field, fault)
     return url
 
 
-def _fault(url: str, most_bytes: int) -> str:
+def _fault(url: str, most_bytes: int, instead: str) -> str:
     if not url:
         return "is required."
     if _FORBIDDEN.search(url):
@@ -57,6 +72,6 @@ def _fault(url: str, most_bytes: int) -> str:
     if "@" in parts.netloc:
         return (
             "must not have user name or password in it, as it is shown and logged; leave out what "
-            'stands before the "@".'
+            f'stands before the "@", and use {instead}.'
         )
     return "must not have a fragment." if parts.fragment else ""

@@ -17,6 +17,7 @@ from entrepot_core.downloads.address import AddressPolicy
 from entrepot_core.downloads.exchange import exchange
 from entrepot_core.downloads.failure import Failure
 from entrepot_core.downloads.gate import HOST_CONNECTIONS, Gates
+from entrepot_core.downloads.route import Routes
 from entrepot_core.downloads.transfer import Transfer
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Downloader:
         self._is_closing = False
         self._session: aiohttp.ClientSession
         self._gates: Gates
+        self._routes: Routes
         started = threading.Event()
         self._thread = threading.Thread(
             target=self._run, args=(started,), name="downloader", daemon=True
@@ -128,7 +130,7 @@ class Downloader:
         while True:
             try:
                 async with self._gates.enter(source.remote):
-                    return await exchange(self._session, self._gates, transfer)
+                    return await exchange(self._session, self._gates, self._routes, transfer)
             except Failure as failed:
                 if transfer.offset >= most + _PROGRESS_BYTES:
                     # It gets on: only tries in vain are counted.
@@ -157,6 +159,7 @@ class Downloader:
 
     async def _open(self) -> None:
         self._gates = Gates(self._host_connections)
+        self._routes = Routes(self._addresses)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=_CONNECTIONS, socket_factory=self._socket, ttl_dns_cache=30

@@ -10,8 +10,11 @@ import aiohttp
 
 from entrepot_core.domain.errors import DigestMismatchError, SizeMismatchError
 from entrepot_core.downloads import failure
+from entrepot_core.downloads.address import ForbiddenAddress
 from entrepot_core.downloads.failure import Failure
 from entrepot_core.downloads.request import Fetched
+from entrepot_core.downloads.route import is_own
+from entrepot_core.downloads.tls import UnusablePemError
 from entrepot_core.downloads.transfer import (
     BrokenOffError,
     OtherRangeError,
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
     from entrepot_core.downloads.gate import Gates
     from entrepot_core.downloads.request import Download, Source
+    from entrepot_core.downloads.route import Routes
     from entrepot_core.downloads.transfer import Transfer
 
 __all__ = ["exchange"]
@@ -34,50 +38,75 @@ __all__ = ["exchange"]
 MAX_REDIRECTS = 5
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# Unauthorized, Forbidden, Proxy Authentication Required
+_REFUSALS = frozenset({401, 403, 407})
 _OK, _PARTIAL, _NOT_MODIFIED, _UNSATISFIABLE = 200, 206, 304, 416
 _CONNECT_SECONDS = 10.0
+_BREAKS = (
+    aiohttp.ClientError,
+    TimeoutError,
+    BrokenOffError,
+    ForbiddenAddress,
+    StalledError,
+    UnusablePemError,
+)
 
 
-async def exchange(session: aiohttp.ClientSession, gates: Gates, transfer: Transfer) -> Fetched:
+async def exchange(
+    session: aiohttp.ClientSession, gates: Gates, routes: Routes, transfer: Transfer
+) -> Fetched:
     """What the source has, verified; raises Failure, or what the sink raises of its own."""
     download, source = transfer.download, transfer.source
+    remote = source.remote
+    if remote.fault is not None:
+        raise Failure(remote.fault)
     try:
         url = parse_url(source.url)
     except UnusableUrlError as error:
         raise failure.unusable(source.url, download.unit, str(error)) from error
+    identify = True
     try:
         for _ in range(MAX_REDIRECTS + 1):
+            # Whoever else led us back to the remote's host does not act with its credentials.
+            identify = identify and is_own(remote, url)
             async with (
-                gates.ask(source.remote, url.host or ""),
+                gates.ask(remote, url.host or ""),
                 transfer.clock(),
-                _answer(session, url, transfer) as response,
+                _answer(session, routes, url, transfer, identify=identify) as response,
             ):
+                if response.status in _REFUSALS:
+                    raise failure.of_refusal(
+                        source, download.unit, url, response, identified=identify
+                    )
                 if response.status not in _REDIRECTS:
                     return await _take(response, url, transfer)
                 url = _next(response, url, download, source)
-    except (aiohttp.ClientError, TimeoutError, BrokenOffError, StalledError) as error:
+    except _BREAKS as error:
         if transfer.is_out_of_time:
-            seconds = source.remote.total_timeout_seconds
+            seconds = remote.total_timeout_seconds
             raise failure.out_of_time(source.url, download.unit, seconds) from error
-        raise failure.of_exception(source.url, download.unit, error) from error
+        raise failure.of_exception(source, download.unit, error, url) from error
     why = f"there were more than {MAX_REDIRECTS} redirects"
     raise failure.unusable(source.url, download.unit, why, str(url))
 
 
 @asynccontextmanager
 async def _answer(
-    session: aiohttp.ClientSession, url: URL, transfer: Transfer
+    session: aiohttp.ClientSession, routes: Routes, url: URL, transfer: Transfer, *, identify: bool
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    stall = transfer.source.remote.stall_timeout_seconds
+    remote = transfer.source.remote
+    stall = remote.stall_timeout_seconds
     connect = min(stall, _CONNECT_SECONDS)
-    headers = {"Accept": "*/*", "Accept-Encoding": "identity", **transfer.headers}
     # Also for its head as a whole: bytes may come for ever, as in 100 Continue.
     async with asyncio.timeout(connect + stall):
+        options = await routes.options(remote, url, identify=identify)
+        headers = {**options.pop("headers"), "Accept-Encoding": "identity", **transfer.headers}
         response = await session.get(
             url,
             headers=headers,
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=stall),
+            **options,
         )
     async with response:
         yield response

@@ -18,19 +18,24 @@ from entrepot_core.domain.errors import (
     AddressForbiddenError,
     DownloadFailedError,
 )
+from entrepot_core.downloads import tls
 from entrepot_core.downloads.address import ForbiddenAddress
 from entrepot_core.downloads.transfer import LEAST_BYTES, BrokenOffError, StalledError
 from entrepot_core.downloads.url import printable
 
 if TYPE_CHECKING:
+    from yarl import URL
+
     from entrepot_core.domain.errors import (
         ServiceError,
     )
+    from entrepot_core.downloads.request import Source
 
 __all__ = [
     "Failure",
     "of_exception",
     "of_range",
+    "of_refusal",
     "of_status",
     "out_of_time",
     "retry_after",
@@ -40,6 +45,7 @@ __all__ = [
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _LONGEST_REASON = 100
+_FORBIDDEN, _PROXY_UNAUTHORIZED = 403, 407
 # An upstream that wants to be left alone for longer is not waited for.
 _LONGEST_WAIT = 120.0
 # What it asks for is passed on up to this: a day.
@@ -80,19 +86,48 @@ class Failure(Exception):  # noqa: N818  internal: what is shown is its error
 
 
 def of_status(
-    url: str, unit: str, status: int, reason: str | None, wait_seconds: float | None
+    url: str,
+    unit: str,
+    status: int,
+    reason: str | None,
+    wait_seconds: float | None,
+    hint: str = "",
 ) -> Failure:
-    """The source answered, but not with the file."""
-    words = printable(reason or "", _LONGEST_REASON).strip()
-    if not words:
-        words = _PHRASES.get(status, "")
+    """The source answered, but not with the file; the hint says what may help."""
     is_passing = status in _PASSING
     if wait_seconds is not None and wait_seconds > _LONGEST_WAIT:
         is_passing = False
-    error = _error(url, unit, f"answered {status} {words}".rstrip())
+    error = _error(url, unit, f"answered {_status_words(status, reason)}{hint}")
     error.metadata["http_status"] = str(status)
     error.retry_after_seconds = wait_seconds
     return Failure(error, is_passing=is_passing, wait_seconds=wait_seconds)
+
+
+def of_refusal(
+    source: Source,
+    unit: str,
+    url: URL,
+    response: aiohttp.ClientResponse,
+    *,
+    identified: bool,
+) -> Failure:
+    """The source, or what it led to, wants other credentials: 401, 403, or 407 from the proxy."""
+    remote = source.remote
+    if response.status == _PROXY_UNAUTHORIZED:
+        return _of_proxy(source, unit, response.status, response.reason)
+    has_some = bool(remote.username or remote.client_certificate or remote.secrets)
+    if not identified and has_some:
+        hint = (
+            f"; the credentials of {remote.full_name} were not sent, as {url.origin()} is not the"
+            " host of its URL"
+        )
+    elif has_some:
+        hint = f"; the credentials of {remote.full_name} do not suffice"
+    elif response.status == _FORBIDDEN or not remote.full_name:
+        hint = ""
+    else:
+        hint = f"; give {remote.full_name} a username and password, or a token"
+    return of_status(source.url, unit, response.status, response.reason, None, hint)
 
 
 def unusable(url: str, unit: str, why: str, redirect: str | None = None) -> Failure:
@@ -103,21 +138,35 @@ def unusable(url: str, unit: str, why: str, redirect: str | None = None) -> Fail
     return Failure(_error(url, unit, f'redirects to "{shown}", which is not followed: {why}'))
 
 
-def of_exception(url: str, unit: str, error: Exception) -> Failure:
-    """The conversation broke off."""
-    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(
-        error.os_error, ForbiddenAddress
+def of_exception(source: Source, unit: str, error: Exception, at: URL) -> Failure:
+    """The conversation broke off, where redirects had led."""
+    url = source.url
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return _of_proxy(source, unit, error.status, error.message)
+    is_of_proxy = isinstance(error, aiohttp.ClientProxyConnectionError)
+    if isinstance(error, ForbiddenAddress) or (
+        isinstance(error, aiohttp.ClientConnectorError)
+        and isinstance(error.os_error, ForbiddenAddress)
     ):
+        what = printable(url)
+        if is_of_proxy:
+            what = f"The proxy {source.remote.proxy_url} for {what}"
         return Failure(
             AddressForbiddenError(
-                f"{printable(url)} leads to an address that is not allowed{_purpose(unit)}.",
+                f"{what} leads to an address that is not allowed{_purpose(unit)}.",
                 metadata=_metadata(url, unit),
             )
         )
     if isinstance(error, aiohttp.InvalidURL):
         return unusable(url, unit, "it is malformed")
+    if isinstance(error, tls.UnusablePemError):
+        why = f"{error.field} of {source.remote.full_name} {error}".rstrip(".")
+        return unusable(url, unit, why)
+    words = _words(error, at)
+    if is_of_proxy:
+        words = f"failed: the proxy {source.remote.proxy_url} {words}"
     return Failure(
-        _error(url, unit, _words(error)),
+        _error(url, unit, words),
         is_passing=not _is_final(error),
         is_absent=isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError),
     )
@@ -154,15 +203,30 @@ def retry_after(value: str | None) -> float | None:
 def _is_final(error: Exception) -> bool:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return error.os_error.errno in _UNKNOWN_NAME
-    return isinstance(
-        error,
-        aiohttp.ClientConnectorCertificateError
-        | aiohttp.ClientSSLError
-        | aiohttp.ClientResponseError,
-    ) and not isinstance(error, aiohttp.ClientPayloadError)
+    return tls.cause_of(error) is not None or (
+        isinstance(error, aiohttp.ClientResponseError)
+        and not isinstance(error, aiohttp.ClientPayloadError)
+    )
 
 
-def _words(error: Exception) -> str:
+def _of_proxy(source: Source, unit: str, status: int, reason: str | None) -> Failure:
+    name, proxy = source.remote.full_name, source.remote.proxy_url
+    what = f"failed: the proxy {proxy} refuses with {_status_words(status, reason)}"
+    if status == _PROXY_UNAUTHORIZED:
+        what += f"; give {name} the right proxy_username and proxy_password"
+    error = _error(source.url, unit, what)
+    error.metadata["http_status"] = str(status)
+    return Failure(error, is_passing=status in _PASSING)
+
+
+def _status_words(status: int, reason: str | None) -> str:
+    words = printable(reason or "", _LONGEST_REASON).strip() or _PHRASES.get(status, "")
+    return f"{status} {words}".rstrip()
+
+
+def _words(error: Exception, at: URL) -> str:
+    if tls.cause_of(error) is not None:
+        return f"failed in TLS with {at.host}: {tls.words(error, at.host or '')}"
     if isinstance(error, aiohttp.ServerTimeoutError | TimeoutError):
         connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
         return "cannot be reached in time" if connecting else "stalled: no byte came in time"
@@ -170,8 +234,6 @@ def _words(error: Exception) -> str:
         return f"stalled: less than {LEAST_BYTES} bytes came in time"
     if isinstance(error, aiohttp.ClientPayloadError | BrokenOffError):
         return "broke off before the end of the file"
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return f"failed in TLS: {printable(str(error), 200)}"
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"cannot be reached: {_os_words(error.os_error)}"
     if isinstance(error, aiohttp.ServerDisconnectedError):

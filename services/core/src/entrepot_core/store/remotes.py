@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from entrepot_core.domain.errors import ResourceInUseError
@@ -11,7 +12,17 @@ from entrepot_core.store import named
 if TYPE_CHECKING:
     from entrepot_core.store.database import Cursor
 
-__all__ = ["RemoteRow", "create", "delete", "find", "find_by_id", "get", "page", "update"]
+__all__ = [
+    "RemoteRow",
+    "create",
+    "delete",
+    "find",
+    "find_by_id",
+    "get",
+    "keep_secrets",
+    "page",
+    "update",
+]
 
 _TABLE = "remote"
 _COLUMNS = (
@@ -94,12 +105,12 @@ def find(cursor: Cursor, full_name: str) -> RemoteRow | None:
     return None if row is None else RemoteRow(**row)
 
 
-def get(cursor: Cursor, full_name: str) -> RemoteRow:
-    """As `find`; raises ResourceNotFoundError."""
-    row = find(cursor, full_name)
+def get(cursor: Cursor, full_name: str, *, lock: bool = False) -> RemoteRow:
+    """As `find`; raises ResourceNotFoundError. `lock` keeps others from changing it."""
+    row = named.select(cursor, _TABLE, _COLUMNS, full_name, lock=lock)
     if row is None:
         raise named.not_found(full_name)
-    return row
+    return RemoteRow(**row)
 
 
 def find_by_id(cursor: Cursor, remote_id: int) -> RemoteRow | None:
@@ -112,6 +123,15 @@ def find_by_id(cursor: Cursor, remote_id: int) -> RemoteRow | None:
 def page(cursor: Cursor, wanted: named.Page) -> list[RemoteRow]:
     """One page of remotes, by plugin and name."""
     return [RemoteRow(**row) for row in named.page(cursor, _TABLE, _COLUMNS, wanted)]
+
+
+def keep_secrets(cursor: Cursor, row: RemoteRow, secrets: dict[str, str]) -> RemoteRow:
+    """A remote that has just been made, with its secrets, encrypted by field."""
+    cursor.execute(
+        "UPDATE remote SET secrets = %s WHERE remote_id = %s",
+        (json.dumps(secrets), row.remote_id),
+    )
+    return replace(row, secrets=secrets)
 
 
 def update(cursor: Cursor, full_name: str, values: dict[str, Any], etag: str = "") -> RemoteRow:

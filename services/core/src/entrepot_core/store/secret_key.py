@@ -1,0 +1,127 @@
+"""The key with which secrets are encrypted at rest: a file of this installation, not the database.
+
+Each line of the file is a Fernet key: 32 bytes in URL-safe base64. The first one encrypts, all of
+them decrypt, so that a key can be replaced while everything runs.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from base64 import urlsafe_b64encode
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import structlog
+
+from entrepot_core.domain.errors import SecretUnreadableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cryptography.fernet import MultiFernet
+
+__all__ = ["SETTING", "SecretKey"]
+
+log = structlog.get_logger()
+
+SETTING = "ENTREPOT_SECRET_KEY_FILE"
+_KEY_BYTES = 32
+
+
+class SecretKey:
+    """Encrypts and decrypts. The file is read when it is first needed, and after each change."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._guard = threading.Lock()
+        self._read_at: tuple[int, ...] = ()
+        self._keys: MultiFernet
+
+    def create(self) -> bool:
+        """Makes the file with a new key; says whether it did, as one that is there stays.
+
+        At no moment can another user read it, and no crash leaves half a key.
+        """
+        if self._path.exists():
+            return False
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        unfinished = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
+        file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(file, "wb") as stream:
+                stream.write(urlsafe_b64encode(os.urandom(_KEY_BYTES)) + b"\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            # Unlike a rename, this never replaces the key of somebody who was faster.
+            with suppress(FileExistsError):
+                os.link(unfinished, self._path)
+                return True
+        finally:
+            unfinished.unlink()
+        return False
+
+    def seal(self, secret: str, place: str) -> str:
+        """The secret as it is stored; it can be read back for the same place only.
+
+        Raises SecretUnreadableError if there is no usable key.
+        """
+        return self._fernet().encrypt(_bound(secret, place)).decode()
+
+    def open(self, sealed: str, place: str) -> str:
+        """The secret. Raises SecretUnreadableError if no key of the file fits, or not the place.
+
+        The error says what is wrong with the key; whose secret it is, the caller knows.
+        """
+        from cryptography.fernet import InvalidToken  # noqa: PLC0415  only where there are secrets
+
+        try:
+            found = self._fernet().decrypt(sealed)
+        except InvalidToken:
+            raise SecretUnreadableError(
+                f"no key in {self._path} ({SETTING}) is the one it was encrypted with."
+            ) from None
+        prefix = _bound("", place)
+        if not found.startswith(prefix):
+            raise SecretUnreadableError("it was encrypted for something else.")
+        return found[len(prefix) :].decode()
+
+    def _fernet(self) -> MultiFernet:
+        with self._guard:
+            state = self._state()
+            if state != self._read_at:
+                self._keys = self._read()
+                self._read_at = state
+            return self._keys
+
+    def _state(self) -> tuple[int, ...]:
+        try:
+            found = self._path.stat()
+        except OSError as error:
+            raise SecretUnreadableError(
+                f"the key file {self._path} ({SETTING}) cannot be read: {error.strerror}."
+            ) from None
+        return found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode
+
+    def _read(self) -> MultiFernet:
+        from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415  as above
+
+        try:
+            if stat.S_IMODE(self._path.stat().st_mode) & 0o077:
+                log.warning("secret_key.readable_by_others", path=str(self._path))
+            keys = [Fernet(line.strip()) for line in self._path.read_bytes().splitlines() if line]
+            return MultiFernet(keys)
+        except OSError as error:
+            raise SecretUnreadableError(
+                f"the key file {self._path} ({SETTING}) cannot be read: {error.strerror}."
+            ) from None
+        except ValueError:
+            raise SecretUnreadableError(
+                f"the key file {self._path} ({SETTING}) must have 32 bytes in URL-safe base64"
+                " on each line, and at least one line."
+            ) from None
+
+
+def _bound(secret: str, place: str) -> bytes:
+    return f"{place}\n{secret}".encode()
