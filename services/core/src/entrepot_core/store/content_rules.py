@@ -83,11 +83,10 @@ def check_blobs(cursor: Cursor, request: CommitRequest, scope: Scope) -> None:
     if row is not None:
         path, digest, has_source = row
         shown = "" if digest is None else bytes(digest).hex()
+        if not has_source:
+            raise _absent(path, shown)
         raise BlobMissingError(
-            f'The file "{path}" was not downloaded.'
-            if has_source
-            else f'Core has neither the bytes of "{path}" nor a source for them.',
-            metadata={"digest": shown, "unit": path},
+            f'The file "{path}" was not downloaded.', metadata={"digest": shown, "unit": path}
         )
     if not request.is_ready_made:
         _check_given(cursor, request, scope)
@@ -108,11 +107,15 @@ def _check_given(cursor: Cursor, request: CommitRequest, scope: Scope) -> None:
         return
     unusable = possession.unusable(cursor, request.workspace_id, paths)
     if unusable:
-        raise BlobMissingError(
-            f'The bytes of "{paths[unusable[0]]}" were not given to this task: it must fetch or '
-            "write them.",
-            metadata={"digest": unusable[0].hex(), "unit": paths[unusable[0]]},
-        )
+        # In the words for bytes that nobody has, so that a digest cannot be probed.
+        raise _absent(paths[unusable[0]], unusable[0].hex())
+
+
+def _absent(path: str, digest: str) -> BlobMissingError:
+    return BlobMissingError(
+        f'The task has neither the bytes of "{path}" nor a source for them.',
+        metadata={"digest": digest, "unit": path},
+    )
 
 
 def _key_conflict(cursor: Cursor, key: str, unit: int, other: int) -> RepositoryKeyConflictError:
