@@ -14,6 +14,7 @@ import structlog
 
 from entrepot_core.domain.errors import Code, DownloadFailedError, FieldInvalidError
 from entrepot_core.downloads.address import AddressPolicy
+from entrepot_core.downloads.cooldown import Cooldowns
 from entrepot_core.downloads.exchange import exchange
 from entrepot_core.downloads.failure import Failure
 from entrepot_core.downloads.gate import HOST_CONNECTIONS, Gates
@@ -68,6 +69,7 @@ class Downloader:
         self._session: aiohttp.ClientSession
         self._gates: Gates
         self._routes: Routes
+        self._cooldowns: Cooldowns
         started = threading.Event()
         self._thread = threading.Thread(
             target=self._run, args=(started,), name="downloader", daemon=True
@@ -98,11 +100,20 @@ class Downloader:
             raise FieldInvalidError.at("sources", "there is no source to fetch from.")
         failures: list[Failure] = []
         for source in download.sources:
+            if download.heeds_cooldown and (refusal := self._cooldowns.refusal(source)):
+                failures.append(refusal)
+                continue
             try:
-                return await self._fetch_from(source, download, sink)
+                fetched = await self._fetch_from(source, download, sink)
             except Failure as failed:
+                seconds = self._cooldowns.failed(source, failed)
+                if download.heeds_cooldown:
+                    failed.error.retry_after_seconds = seconds
                 failures.append(failed)
                 log.info("download.source_failed", error=failed.error.message)
+            else:
+                self._cooldowns.succeeded(source)
+                return fetched
             finally:
                 sink.abort()
         raise _verdict(failures)
@@ -160,6 +171,7 @@ class Downloader:
     async def _open(self) -> None:
         self._gates = Gates(self._host_connections)
         self._routes = Routes(self._addresses)
+        self._cooldowns = Cooldowns(self._loop.time)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=_CONNECTIONS, socket_factory=self._socket, ttl_dns_cache=30

@@ -43,6 +43,8 @@ __all__ = [
 ]
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+# What a host, or a proxy before it, answers whatever it is asked for.
+_HOST_DOWN = frozenset({429, 502, 503, 504})
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _LONGEST_REASON = 100
 _FORBIDDEN, _PROXY_UNAUTHORIZED = 403, 407
@@ -63,6 +65,7 @@ class Failure(Exception):  # noqa: N818  internal: what is shown is its error
         is_passing: Another try may succeed.
         wait_seconds: How long the upstream wants to be left alone before.
         is_absent: Nobody answered: a task is not repeated for it when the tries are used up.
+        is_host_down: It was the host that failed, and not this one file.
     """
 
     def __init__(
@@ -72,9 +75,11 @@ class Failure(Exception):  # noqa: N818  internal: what is shown is its error
         is_passing: bool = False,
         wait_seconds: float | None = None,
         is_absent: bool = False,
+        is_host_down: bool = False,
     ) -> None:
         super().__init__(error.message)
         self.error = error
+        self.is_host_down = is_host_down
         self.is_passing = is_passing
         self.wait_seconds = wait_seconds
         self.is_absent = is_absent
@@ -100,7 +105,12 @@ def of_status(
     error = _error(url, unit, f"answered {_status_words(status, reason)}{hint}")
     error.metadata["http_status"] = str(status)
     error.retry_after_seconds = wait_seconds
-    return Failure(error, is_passing=is_passing, wait_seconds=wait_seconds)
+    return Failure(
+        error,
+        is_passing=is_passing,
+        wait_seconds=wait_seconds,
+        is_host_down=status in _HOST_DOWN,
+    )
 
 
 def of_refusal(
@@ -169,6 +179,7 @@ def of_exception(source: Source, unit: str, error: Exception, at: URL) -> Failur
         _error(url, unit, words),
         is_passing=not _is_final(error),
         is_absent=isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError),
+        is_host_down=isinstance(error, _NO_ANSWER),
     )
 
 
@@ -198,6 +209,9 @@ def retry_after(value: str | None) -> float | None:
         except (ValueError, OverflowError):
             return None
     return min(max(0.0, seconds), _LONGEST_TOLD)
+
+
+_NO_ANSWER = (aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError, TimeoutError)
 
 
 def _is_final(error: Exception) -> bool:

@@ -37,6 +37,8 @@ class Download:
     # What it is for, in messages: the path of a file.
     unit: str = ""
     max_bytes: int = MAX_BYTES
+    # Rather fails at once than asks a source that has just failed.
+    heeds_cooldown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
