@@ -328,7 +328,7 @@ def test_wrong_bytes_are_not_kept(gateway: Gateway, upstream: Upstream) -> None:
     with raises("DIGEST_MISMATCH") as caught:
         gateway.fetch(version, "f")
 
-    assert caught[0].retry_after_seconds == 5
+    assert 0 < (caught[0].retry_after_seconds or 0) <= 5
     assert upstream.count("f") == 1
     assert gateway.kind(version, "f") == "fetchable"
 

@@ -21,6 +21,12 @@ from gateway_core import TOKEN, FakeCore
 from served import DATA, DATE, SHA256, Entry, Resolved, a_file, content_of, list_folder, store
 
 
+def now_stored(folder: Path) -> serving_service_pb2.StreamFileResponse:
+    """What core says when a file is stored, which it then is."""
+    stored = serving_service_pb2.StoredFile(sha256=store(folder), size_bytes=len(DATA))
+    return serving_service_pb2.StreamFileResponse(stored=stored)
+
+
 @pytest.fixture
 def client(content: Content) -> Client:
     """A client of the content origin, without any credential."""
@@ -195,7 +201,7 @@ async def test_a_condition_is_judged_before_anything_is_fetched(
     answer = await client.request("GET", "/dev/far", headers=headers)
 
     assert (answer.status, answer.body) == (status, b"")
-    assert core.count("FetchFile") + core.count("StreamFile") == 0
+    assert core.count("StreamFile") == 0
 
 
 @pytest.mark.parametrize("path", ["/dev/a/", "/dev/far"])
@@ -394,12 +400,12 @@ async def test_a_file_is_fetched_once_for_all(
     release = asyncio.Event()
     asked = asyncio.Event()
 
-    async def fetch(_: object) -> serving_service_pb2.FetchFileResponse:
+    async def fetch(_: object) -> AsyncIterator[serving_service_pb2.StreamFileResponse]:
         asked.set()
         await release.wait()
-        return serving_service_pb2.FetchFileResponse(sha256=store(tmp_path), size_bytes=len(DATA))
+        yield now_stored(tmp_path)
 
-    core.on("FetchFile", fetch)
+    core.on("StreamFile", fetch)
     async with client.open("GET", "/dev/f") as leaves:
         waiting = [asyncio.ensure_future(client.request("GET", "/dev/f")) for _ in range(5)]
         await asked.wait()
@@ -410,7 +416,38 @@ async def test_a_file_is_fetched_once_for_all(
 
     assert [content_of(answer.path) for answer in answers] == [DATA] * 5
     assert after.body == DATA[:2]
-    assert core.count("FetchFile") == 1
+    assert core.count("StreamFile") == 1
+
+
+async def test_a_file_is_sent_to_all_as_it_comes(
+    client: Client, core: FakeCore, files: dict[str, Resolved], tmp_path: Path
+) -> None:
+    """From its start, also to who comes late, and parts of it; then it is a stored file."""
+    files["f"] = a_file(Resolved.KIND_FETCHABLE)
+    release = asyncio.Event()
+
+    async def stream(_: object) -> AsyncIterator[serving_service_pb2.StreamFileResponse]:
+        yield serving_service_pb2.StreamFileResponse(chunk=DATA[:100])
+        await release.wait()
+        yield serving_service_pb2.StreamFileResponse(chunk=DATA[100:])
+        yield now_stored(tmp_path)
+
+    core.on("StreamFile", stream)
+    first = asyncio.ensure_future(client.request("GET", "/dev/f"))
+    part = await client.request("GET", "/dev/f", headers={"range": "bytes=5-9"})
+    late = asyncio.ensure_future(client.request("GET", "/dev/f"))
+    parts = asyncio.ensure_future(
+        client.request("GET", "/dev/f", headers={"range": "bytes=0-1,-2"})
+    )
+    release.set()
+    answers = await asyncio.gather(first, late, parts)
+    after = await client.request("GET", "/dev/f")
+
+    assert (part.status, part.body) == (206, DATA[5:10])
+    assert [answer.body for answer in answers[:2]] == [DATA] * 2
+    assert DATA[-2:] in answers[2].body
+    assert content_of(after.path) == DATA
+    assert core.count("StreamFile") == 1
 
 
 @pytest.mark.parametrize(
@@ -431,7 +468,7 @@ async def test_a_question_fetches_nothing(
     answer = await client.request(method, "/dev/f", headers=headers)
 
     assert answer.status == status
-    assert core.count("FetchFile") == 0
+    assert core.count("StreamFile") == 0
 
 
 async def test_an_upstream_that_fails_is_named(
@@ -440,7 +477,7 @@ async def test_an_upstream_that_fails_is_named(
     """502 with host and status, and neither path nor credentials."""
     files["f"] = a_file(Resolved.KIND_FETCHABLE)
     core.on(
-        "FetchFile",
+        "StreamFile",
         ServiceError.of(
             Code.UNAVAILABLE,
             "DOWNLOAD_FAILED",
@@ -458,8 +495,9 @@ async def test_an_upstream_that_fails_is_named(
 async def test_a_streamed_file_is_passed_through(
     client: Client, core: FakeCore, files: dict[str, Resolved]
 ) -> None:
-    """Each time anew, with its length if it is known, and without ranges."""
+    """Each time anew; with its length and its parts, if the length is known."""
     files["s"] = a_file(Resolved.KIND_STREAMED)
+    files["unknown"] = a_file(Resolved.KIND_STREAMED, size_bytes=-1, sha256="")
 
     async def stream(_: object) -> AsyncIterator[serving_service_pb2.StreamFileResponse]:
         yield serving_service_pb2.StreamFileResponse(chunk=DATA[:100])
@@ -467,11 +505,15 @@ async def test_a_streamed_file_is_passed_through(
 
     core.on("StreamFile", stream)
 
-    answer = await client.request("GET", "/dev/s", headers={"range": "bytes=0-1"})
+    whole = await client.request("GET", "/dev/s")
+    part = await client.request("GET", "/dev/s", headers={"range": "bytes=0-1"})
+    unknown = await client.request("GET", "/dev/unknown", headers={"range": "bytes=0-1"})
 
-    assert (answer.status, answer.body) == (200, DATA)
-    assert answer.headers["accept-ranges"] == "none"
-    assert answer.headers["content-length"] == str(len(DATA))
+    assert (whole.status, whole.body, part.status, part.body) == (200, DATA, 206, DATA[:2])
+    assert whole.headers["content-length"] == str(len(DATA))
+    assert (unknown.status, unknown.body) == (200, DATA)
+    assert unknown.headers["accept-ranges"] == "none"
+    assert core.count("StreamFile") == 3
 
 
 @pytest.mark.parametrize("is_late", [True, False])
@@ -526,21 +568,31 @@ async def test_a_blob_that_was_reclaimed_is_fetched_again(
     for path in (tmp_path / "blobs").rglob(stored):
         path.unlink()
     files["a/x.txt"] = a_file(Resolved.KIND_FETCHABLE)
-    core.on(
-        "FetchFile",
-        lambda _: serving_service_pb2.FetchFileResponse(
-            sha256=store(tmp_path), size_bytes=len(DATA)
-        ),
-    )
+
+    async def fetch(_: object) -> AsyncIterator[serving_service_pb2.StreamFileResponse]:
+        yield now_stored(tmp_path)
+
+    core.on("StreamFile", fetch)
 
     assert (await client.request("GET", "/dev/a/x.txt")).status == 200
 
 
 @pytest.mark.parametrize("damage", ["gone", "short", "link", "fifo", "folder"])
 async def test_a_blob_that_is_none_is_not_served(
-    client: Client, files: dict[str, Resolved], tmp_path: Path, stored: str, damage: str
+    client: Client,
+    core: FakeCore,
+    files: dict[str, Resolved],
+    tmp_path: Path,
+    stored: str,
+    damage: str,
 ) -> None:
-    """503, whatever stands in its place."""
+    """503, whatever stands in its place, and whatever core says of it."""
+    said = serving_service_pb2.StoredFile(sha256=stored, size_bytes=len(DATA))
+
+    async def insist(_: object) -> AsyncIterator[serving_service_pb2.StreamFileResponse]:
+        yield serving_service_pb2.StreamFileResponse(stored=said)
+
+    core.on("StreamFile", insist)
     (path,) = (tmp_path / "blobs").rglob(stored)
     path.unlink()
     other = tmp_path / "secret"

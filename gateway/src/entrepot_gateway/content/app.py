@@ -40,7 +40,7 @@ class Content:
         self.files = Files(core)
         self._folders = Folders(core)
         self._versions = Versions(core)
-        self._delivery = Delivery(self.files, blobs, OnDemand(core))
+        self._delivery = Delivery(self.files, blobs, OnDemand(core, self.files))
         self._prepared = PreparedAnswers(self.pointers)
         self._running: asyncio.Task[None] | None = None
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from entrepot_gateway.content.answer import BrokenConnectionError
 from entrepot_gateway.content.files import Kind
 from entrepot_gateway.content.headers import fields_of, file_headers
 from entrepot_gateway.content.send import send_file
@@ -44,29 +43,50 @@ class Delivery:
 
         """
         request = fields_of(scope)
-        if file.kind == Kind.KIND_STREAMED:
-            await self._stream(answer, pointer, path, file, request)
-            return
-        if file.kind == Kind.KIND_FETCHABLE:
+        if file.kind in (Kind.KIND_FETCHABLE, Kind.KIND_STREAMED):
             if await self._is_described(answer, pointer, file, request):
                 return
-            file = await self._fetch(pointer, path, file)
-        if await self._send_stored(scope, answer, pointer, file, request):
+        elif await self._send_stored(scope, answer, pointer, file, request):
             return
-        # It was there when core said so. Core may have reclaimed it since, and can fetch it again.
-        self._files.forget(pointer.content_set, path)
-        file = await self._files.find(pointer.content_set, path)
-        if file.kind == Kind.KIND_FETCHABLE and not answer.is_head:
-            file = await self._fetch(pointer, path, file)
-        if not await self._send_stored(scope, answer, pointer, file, request):
+        else:
+            # It was there when core said so. Core may have reclaimed it since, or it was lost.
             self._files.forget(pointer.content_set, path)
-            log.error("content.blob_missing", path=scope["path"], sha256=file.sha256)
-            await answer.text(503, "The file is not available now.\n", [(b"retry-after", b"10")])
+            file = await self._files.find(pointer.content_set, path)
+            if file.kind != Kind.KIND_STORED and await self._is_described(
+                answer, pointer, file, request
+            ):
+                return
+        stored = await self._bring(answer, pointer, path, file, request)
+        if stored is None or await self._send_stored(scope, answer, pointer, stored, request):
+            return
+        self._files.forget(pointer.content_set, path)
+        log.error("content.blob_missing", path=scope["path"], sha256=stored.sha256)
+        await answer.text(503, "The file is not available now.\n", [(b"retry-after", b"10")])
 
-    async def _fetch(self, pointer: Pointer, path: str, file: File) -> File:
-        file = await self._on_demand.fetch(pointer.content_set, path, file)
-        self._files.keep(pointer.content_set, path, file)
-        return file
+    async def _bring(
+        self,
+        answer: Answer,
+        pointer: Pointer,
+        path: str,
+        file: File,
+        request: Mapping[bytes, bytes],
+    ) -> File | None:
+        """Answer with what core brings; or the file, and nothing sent, if it is stored now."""
+        async with self._on_demand.arrival(pointer.content_set, path, file) as arrival:
+            async with answer.while_client_stays():
+                is_given_out = await arrival.begun()
+            if not is_given_out:
+                return arrival.stored
+            headers = file_headers(file, is_immutable=pointer.is_immutable)
+            if file.size >= 0:
+                await send_file(answer, arrival, file, request, headers, can_send_path=False)
+                return None
+            # Nobody knows where a part of it would end.
+            await answer.start(200, [*headers, (b"accept-ranges", b"none")])
+            async with answer.while_client_stays():
+                await arrival.send(answer.send, 0, None)
+                await answer.end()
+            return None
 
     async def _send_stored(
         self,
@@ -92,46 +112,16 @@ class Delivery:
         answer: Answer, pointer: Pointer, file: File, request: Mapping[bytes, bytes]
     ) -> bool:
         """Answer what needs no bytes: a condition that decides, or HEAD."""
+        is_known = file.size >= 0
         headers = [
             *file_headers(file, is_immutable=pointer.is_immutable),
-            (b"accept-ranges", b"bytes"),
+            (b"accept-ranges", b"bytes" if is_known else b"none"),
         ]
         if await answer.settles(file, request, headers):
             return True
         if not answer.is_head:
             return False
-        if file.size >= 0:
+        if is_known:
             headers.append((b"content-length", b"%d" % file.size))
         await answer.empty(200, headers)
         return True
-
-    async def _stream(
-        self,
-        answer: Answer,
-        pointer: Pointer,
-        path: str,
-        file: File,
-        request: Mapping[bytes, bytes],
-    ) -> None:
-        headers = [
-            *file_headers(file, is_immutable=pointer.is_immutable),
-            (b"accept-ranges", b"none"),
-        ]
-        if await answer.settles(file, request, headers):
-            return
-        if file.size >= 0:
-            headers.append((b"content-length", b"%d" % file.size))
-        if answer.is_head:
-            await answer.empty(200, headers)
-            return
-        async with answer.while_client_stays():
-            chunk, rest = await self._on_demand.stream(pointer.content_set, path)
-            await answer.start(200, headers)
-            await answer.body(chunk)
-            sent = len(chunk)
-            async for chunk in rest:
-                await answer.body(chunk)
-                sent += len(chunk)
-        if file.size >= 0 and sent != file.size:
-            raise BrokenConnectionError("upstream sent another length")
-        await answer.end()

@@ -1,95 +1,77 @@
-"""Files whose bytes are not here yet: fetched once for all who ask, or streamed for each."""
+"""Files whose bytes are not here: brought by core once for all who ask at the same time."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import grpc
-
 from entrepot.core.v1 import serving_service_pb2, serving_service_pb2_grpc
-from entrepot_gateway.core import service_error
+from entrepot_gateway.content.arrival import Arrival
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from entrepot_gateway.content.files import File
+    from entrepot_gateway.content.files import File, Files
     from entrepot_gateway.core import Core
 
 # Core's own limits end a download that stalls; this ends one that never would.
 LONGEST_SECONDS = 6 * 3600.0
 
+_Key = tuple[str, str]
+
 
 class OnDemand:
-    """Asks core for bytes that only the upstream has."""
+    """Asks core for bytes that only the upstream has, and remembers what is stored then."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, files: Files) -> None:
         self._core = core
+        self._files = files
         self._stub = serving_service_pb2_grpc.ServingServiceStub(core.channel)
-        self._fetching: dict[tuple[str, str], asyncio.Task[File]] = {}
+        self._arriving: dict[_Key, Arrival] = {}
+        self._tasks: dict[Arrival, asyncio.Task[None]] = {}
 
-    async def fetch(self, content_set: str, path: str, file: File) -> File:
-        """The file once it is stored: one download for all who wait, whoever leaves."""
+    @asynccontextmanager
+    async def arrival(self, content_set: str, path: str, file: File) -> AsyncIterator[Arrival]:
+        """The file on its way, from its start, as long as the block lasts.
+
+        Whoever leaves, the others go on. When all have left, core decides: what is to be kept is
+        fetched to its end.
+        """
         key = (content_set, path)
-        task = self._fetching.get(key)
-        if task is None:
-            task = asyncio.create_task(self._fetch(content_set, path, file))
-            self._fetching[key] = task
-            task.add_done_callback(lambda done: self._done(key, done))
-        return await asyncio.shield(task)
+        arrival = self._arriving.get(key)
+        if arrival is None:
+            arrival = self._begin(key, file)
+        arrival.readers += 1
+        try:
+            yield arrival
+        finally:
+            arrival.readers -= 1
+            if not arrival.readers:
+                self._forget(key, arrival)
+                task = self._tasks.pop(arrival, None)
+                if task is not None:
+                    task.cancel()
+                arrival.end()
 
-    async def stream(self, content_set: str, path: str) -> tuple[bytes, AsyncIterator[bytes]]:
-        """The first chunk, so that a failure can still be said, and the rest."""
+    def _begin(self, key: _Key, file: File) -> Arrival:
+        content_set, path = key
         call = self._stub.StreamFile(
             serving_service_pb2.StreamFileRequest(content_set=content_set, path=path),
             metadata=self._core.own,
             timeout=LONGEST_SECONDS,
         )
-        chunks = aiter(call)
-        try:
-            first = await anext(chunks)
-        except StopAsyncIteration:
-            return b"", _none()
-        except grpc.RpcError as error:
-            raise service_error(error) from None
-        except BaseException:
-            call.cancel()
-            raise
-        return first.chunk, _rest(call, chunks)
+        arrival = self._arriving[key] = Arrival(call, file)
+        task = self._tasks[arrival] = asyncio.create_task(arrival.run(), name="arrival")
+        task.add_done_callback(lambda _: self._settle(key, arrival))
+        return arrival
 
-    async def _fetch(self, content_set: str, path: str, file: File) -> File:
-        try:
-            answer = await self._stub.FetchFile(
-                serving_service_pb2.FetchFileRequest(content_set=content_set, path=path),
-                metadata=self._core.own,
-                timeout=LONGEST_SECONDS,
-            )
-        except grpc.RpcError as error:
-            raise service_error(error) from None
-        return file.stored(answer.sha256, answer.size_bytes)
+    def _settle(self, key: _Key, arrival: Arrival) -> None:
+        self._tasks.pop(arrival, None)
+        self._forget(key, arrival)
+        if arrival.stored is not None:
+            self._files.keep(*key, arrival.stored)
 
-    def _done(self, key: tuple[str, str], task: asyncio.Task[File]) -> None:
-        self._fetching.pop(key, None)
-        if not task.cancelled():
-            # Read it, or asyncio complains when everyone who waited has left.
-            task.exception()
-
-
-async def _rest(
-    call: grpc.aio.UnaryStreamCall[
-        serving_service_pb2.StreamFileRequest, serving_service_pb2.StreamFileResponse
-    ],
-    chunks: AsyncIterator[serving_service_pb2.StreamFileResponse],
-) -> AsyncIterator[bytes]:
-    try:
-        async for response in chunks:
-            yield response.chunk
-    except grpc.RpcError as error:
-        raise service_error(error) from None
-    finally:
-        call.cancel()
-
-
-async def _none() -> AsyncIterator[bytes]:
-    return
-    yield b""
+    def _forget(self, key: _Key, arrival: Arrival) -> None:
+        if self._arriving.get(key) is arrival:
+            del self._arriving[key]

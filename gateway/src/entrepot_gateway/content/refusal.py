@@ -41,8 +41,8 @@ async def refuse(scope: Scope, answer: Answer, error: ServiceError) -> None:
         await answer.text(404, "Not found.\n")
         return
     status_code = problem.http_status(error)
-    if error.code in (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED):
-        # It is this process that core does not trust, not the client.
+    if error.code in (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED, Code.FAILED_PRECONDITION):
+        # It is this process that core does not trust, or bytes that are lost: not the client.
         status_code = 503
     log.warning("content.refused", path=scope["path"], reason=error.reason)
     await answer.text(status_code, f"{title(error.reason, error.code)}.\n", headers)

@@ -1,6 +1,7 @@
 """What has just failed is left alone: the host, or only the file."""
 
 import pytest
+from yarl import URL
 
 from entrepot_core.downloads import failure
 from entrepot_core.downloads.cooldown import (
@@ -55,7 +56,8 @@ def left_alone(cooldowns: Cooldowns, source: Source) -> float | None:
 
 
 @pytest.mark.parametrize(
-    "failed", [answered(503), answered(429), failure.of_exception(ONE.url, "", TimeoutError())]
+    "failed",
+    [answered(503), answered(429), failure.of_exception(ONE, "", TimeoutError(), URL(ONE.url))],
 )
 def test_a_host_that_fails_is_left_alone(cooldowns: Cooldowns, failed: Failure) -> None:
     """All its files are, and neither another host nor another remote."""

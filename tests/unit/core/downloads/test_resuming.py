@@ -12,9 +12,9 @@ from entrepot_core.domain.errors import (
     DownloadFailedError,
     SizeMismatchError,
 )
+from entrepot_core.downloads.arrival import Arrival, VerifyingSink
 from entrepot_core.downloads.remote import Remote
 from entrepot_core.downloads.request import Download, Source
-from entrepot_core.downloads.streaming import stream
 from entrepot_sdk.testing import Upstream
 from entrepot_sdk.testing.upstream import Exchange
 from entrepot_sdk.testing.upstream.honest import tag_of
@@ -293,7 +293,12 @@ def test_a_client_that_streams_notices_nothing(client: Client, upstream: Upstrea
     url = upstream.add("/a", body, a_mebibyte)
     download = Download((Source(url, Remote(1)),), expecting(body, "sha256"))
 
-    assert b"".join(stream(client.downloader, download)) == body
+    arrival = Arrival(VerifyingSink(), is_read=True, verify_first=False)
+    future = client.downloader.submit(download, arrival)
+    future.add_done_callback(lambda done: arrival.end(done.exception()))
+
+    assert b"".join(arrival.chunks(arrival.reader())) == body
+    arrival.close()
 
 
 def test_the_most_holds_for_all_pieces_together(client: Client, upstream: Upstream) -> None:

@@ -396,25 +396,57 @@ Global___StreamFileRequest: _TypeAlias = StreamFileRequest  # noqa: Y015
 
 @_typing.final
 class StreamFileResponse(_message.Message):
-    """A chunk. The stream ends with an error if the bytes turn out wrong."""
+    """A chunk, or that the file is stored. The stream ends with an error if the bytes turn out wrong, and then never after the last of them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CHUNK_FIELD_NUMBER: _builtins.int
+    STORED_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
     """At most 1 MiB."""
+    @_builtins.property
+    def stored(self) -> Global___StoredFile:
+        """The file is stored now, and can be read from the store: the last message, and perhaps the only one."""
+
     def __init__(
         self,
         *,
         chunk: _builtins.bytes = ...,
+        stored: Global___StoredFile | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stored", b"stored"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "stored", b"stored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StreamFileResponse: _TypeAlias = StreamFileResponse  # noqa: Y015
+
+@_typing.final
+class StoredFile(_message.Message):
+    """A file in the store for blobs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHA256_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    sha256: _builtins.str
+    """SHA-256 in hexadecimal."""
+    size_bytes: _builtins.int
+    """Length in bytes."""
+    def __init__(
+        self,
+        *,
+        sha256: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoredFile: _TypeAlias = StoredFile  # noqa: Y015
 
 @_typing.final
 class WatchPointersRequest(_message.Message):

@@ -111,7 +111,8 @@ class ServingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamFile(self, request, context):
-        """Streams the bytes of a file whose policy is not to be kept.
+        """Brings the bytes of a file that is not stored as they come from its source; many who ask cause one download. A file that is to be kept is stored meanwhile.
+        A file that is known to be small, and one that is stored already, is verified and stored first if it is to be kept, and then only said to be.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,7 +44,9 @@ class ServingServiceStub:
     FetchFile: _grpc.UnaryUnaryMultiCallable[_serving_service_pb2.FetchFileRequest, _serving_service_pb2.FetchFileResponse]
     """Fetches the file at a path that is known by its source only, and returns when it is stored and verified."""
     StreamFile: _grpc.UnaryStreamMultiCallable[_serving_service_pb2.StreamFileRequest, _serving_service_pb2.StreamFileResponse]
-    """Streams the bytes of a file whose policy is not to be kept."""
+    """Brings the bytes of a file that is not stored as they come from its source; many who ask cause one download. A file that is to be kept is stored meanwhile.
+    A file that is known to be small, and one that is stored already, is verified and stored first if it is to be kept, and then only said to be.
+    """
     WatchPointers: _grpc.UnaryStreamMultiCallable[_serving_service_pb2.WatchPointersRequest, _serving_service_pb2.WatchPointersResponse]
     """Says when cached pointers are out of date."""
     ListBasePaths: _grpc.UnaryUnaryMultiCallable[_serving_service_pb2.ListBasePathsRequest, _serving_service_pb2.ListBasePathsResponse]
@@ -68,7 +70,9 @@ class ServingServiceAsyncStub(ServingServiceStub):
     FetchFile: _aio.UnaryUnaryMultiCallable[_serving_service_pb2.FetchFileRequest, _serving_service_pb2.FetchFileResponse]  # type: ignore[assignment]
     """Fetches the file at a path that is known by its source only, and returns when it is stored and verified."""
     StreamFile: _aio.UnaryStreamMultiCallable[_serving_service_pb2.StreamFileRequest, _serving_service_pb2.StreamFileResponse]  # type: ignore[assignment]
-    """Streams the bytes of a file whose policy is not to be kept."""
+    """Brings the bytes of a file that is not stored as they come from its source; many who ask cause one download. A file that is to be kept is stored meanwhile.
+    A file that is known to be small, and one that is stored already, is verified and stored first if it is to be kept, and then only said to be.
+    """
     WatchPointers: _aio.UnaryStreamMultiCallable[_serving_service_pb2.WatchPointersRequest, _serving_service_pb2.WatchPointersResponse]  # type: ignore[assignment]
     """Says when cached pointers are out of date."""
     ListBasePaths: _aio.UnaryUnaryMultiCallable[_serving_service_pb2.ListBasePathsRequest, _serving_service_pb2.ListBasePathsResponse]  # type: ignore[assignment]
@@ -119,7 +123,9 @@ class ServingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _serving_service_pb2.StreamFileRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_serving_service_pb2.StreamFileResponse], _abc.AsyncIterator[_serving_service_pb2.StreamFileResponse]]:
-        """Streams the bytes of a file whose policy is not to be kept."""
+        """Brings the bytes of a file that is not stored as they come from its source; many who ask cause one download. A file that is to be kept is stored meanwhile.
+        A file that is known to be small, and one that is stored already, is verified and stored first if it is to be kept, and then only said to be.
+        """
 
     @_abc_1.abstractmethod
     def WatchPointers(

@@ -103,6 +103,7 @@ class ApiServer:
             self.database,
             open_blob_store(*config.blobs),
         )
+        self._on_demand = OnDemand(self._keeper, self._downloader, self._remotes)
         self._describer = Describer(self.database, self._clients, self.registry)
         self._poller = Poller(self.database, self._clients, self._describer)
         self._polling = SingleRunner(config.database_url, Role.PLUGIN_POLLER, self._poller.step)
@@ -146,6 +147,7 @@ class ApiServer:
         self._waker.stop()
         self._clients.close()
         self._downloader.close()
+        self._on_demand.close()
         self._keeper.store.close()
         self.database.close()
 
@@ -228,7 +230,7 @@ class ApiServer:
             serving_service_pb2_grpc.add_ServingServiceServicer_to_server,
             ServingService(
                 self.database,
-                OnDemand(self._keeper, self._downloader, self._remotes),
+                self._on_demand,
                 IndexFiles(self._keeper, self._indexes),
                 self._pointers,
             ),

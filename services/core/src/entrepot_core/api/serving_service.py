@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from entrepot.core.v1 import serving_service_pb2, serving_service_pb2_grpc
-from entrepot_core.domain.errors import FieldInvalidError, PathNotFoundError
+from entrepot_core.domain.blob import Blob
+from entrepot_core.domain.errors import BlobMissingError, FieldInvalidError, PathNotFoundError
 from entrepot_core.domain.paths import fault_of
 from entrepot_core.store import folders, former_targets, serving, sources, version_choice
 
@@ -135,28 +136,35 @@ class ServingService(serving_service_pb2_grpc.ServingServiceServicer):
         self, request: serving_service_pb2.FetchFileRequest, context: grpc.ServicerContext
     ) -> serving_service_pb2.FetchFileResponse:
         where, file, is_streamed = self._find(request.content_set, request.path)
-        if file is None:
-            blob = self._indexes.make(where, request.path)
-        elif file.is_stored and file.digest is not None:
-            return serving_service_pb2.FetchFileResponse(
-                sha256=file.digest.hex(), size_bytes=file.size_bytes
-            )
-        elif file.content_id is None:
-            raise _not_found(request.path)
-        elif is_streamed:
+        if is_streamed:
             raise FieldInvalidError.at("path", "is a file that is not kept; use StreamFile.")
-        else:
+        blob = self._here(where, file, request.path)
+        if blob is None and file is not None and file.content_id is not None:
             blob = self._on_demand.fetch(file.content_id, file.relative_path)
+        if blob is None:
+            raise _missing(request.path)
         return serving_service_pb2.FetchFileResponse(sha256=blob.hex, size_bytes=blob.size_bytes)
 
     def StreamFile(
         self, request: serving_service_pb2.StreamFileRequest, context: grpc.ServicerContext
     ) -> Iterator[serving_service_pb2.StreamFileResponse]:
-        _, file, _ = self._find(request.content_set, request.path)
+        where, file, is_streamed = self._find(request.content_set, request.path)
+        blob = self._here(where, file, request.path)
+        if blob is not None:
+            yield _stored(blob)
+            return
         if file is None or file.content_id is None:
-            raise _not_found(request.path)
-        for chunk in self._on_demand.stream(file.content_id, file.relative_path):
-            yield serving_service_pb2.StreamFileResponse(chunk=chunk)
+            raise _missing(request.path)
+        for part in self._on_demand.stream(
+            file.content_id,
+            file.relative_path,
+            is_kept=not is_streamed,
+            when_gone=context.add_callback,
+        ):
+            if isinstance(part, bytes):
+                yield serving_service_pb2.StreamFileResponse(chunk=part)
+            else:
+                yield _stored(part)
 
     def WatchPointers(
         self, request: serving_service_pb2.WatchPointersRequest, context: grpc.ServicerContext
@@ -190,6 +198,18 @@ class ServingService(serving_service_pb2_grpc.ServingServiceServicer):
                 )
                 _set_time(added.create_time, version.created_at)
             yield response
+
+    def _here(self, where: ContentSet, file: ServedFile | None, path: str) -> Blob | None:
+        """The blob of a file that needs no upstream; None if its bytes are not here."""
+        if file is None:
+            blob = self._indexes.make(where, path)
+            if self._on_demand.discard_lost(blob):
+                blob = self._indexes.make(where, path)
+            return blob
+        if not file.is_stored or file.digest is None:
+            return None
+        blob = Blob(file.digest, file.size_bytes)
+        return None if self._on_demand.discard_lost(blob) else blob
 
     def _find(self, content_set: str, path: str) -> tuple[ContentSet, ServedFile | None, bool]:
         with self._database.transaction() as cursor:
@@ -240,8 +260,21 @@ def _is_streamed(cursor: Cursor, file: ServedFile) -> bool:
     return sources.policy(cursor, file.content_id, file.relative_path) == "streamed"
 
 
+def _stored(blob: Blob) -> serving_service_pb2.StreamFileResponse:
+    return serving_service_pb2.StreamFileResponse(
+        stored=serving_service_pb2.StoredFile(sha256=blob.hex, size_bytes=blob.size_bytes)
+    )
+
+
 def _not_found(path: str) -> PathNotFoundError:
     return PathNotFoundError(f"Nothing is at {path}.", metadata={"path": path})
+
+
+def _missing(path: str) -> BlobMissingError:
+    return BlobMissingError(
+        f"The generated file {path} is not stored any more. Publish again.",
+        metadata={"unit": path},
+    )
 
 
 def _set_time(target: timestamp_pb2.Timestamp, moment: datetime | None) -> None:
