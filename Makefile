@@ -24,7 +24,7 @@ export UV_NO_PROGRESS := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup hooks demo run test test-integration test-oldest-postgres test-e2e test-all test-ci \
-        check lint fmt proto breaking bench lock bump apt clean
+        check lint fmt proto breaking bench performance lock bump apt clean
 .NOTPARALLEL:
 
 help: ## List the targets
@@ -104,6 +104,11 @@ check: test-ci ## The same
 
 bench: $(SETUP) ## Measure, each figure beside its floor; BENCH="tasks --json FILE" for a part
 	$(BIN)/python tests/bench $(BENCH)
+
+performance: $(SETUP) ## Measure all of it, and write the figures into docs/reference/performance.md
+	@mkdir -p .build
+	$(BIN)/python tests/bench --json .build/figures.json
+	$(BIN)/python tests/bench/report.py .build/figures.json docs/reference/performance.md
 
 # --- lint ---------------------------------------------------------------------------------------
 

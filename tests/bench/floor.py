@@ -14,16 +14,17 @@ def download(manifest_url: str, folder: Path, concurrency: int) -> int:
     return asyncio.run(_download(manifest_url, folder, concurrency))
 
 
-def ask(url: str, etag: str) -> int:
-    """The floor for an unchanged sync: one conditional request; returns its status."""
+def ask(url: str, etag: str = "") -> int:
+    """One request for a file, conditional if there is a tag; returns its status."""
     return asyncio.run(_ask(url, etag))
 
 
 async def _ask(url: str, etag: str) -> int:
     async with (
         aiohttp.ClientSession() as session,
-        session.get(url, headers={"If-None-Match": etag}) as response,
+        session.get(url, headers={"If-None-Match": etag} if etag else {}) as response,
     ):
+        await response.read()
         return response.status
 
 

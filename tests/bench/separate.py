@@ -26,10 +26,18 @@ class SeparateUpstream:
 
     def change(self, count: int) -> None:
         """Give so many files other bytes."""
+        self._tell(f"change {count}")
+
+    def requests(self) -> tuple[int, int]:
+        """How often it was asked since the last time, and how often it has answered 304."""
+        asked, not_modified = self._tell("requests").split()
+        return int(asked), int(not_modified)
+
+    def _tell(self, command: str) -> str:
         assert self._process.stdin is not None
-        self._process.stdin.write(f"change {count}\n")
+        self._process.stdin.write(f"{command}\n")
         self._process.stdin.flush()
-        self._read()
+        return self._read()
 
     def _read(self) -> str:
         assert self._process.stdout is not None

@@ -12,6 +12,8 @@ class Size:
     # A sync of small files, and one of files of 1 MiB.
     files: int = 5_000
     large_files: int = 1_000
+    # Of a sync that has nothing to do.
+    unchanged: int = 100_000
     # A large and a small repository, of units that are listed only.
     many: int = 100_000
     few: int = 100
@@ -26,6 +28,7 @@ class Size:
 QUICK = Size(
     files=300,
     large_files=20,
+    unchanged=2_000,
     many=2_000,
     few=100,
     growth=(1_000, 2_000),

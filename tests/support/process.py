@@ -84,6 +84,15 @@ def _after_name(status: str) -> list[str]:
     return status.rpartition(")")[2].split()
 
 
+def cpu_seconds(pid: int) -> float:
+    """What a process has computed so far, in seconds, for itself and in the kernel."""
+    try:
+        status = _after_name(Path(f"/proc/{pid}/stat").read_text())
+    except OSError:
+        return 0
+    return (int(status[11]) + int(status[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def proportional_bytes(pid: int) -> int:
     """Memory of a process in which shared pages count by share (PSS); 0 if it is gone."""
     try:

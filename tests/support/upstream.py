@@ -138,6 +138,7 @@ class Upstream:
         self.port = 0
         self._gates: list[Gate] = []
         self._cached: tuple[int, bytes] | None = None
+        self._tags: dict[str, tuple[bytes, str]] = {}
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
         self._stopped: asyncio.Event | None = None
@@ -265,6 +266,13 @@ class Upstream:
             return self._cached_manifest()
         return self.files.get(path.removeprefix("moved/"))
 
+    def tag_of(self, path: str, body: bytes) -> str:
+        """The ETag of these bytes at a path; made once for them."""
+        known = self._tags.get(path)
+        if known is None or known[0] is not body:
+            known = self._tags[path] = (body, f'"{digest_of(body)}"')
+        return known[1]
+
     def _cached_manifest(self) -> bytes:
         # A large manifest takes a while, and changes only with what is below.
         state = hash(
@@ -338,7 +346,7 @@ class _Connection(asyncio.Protocol):
         if body is None:
             self._send(404, b"not here\n", request=request)
             return
-        tag = f'"{digest_of(body)}"'
+        tag = self._upstream.tag_of(request.path, body)
         headers = {"ETag": tag, "Last-Modified": LAST_MODIFIED}
         if request.headers.get("if-none-match") == tag:
             self._upstream.not_modified[request.path] += 1
@@ -421,7 +429,11 @@ def files_in(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def main(arguments: list[str], write: Callable[[str], object] = sys.stdout.write) -> None:
-    """Serve until standard input ends; `change N` on it gives so many files other bytes."""
+    """Serve until standard input ends.
+
+    There, `change N` gives so many files other bytes; `requests` has two numbers written: requests
+    since the last time, and how many of them were answered with 304.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("--files", type=int, default=0)
     parser.add_argument("--size", type=int, default=1024)
@@ -432,8 +444,12 @@ def main(arguments: list[str], write: Callable[[str], object] = sys.stdout.write
         write(f"{upstream.port}\n")
         sys.stdout.flush()
         for line in sys.stdin:
-            changed = upstream.change(int(line.split()[1]))
-            write(f"changed {len(changed)}\n")
+            command, *words = line.split()
+            if command == "change":
+                write(f"changed {len(upstream.change(int(words[0])))}\n")
+            else:
+                write(f"{len(upstream.requests)} {upstream.not_modified.total()}\n")
+                upstream.forget()
             sys.stdout.flush()
 
 

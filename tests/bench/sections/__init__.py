@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from figure import Figure
 from sections.content import content
+from sections.growth import growth
 from sections.memory import memory
 from sections.sync import sync
 from sections.tasks import tasks
@@ -21,6 +22,8 @@ SECTIONS: Mapping[str, Callable[[Stack, Size], Iterator[Figure]]] = {
     "versions": versions,
     "tasks": tasks,
     "content": content,
+    # Last, as it leaves much behind: it has a stack of its own.
+    "growth": growth,
 }
 
 

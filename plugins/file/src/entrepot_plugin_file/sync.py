@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin
 
 from entrepot.plugins.file.v1.file_pb2 import File, SyncResult
+from entrepot_plugin_file.format.claims import MAX_REMEMBERED
 from entrepot_plugin_file.format.manifest import (
     MAX_MANIFEST_BYTES,
     ManifestError,
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["sync"]
 
-# Manifests are compared in memory, 100 bytes for each file; of longer ones all is proposed.
-MAX_COMPARED = 200_000
-
 
 async def sync(parameters: Sync, workspace: Workspace) -> SyncResult:
     """Add every file of the manifest; of one that was seen before, only what has changed."""
@@ -44,7 +42,8 @@ async def sync(parameters: Sync, workspace: Workspace) -> SyncResult:
         return result
 
     is_compared = (
-        last is not None and last.files <= MAX_COMPARED and last.is_earlier(manifest, now)
+        # In memory; of a longer one all is proposed.
+        last is not None and last.files <= MAX_REMEMBERED and last.is_earlier(manifest, now)
     )
     before = await known(manifest.previous) if is_compared and manifest.previous else set()
     async for entry in entries(manifest):

@@ -1,4 +1,8 @@
-"""Paths side by side: no two the same, and no file where another has a folder."""
+"""Paths side by side: no two the same, and no file where another has a folder.
+
+Of very many, only the first are remembered, so that memory is bounded. Core, which has a database
+for it, refuses the others; what is found here can be named better.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,9 @@ from entrepot_plugin_file.format.path import PathError, check_path
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Claims"]
+__all__ = ["MAX_REMEMBERED", "Claims"]
+
+MAX_REMEMBERED = 100_000
 
 
 class Claims:
@@ -17,10 +23,12 @@ class Claims:
 
     Args:
         place: How a place is called in messages, with {} for its number: "line {}".
+        most: So many paths are remembered.
     """
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, most: int = MAX_REMEMBERED) -> None:
         self._place = place
+        self._most = most
         # Where each path was taken, and for each folder where the first file in it was.
         self._files: dict[str, int] = {}
         self._folders: dict[str, int] = {}
@@ -33,7 +41,9 @@ class Claims:
         if path in self._folders:
             where = self._at(self._folders[path])
             raise PathError(f"the path of this file is a folder of the one on {where}")
-        self._files[path] = number
+        is_kept = len(self._files) < self._most
+        if is_kept:
+            self._files[path] = number
         for folder in _folders(path):
             if folder in self._files:
                 where = self._at(self._files[folder])
@@ -41,7 +51,8 @@ class Claims:
             if folder in self._folders:
                 # So are all above it.
                 return
-            self._folders[folder] = number
+            if is_kept:
+                self._folders[folder] = number
 
     def _at(self, number: int) -> str:
         return self._place.format(number)

@@ -48,7 +48,7 @@ class ManifestError(ValueError):
 class ManifestReader:
     """Takes a manifest in pieces of any length, and gives its entries when they are complete.
 
-    It remembers every path, to find those that clash, and no more of a manifest than one line.
+    It remembers paths, to find those that clash, and no more of a manifest than one line.
     """
 
     def __init__(
