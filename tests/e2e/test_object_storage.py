@@ -1,9 +1,8 @@
 """A whole installation whose blobs are objects of S3."""
 
+import shutil
 import subprocess
 from urllib.parse import quote
-
-import pytest
 
 from rest import Json
 from s3 import KEYS, S3Server
@@ -28,20 +27,41 @@ def serves(stack: Stack, distribution: Json, upstream: Upstream) -> None:
         assert curl("-r", "10-49", url) == data[10:50]
 
 
-@pytest.mark.parametrize("redirect", ["false", "true"])
-def test_a_sync_to_s3_is_served(
-    a_stack: StackFactory, s3: S3Server, upstream: Upstream, redirect: str
+def test_blobs_move_from_a_folder_to_s3(
+    a_stack: StackFactory, s3: S3Server, upstream: Upstream
 ) -> None:
-    """Synced bytes are objects, and come to clients through the gateway or by a signed link."""
-    upstream.files["large.bin"] = bytes(range(256)) * 40_000
-    bucket = s3.bucket()
-    stack = a_stack(KEYS | {"ENTREPOT_BLOBS_URL": s3.url(bucket, f"redirect={redirect}")})
+    """Everything is served before, while and after blobs move; then the folder may go.
 
-    repository = stack.api.a_synced_repository(upstream)
-    distribution = stack.api.a_distribution(repository)
+    First through the gateway, then by signed links.
+    """
+    stack = a_stack()
+    old = stack.api.a_distribution(stack.api.a_synced_repository(upstream))
+    stack.stop()
+    bucket, folder = s3.bucket(), stack.home / "blobs"
+    stack.extra |= KEYS | {"ENTREPOT_BLOBS_URL": s3.url(bucket)}
+    stack.extra["ENTREPOT_BLOBS_PREVIOUS_URL"] = str(folder)
+    stack.start()
 
-    serves(stack, distribution, upstream)
-    found = {key.rpartition("/")[2] for key in s3.keys(bucket)}
-    assert set(stack.api.files(repository).values()) <= found
-    assert s3.unfinished(bucket) == 0
-    assert not (stack.home / "blobs").exists()
+    serves(stack, old, upstream)
+    with Upstream({"large.bin": bytes(range(256)) * 40_000}).fill(3) as other:
+        repository = stack.api.a_synced_repository(other)
+        new = stack.api.a_distribution(repository)
+        serves(stack, new, other)
+        found = {key.rpartition("/")[2] for key in s3.keys(bucket)}
+        assert set(stack.api.files(repository).values()) <= found
+        assert s3.unfinished(bucket) == 0
+
+        planned = stack.api.completed("core/migrations", {"dry_run": True})["result"]
+        moved = stack.api.completed("core/migrations")
+        again = stack.api.completed("core/migrations")
+        assert planned == moved["result"]
+        assert moved["result"]["blobs"] >= len(upstream.files)
+        assert (again["changed"], again["result"]["blobs"]) == (False, 0)
+
+        stack.stop()
+        shutil.rmtree(folder)
+        del stack.extra["ENTREPOT_BLOBS_PREVIOUS_URL"]
+        stack.extra["ENTREPOT_BLOBS_URL"] = s3.url(bucket, "redirect=true")
+        stack.start()
+        serves(stack, old, upstream)
+        serves(stack, new, other)

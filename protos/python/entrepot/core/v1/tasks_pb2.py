@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65ntrepot/core/v1/tasks.proto\x12\x10\x65ntrepot.core.v1\x1a\x1egoogle/protobuf/duration.proto\":\n\x0e\x43ollectOrphans\x12(\n\x05grace\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"P\n\x14\x43ollectOrphansResult\x12\x15\n\rcontent_units\x18\x01 \x01(\x03\x12\r\n\x05\x62lobs\x18\x02 \x01(\x03\x12\x12\n\nblob_bytes\x18\x03 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65ntrepot/core/v1/tasks.proto\x12\x10\x65ntrepot.core.v1\x1a\x1egoogle/protobuf/duration.proto\":\n\x0e\x43ollectOrphans\x12(\n\x05grace\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"P\n\x14\x43ollectOrphansResult\x12\x15\n\rcontent_units\x18\x01 \x01(\x03\x12\r\n\x05\x62lobs\x18\x02 \x01(\x03\x12\x12\n\nblob_bytes\x18\x03 \x01(\x03\"\x0e\n\x0cMigrateBlobs\"l\n\x12MigrateBlobsResult\x12\r\n\x05\x62lobs\x18\x01 \x01(\x03\x12\x12\n\nblob_bytes\x18\x02 \x01(\x03\x12\x18\n\x10unreadable_blobs\x18\x03 \x01(\x03\x12\x19\n\x11unreadable_sha256\x18\x04 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,4 +36,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COLLECTORPHANS']._serialized_end=140
   _globals['_COLLECTORPHANSRESULT']._serialized_start=142
   _globals['_COLLECTORPHANSRESULT']._serialized_end=222
+  _globals['_MIGRATEBLOBS']._serialized_start=224
+  _globals['_MIGRATEBLOBS']._serialized_end=238
+  _globals['_MIGRATEBLOBSRESULT']._serialized_start=240
+  _globals['_MIGRATEBLOBSRESULT']._serialized_end=348
 # @@protoc_insertion_point(module_scope)

@@ -3,9 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -70,3 +72,59 @@ class CollectOrphansResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CollectOrphansResult: _TypeAlias = CollectOrphansResult  # noqa: Y015
+
+@_typing.final
+class MigrateBlobs(_message.Message):
+    """Copies blobs from the store of ENTREPOT_BLOBS_PREVIOUS_URL to that of ENTREPOT_BLOBS_URL.
+
+    What is there already stays. It may be run again at any time, and does the rest.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MigrateBlobs: _TypeAlias = MigrateBlobs  # noqa: Y015
+
+@_typing.final
+class MigrateBlobsResult(_message.Message):
+    """Result of core/migrations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOBS_FIELD_NUMBER: _builtins.int
+    BLOB_BYTES_FIELD_NUMBER: _builtins.int
+    UNREADABLE_BLOBS_FIELD_NUMBER: _builtins.int
+    UNREADABLE_SHA256_FIELD_NUMBER: _builtins.int
+    blobs: _builtins.int
+    """Blobs copied, or with dry_run to be copied."""
+    blob_bytes: _builtins.int
+    """Their length together, in bytes."""
+    unreadable_blobs: _builtins.int
+    """Blobs that the previous store does not have, has damaged, or fails to read."""
+    @_builtins.property
+    def unreadable_sha256(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their digests, in hexadecimal: the first 100."""
+
+    def __init__(
+        self,
+        *,
+        blobs: _builtins.int = ...,
+        blob_bytes: _builtins.int = ...,
+        unreadable_blobs: _builtins.int = ...,
+        unreadable_sha256: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob_bytes", b"blob_bytes", "blobs", b"blobs", "unreadable_blobs", b"unreadable_blobs", "unreadable_sha256", b"unreadable_sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MigrateBlobsResult: _TypeAlias = MigrateBlobsResult  # noqa: Y015

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from entrepot.plugin.v1 import describe_pb2
 from entrepot_core.dispatch.core_tasks.additions import Additions
 from entrepot_core.dispatch.core_tasks.copies import Copies
+from entrepot_core.dispatch.core_tasks.migrations import Migrations
 from entrepot_core.dispatch.core_tasks.orphans import Orphans
 from entrepot_core.dispatch.core_tasks.removals import Removals
 from entrepot_core.dispatch.ready_made import ReadyMade
@@ -30,6 +31,7 @@ def ready_made(database: Database, keeper: Keeper, registry: Registry) -> ReadyM
             _TYPE.IMPLEMENTATION_CORE_COPY: Copies(database, registry),
         },
         {
+            "core/migrations": Migrations(database, keeper.store),
             "core/orphans": Orphans(database, keeper.store),
         },
     )

@@ -29,6 +29,7 @@ def declaration() -> describe_pb2.DescribeResponse:
         declaration_digest=f"core-{version()}",
         task_types=[
             _task("orphans", "CollectOrphans"),
+            _task("migrations", "MigrateBlobs"),
         ],
         descriptors=_proto_files(),
         max_concurrent_attempts=1,

@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Protocol
 
-from entrepot_core.domain.blob import Blob
 from entrepot_core.domain.errors import ServiceError
 from entrepot_core.domain.finding import Finding
+from entrepot_core.store import blobs
 from entrepot_core.store.blob_references import REFERENCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from entrepot_core.domain.blob import Blob
     from entrepot_core.store.database import Database
 
 __all__ = ["Store", "check_blobs"]
-
-_PAGE = 5_000
 
 
 class _File(Protocol):
@@ -59,7 +58,7 @@ def _compare(
 ) -> Iterator[Finding]:
     files = store.files()
     file = next(files, None)
-    for blob in _rows(database):
+    for blob in blobs.walk(database):
         while file is not None and file.digest < blob.digest:
             yield from _unnamed(file, grace_seconds)
             file = next(files, None)
@@ -81,20 +80,6 @@ def _compare(
     while file is not None:
         yield from _unnamed(file, grace_seconds)
         file = next(files, None)
-
-
-def _rows(database: Database) -> Iterator[Blob]:
-    last = b""
-    while True:
-        rows = database.fetch(
-            "SELECT digest, size_bytes FROM blob WHERE digest > %s ORDER BY digest LIMIT %s",
-            (last, _PAGE),
-        )
-        for digest, size in rows:
-            yield Blob(bytes(digest), size)
-        if len(rows) < _PAGE:
-            return
-        last = bytes(rows[-1][0])
 
 
 def _rot(database: Database, store: Store, blob: Blob) -> Iterator[Finding]:

@@ -9,11 +9,11 @@ from psycopg2.extras import execute_values
 from entrepot_core.domain.blob import Blob
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
-    from entrepot_core.store.database import Cursor
+    from entrepot_core.store.database import Cursor, Database
 
-__all__ = ["find", "hold", "is_held", "register", "revive"]
+__all__ = ["find", "hold", "is_held", "register", "revive", "total", "walk"]
 
 _BATCH = 5_000
 
@@ -85,3 +85,24 @@ def is_held(cursor: Cursor, workspace_id: int, digest: bytes) -> bool:
         "SELECT FROM attempt_blob WHERE workspace_id = %s AND digest = %s", (workspace_id, digest)
     )
     return cursor.fetchone() is not None
+
+
+def walk(database: Database) -> Iterator[Blob]:
+    """All blobs in order of digest, condemned ones too; a page at a time, each as it is then."""
+    last = b""
+    while True:
+        rows = database.fetch(
+            "SELECT digest, size_bytes FROM blob WHERE digest > %s ORDER BY digest LIMIT %s",
+            (last, _BATCH),
+        )
+        for digest, size in rows:
+            yield Blob(bytes(digest), size)
+        if len(rows) < _BATCH:
+            return
+        last = bytes(rows[-1][0])
+
+
+def total(database: Database) -> int:
+    """How many there are."""
+    ((count,),) = database.fetch("SELECT count(*) FROM blob")
+    return int(count)
