@@ -59,7 +59,7 @@ def make(config: Config) -> Application:
     """The application of a role."""
     core = Core(config.core, config.token)
     if config.role == "content":
-        blobs = open_blobs(config.blobs_url, config.blobs_previous_url)
+        blobs = open_blobs(config.blobs_url, config.blobs_previous_url, config.accel)
         return Content(core, blobs, config.stale_seconds)
     return Api(core)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,8 @@ class Config:
     token: str = field(repr=False)
     # How long a pointer is believed while core cannot be asked, in seconds.
     stale_seconds: float = 60.0
+    # Where nginx in front has the folder of blobs for itself; empty: files are sent from here.
+    accel: str = ""
     workers: int = 1
 
     @classmethod
@@ -55,6 +58,7 @@ class Config:
             blobs_previous_url=_store(env, "ENTREPOT_BLOBS_PREVIOUS_URL"),
             token=token,
             stale_seconds=float(env.get("ENTREPOT_CONTENT_STALE_SECONDS") or 60),
+            accel=parse_accel(env.get("ENTREPOT_CONTENT_ACCEL") or ""),
             workers=workers,
         )
 
@@ -75,6 +79,14 @@ def parse_address(text: str) -> tuple[str, int]:
         message = f"{text!r} is not an address: write host:port, such as 127.0.0.1:8080"
         raise ValueError(message)
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  asked for by the empty host
+
+
+def parse_accel(text: str) -> str:
+    """The path of nginx's internal location, without a slash at its end; empty: there is none."""
+    if text and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", text):
+        message = f"ENTREPOT_CONTENT_ACCEL is {text!r}: write a path such as /.entrepot-blobs"
+        raise ValueError(message)
+    return text.removesuffix("/")
 
 
 def read_token(path: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from entrepot_gateway.cli import main
-from entrepot_gateway.config import Config, parse_address
+from entrepot_gateway.config import Config, parse_accel, parse_address
 from entrepot_gateway.content.blob_folder import BlobFolder
 from entrepot_gateway.content.opening import open_blobs
 
@@ -69,6 +69,21 @@ def test_blobs_are_in_a_folder(url: str, folder: str) -> None:
 
     assert isinstance(blobs, BlobFolder)
     assert blobs.path("a" * 64).startswith(f"{folder}/sha256/")
+
+
+@pytest.mark.parametrize(("text", "path"), [("", ""), ("/.blobs", "/.blobs"), ("/a/b/", "/a/b")])
+def test_nginx_has_the_blobs_at_a_path(text: str, path: str, tmp_path: Path) -> None:
+    """With or without a slash at its end."""
+    env = {"ENTREPOT_HOME": str(tmp_path), "ENTREPOT_CONTENT_ACCEL": text}
+
+    assert Config.from_environment("content", env=env).accel == path
+
+
+@pytest.mark.parametrize("text", ["/", "blobs", "//blobs", "/a b", "/a\r\nX: y", "http://x/y"])
+def test_nothing_else_is_such_a_path(text: str) -> None:
+    """It goes into a header field as it is."""
+    with pytest.raises(ValueError, match="ENTREPOT_CONTENT_ACCEL"):
+        parse_accel(text)
 
 
 def test_a_wrong_setting_ends_the_program(

@@ -96,6 +96,19 @@ class Answer:
         await self._send(rest)
         self.repeatable = (start, rest, seal)
 
+    async def hand_over(self, headers: HeaderList, path: str, seal: Seal | None) -> None:
+        """Have the proxy in front send a file of its own, whole or the ranges that are asked."""
+        headers = [
+            *headers,
+            (b"x-accel-redirect", path.encode("ascii")),
+            (b"content-length", b"0"),
+        ]
+        start = {"type": "http.response.start", "status": 200, "headers": headers}
+        rest = {"type": "http.response.body", "body": b""}
+        await self.send(start)
+        await self._send(rest)
+        self.repeatable = (start, rest, seal)
+
     async def absent(self) -> None:
         """Say that nothing is there."""
         await self.send(_ABSENT)

@@ -38,6 +38,7 @@ class OpenObject:
     """An object that is there; the bytes that are wanted first may be on their way already."""
 
     path = ""
+    internal_path = ""
     seal = None
 
     def __init__(

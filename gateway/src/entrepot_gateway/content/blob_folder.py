@@ -47,14 +47,17 @@ class FileSeal:
 class OpenFile:
     """A blob's file, open."""
 
-    __slots__ = ("_descriptor", "path", "seal", "size")
+    __slots__ = ("_descriptor", "internal_path", "path", "seal", "size")
 
     # Nowhere but here.
     location = ""
 
-    def __init__(self, descriptor: int, path: str, status: os.stat_result) -> None:
+    def __init__(
+        self, descriptor: int, path: str, internal_path: str, status: os.stat_result
+    ) -> None:
         self._descriptor = descriptor
         self.path = path
+        self.internal_path = internal_path
         self.size = status.st_size
         self.seal = FileSeal(path, status)
 
@@ -80,10 +83,16 @@ class OpenFile:
 
 
 class BlobFolder:
-    """Finds the file of a blob. Its name is made of the digest alone."""
+    """Finds the file of a blob. Its name is made of the digest alone.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: The folder.
+        accel: The path at which a proxy in front has the folder for itself; empty: there is none.
+    """
+
+    def __init__(self, root: Path, accel: str = "") -> None:
         self._root = root
+        self._accel = accel
 
     def path(self, sha256: str) -> str:
         """Where the blob is stored, if it is.
@@ -95,7 +104,7 @@ class BlobFolder:
         if not _SHA256.fullmatch(sha256):
             message = "not a SHA-256"
             raise ValueError(message)
-        return f"{self._root}/sha256/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+        return f"{self._root}/{_location(sha256)}"
 
     async def open(self, sha256: str, wanted: Range | None = None) -> OpenFile | None:
         """The blob's file; None if there is no such regular file in the folder."""
@@ -108,7 +117,8 @@ class BlobFolder:
         try:
             status = os.fstat(descriptor)
             if stat.S_ISREG(status.st_mode) and self._is_inside(descriptor, path):
-                return OpenFile(descriptor, path, status)
+                internal_path = f"{self._accel}/{_location(sha256)}" if self._accel else ""
+                return OpenFile(descriptor, path, internal_path, status)
         except OSError:
             pass
         os.close(descriptor)
@@ -125,6 +135,10 @@ class BlobFolder:
             return True
         root = os.path.realpath(self._root)
         return actual == root + path[len(str(self._root)) :]
+
+
+def _location(sha256: str) -> str:
+    return f"sha256/{sha256[:2]}/{sha256[2:4]}/{sha256}"
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int, int]:

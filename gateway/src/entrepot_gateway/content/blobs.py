@@ -29,6 +29,10 @@ class OpenBlob(Protocol):
         """Its file, which a server may send by itself; empty if it is none of this machine."""
 
     @property
+    def internal_path(self) -> str:
+        """Where a proxy in front finds it, which sends it when told to; empty if none does."""
+
+    @property
     def seal(self) -> Seal | None:
         """Tells later whether that path may be used again; None without a path."""
 
