@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any, Self
 
+import aiohttp
 import pytest
 
 from entrepot_core.blobs.directory import DirectoryBlobStore
@@ -56,3 +57,19 @@ class Client:
         assert list(self.store.files()) == []
         assert not any(path.is_file() for path in (self.store.root / "tmp").glob("*/*"))
         return caught.value
+
+    def fail_now(self, url: str) -> ServiceError:
+        """The error, whatever is stored already."""
+        with pytest.raises(ServiceError) as caught:
+            self.get(url)
+        return caught.value
+
+    def forget_names(self) -> None:
+        """Has the next connection resolve names anew, and be a new one."""
+
+        async def forget() -> None:
+            connector = self.downloader._session.connector
+            assert isinstance(connector, aiohttp.TCPConnector)
+            connector.clear_dns_cache()
+
+        self.downloader.run(forget()).result(10)
