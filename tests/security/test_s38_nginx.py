@@ -120,7 +120,7 @@ def test_a_link_among_the_blobs_leads_nowhere(served: Proxied) -> None:
 
     answer = served.get("/dev/link")
 
-    assert answer.status == 503
+    assert answer.status >= 500
     assert SECRET not in answer.body
 
 

@@ -1,7 +1,7 @@
 """Answers that are given again as they are: the same as before, and for as long as they hold."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -107,16 +107,16 @@ async def test_a_blob_that_was_reclaimed_is_fetched_again(
     blob.unlink()
     files["a/x.txt"] = a_file(Resolved.KIND_FETCHABLE)
 
-    def fetch(_request: Any) -> pb.FetchFileResponse:  # noqa: ANN401
+    async def fetch(_: object) -> AsyncIterator[pb.StreamFileResponse]:
         blob.write_bytes(DATA)
-        return pb.FetchFileResponse(sha256=stored, size_bytes=len(DATA))
+        yield pb.StreamFileResponse(stored=pb.StoredFile(sha256=stored, size_bytes=len(DATA)))
 
-    core.on("FetchFile", fetch)
+    core.on("StreamFile", fetch)
 
     answer = await again(client, "/dev/a/x.txt")
 
     assert content_of(answer.path) == DATA
-    assert core.count("FetchFile") == 1
+    assert core.count("StreamFile") == 1
 
 
 async def test_who_asks_for_nothing_displaces_no_file(

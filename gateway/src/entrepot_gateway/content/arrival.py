@@ -34,6 +34,7 @@ class Arrival:
     """
 
     path = ""
+    internal_path = ""
     seal = None
     location = ""
 
