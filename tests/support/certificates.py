@@ -19,7 +19,11 @@ class Authority:
         return self._authority.cert_pem.bytes().decode()
 
     def server(
-        self, *names: str, has_expired: bool = False, clients: "Authority | None" = None
+        self,
+        *,
+        name: str = "127.0.0.1",
+        has_expired: bool = False,
+        clients: "Authority | None" = None,
     ) -> ssl.SSLContext:
         """What a server speaks TLS with; with `clients` it asks those for certificates.
 
@@ -27,9 +31,8 @@ class Authority:
         """
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         end = datetime(2020, 1, 1, tzinfo=UTC) if has_expired else None
-        self._authority.issue_cert(
-            *(names or ("127.0.0.1", "localhost")), not_after=end
-        ).configure_cert(context)
+        leaf = self._authority.issue_cert(name, "localhost", not_after=end)
+        leaf.configure_cert(context)
         if clients is not None:
             context.verify_mode = ssl.CERT_OPTIONAL
             context.load_verify_locations(cadata=clients.pem)

@@ -1,6 +1,7 @@
 """Downloads single files with the real downloader, as remotes say."""
 
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from entrepot_core.blobs.directory import DirectoryBlobStore
 from entrepot_core.domain.errors import ServiceError
 from entrepot_core.downloads.downloader import Downloader
 from entrepot_core.downloads.remote import Remote
-from entrepot_core.downloads.request import BatchSink, Download, Source
+from entrepot_core.downloads.request import BatchSink, Download, Fetched, Source
 
 
 class Fetcher:
@@ -29,6 +30,11 @@ class Fetcher:
             batch.settle()
         assert fetched.blob is not None
         return b"".join(self.store.read(fetched.blob.digest))
+
+    def start(self, url: str, remote: Remote) -> Future[Fetched]:
+        """Begin to get what is at a URL, for nothing."""
+        batch = self.store.begin()
+        return self.downloader.submit(Download((Source(url, remote),)), BatchSink(batch))
 
     def fail(self, url: str, remote: Remote) -> ServiceError:
         """Why it cannot be had."""

@@ -173,6 +173,13 @@ def of_exception(source: Source, unit: str, error: Exception, at: URL) -> Failur
         why = f"{error.field} of {source.remote.full_name} {error}".rstrip(".")
         return unusable(url, unit, why)
     words = _words(error, at)
+    if (
+        isinstance(error, aiohttp.ServerDisconnectedError)
+        and at.scheme == "https"
+        and not source.remote.client_certificate
+    ):
+        # In TLS 1.3 that is what is left of the refusal when it comes with the end.
+        words += "; if it asks for client certificates, give client_certificate and client_key"
     if is_of_proxy:
         words = f"failed: the proxy {source.remote.proxy_url} {words}"
     return Failure(
