@@ -204,6 +204,32 @@ def test_a_failure_is_raised_and_the_rest_is_kept(attempt: Attempt, upstream: Up
     assert len(attempt.stored()) == 4
 
 
+def test_a_repeat_fetches_only_the_rest(
+    attempt: Attempt, upstream: Upstream, downloader: Downloader
+) -> None:
+    """After a failure, the next attempt asks for what was not verified, and nothing else."""
+    upstream.fill(5)
+    first, *rest = sorted(upstream.files)
+    upstream.behave(first, answers(404, times=1))
+    attempt.stage(upstream, *rest)
+    attempt.downloads.start()
+    while not attempt.progress or attempt.progress[-1].files < 4:
+        assert attempt.told.acquire(timeout=60)
+    attempt.stage(upstream, first, sequence=2)
+    with pytest.raises(DownloadFailedError):
+        attempt.downloads.finish()
+    upstream.forget()
+
+    again = AttemptDownloads(
+        attempt.keeper, downloader, remotes_of(attempt.rows.database), WORKSPACE
+    )
+    again.start()
+    again.finish()
+
+    assert [request.path for request in upstream.requests] == [first]
+    assert len(attempt.stored()) == 5
+
+
 def test_a_failure_is_told_while_there_is_still_staging(
     attempt: Attempt, upstream: Upstream
 ) -> None:

@@ -135,6 +135,10 @@ def a_source(role: str = "remote", url: str = URL) -> content_pb2.RemoteSource:
         ({"artifacts": [an_artifact()] * 2}, "artifacts[1]"),
         ({"artifacts": [an_artifact(digests=[])]}, "artifacts[0]"),
         (
+            {"artifacts": [an_artifact(digests=[Digest(algorithm=99, hex=HEX)])]},  # type: ignore[arg-type]
+            "artifacts[0].digests[0].algorithm",
+        ),
+        (
             {"artifacts": [an_artifact(digests=[Digest(hex=HEX)])]},
             "artifacts[0].digests[0].algorithm",
         ),
