@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["decode_expected", "decode_sha256", "encode_blob"]
 
 _PREFIX = "ALGORITHM_"
+_NAMES = {
+    number: name.removeprefix(_PREFIX).lower()
+    for name, number in digest_pb2.Digest.Algorithm.items()
+    if number
+}
 
 
 def encode_blob(blob: Blob) -> digest_pb2.Digest:
@@ -52,14 +57,14 @@ def decode_expected(digests: Iterable[digest_pb2.Digest], field: str) -> Expecte
 
 def algorithm_name(digest: digest_pb2.Digest, field: str) -> str:
     """The name of the digest's algorithm, such as "sha256"; FieldInvalidError if it has none."""
-    known = digest_pb2.Digest.Algorithm.DESCRIPTOR.values_by_number.get(digest.algorithm)
-    if known is None or not digest.algorithm:
+    known = _NAMES.get(digest.algorithm)
+    if known is None:
         raise FieldInvalidError.at(
             f"{field}.algorithm",
             f"{digest.algorithm} is not an algorithm that can be verified; these can: "
             f"{', '.join(sorted(ALGORITHMS))}.",
         )
-    return known.name.removeprefix(_PREFIX).lower()
+    return known
 
 
 def algorithm_number(name: str) -> digest_pb2.Digest.Algorithm.ValueType:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from entrepot.core.v1 import content_service_pb2
 from entrepot.type.v1 import content_pb2, digest_pb2
-from entrepot_core.api.blob_messages import algorithm_name, algorithm_number, decode_expected
+from entrepot_core.api.blob_messages import algorithm_number, decode_expected
 from entrepot_core.api.named_resource import timestamp
 from entrepot_core.domain.digest import ALGORITHMS
 from entrepot_core.domain.errors import FieldInvalidError
@@ -161,8 +161,6 @@ def _artifact(
     message: content_pb2.Artifact, path: str, where: str, remotes: Mapping[str, int]
 ) -> Artifact:
     expected = decode_expected(message.digests, f"{where}.digests")
-    for index, digest in enumerate(message.digests):
-        algorithm_name(digest, f"{where}.digests[{index}]")
     digests = dict(expected.digests)
     sources = _sources(message.sources, f"{where}.sources", remotes)
     if not digests and not sources:

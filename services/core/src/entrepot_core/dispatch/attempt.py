@@ -27,7 +27,7 @@ from entrepot_core.domain.errors import (
 from entrepot_core.domain.task import Loss, State
 from entrepot_core.plugins import binding
 from entrepot_core.plugins.descriptors import pack_bytes
-from entrepot_core.store import lending, plugins, queue, retry, tasks
+from entrepot_core.store import plugins, queue, retry, tasks, workspaces
 from entrepot_rpc.failpoints import failpoint
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class Attempt:
 
     def _lend(self, cursor: Cursor, parameters: Parameters) -> list[binding.Bound]:
         queue.lock_workspace(cursor, self.claimed.workspace_id)
-        lending.begin(cursor)
+        workspaces.share_fate(cursor)
         bounds = binding.resolve(cursor, self._tools.registry.catalog(), parameters.references)
         binding.lend(cursor, self.claimed.workspace_id, bounds)
         return bounds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from entrepot_core.domain.errors import FieldInvalidError
@@ -19,6 +20,7 @@ MAX_URL_BYTES = 2000
 # A path below that, percent-encoded: three bytes for each of its 1,024.
 MAX_SOURCE_BYTES = 8000
 
+_ORIGIN = re.compile("https?://[^/?#]+")
 _FORBIDDEN = re.compile("[\x00-\x20\x7f-\x9f\ud800-\udfff\\\\]")
 
 
@@ -58,6 +60,13 @@ def _fault(url: str, most_bytes: int, instead: str) -> str:
         return "has a space, a backslash or a control character; write it percent-encoded."
     if len(url.encode()) > most_bytes:
         return f"is longer than {most_bytes} bytes."
+    # A manifest has thousands of URLs, and their origins are the same.
+    origin = _ORIGIN.match(url)
+    return _fault_of_parts(origin[0] if origin and "#" not in url else url, instead)
+
+
+@lru_cache(maxsize=1_000)
+def _fault_of_parts(url: str, instead: str) -> str:
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from entrepot_core.store import blobs
+from entrepot_core.store import blobs, workspaces
 from entrepot_rpc.failpoints import failpoint
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class Keeper:
         """
         settled = batch.settle()
         with self.database.transaction() as cursor:
+            if workspace_id is not None:
+                workspaces.share_fate(cursor)
             blobs.register(cursor, settled, workspace_id)
             # The rows are locked now: a collector has either not begun with them, or has taken
             # the files away already, and then they come back here.

@@ -5,6 +5,7 @@ Unknown fields, unknown enum values and missing fields are errors, each with its
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.message import DecodeError
@@ -16,7 +17,7 @@ from entrepot_rpc.field import descriptor_of, is_map, is_required, message_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from google.protobuf.descriptor import FieldDescriptor
+    from google.protobuf.descriptor import Descriptor, FieldDescriptor
     from google.protobuf.message import Message
 
 __all__ = ["check", "parse", "serialize"]
@@ -61,12 +62,22 @@ def _violations(message: Message, prefix: str) -> Iterator[Violation]:
         yield Violation(
             where, f"{message.DESCRIPTOR.full_name} has no field number {unknown.field_number}."
         )
-    for field in descriptor_of(message).fields:
+    for field in _with_rules(descriptor_of(message)):
         path = f"{prefix}{field.name}"
         if is_required(field) and not _is_set(message, field):
             yield Violation(path, "is required.")
         elif _is_set(message, field):
             yield from _value_violations(field, getattr(message, field.name), path)
+
+
+@lru_cache(maxsize=4096)
+def _with_rules(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
+    """The fields that can be wrong: required ones, and those of enums and messages."""
+    return tuple(
+        field
+        for field in descriptor.fields
+        if is_required(field) or field.enum_type is not None or field.message_type is not None
+    )
 
 
 def _value_violations(field: FieldDescriptor, value: Any, path: str) -> Iterator[Violation]:  # noqa: ANN401  any field

@@ -19,6 +19,8 @@ _SELECT = "SELECT type_id, plugin, name, collection FROM content_type "
 def number(cursor: Cursor, wanted: Iterable[tuple[str, str, str]]) -> dict[str, ContentType]:
     """The content types with these (plugin, name, collection), by name; made if they are new."""
     types = sorted(set(wanted))
+    if not types:
+        return {}
     found = by_name(cursor, [name for _, name, _ in types])
     for plugin, name, collection in types:
         known = found.get(name)

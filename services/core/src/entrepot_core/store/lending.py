@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LentRepository",
-    "begin",
     "lend_content",
     "lend_remote",
     "lend_repository",
@@ -40,12 +39,6 @@ class LentRepository:
     repository_id: int
     base_version: int
     is_writable: bool
-
-
-def begin(cursor: Cursor) -> None:
-    """To be called before anything is lent: a crash takes it with the workspace anyway."""
-    # So its commit need not wait for the disk.
-    cursor.execute("SET LOCAL synchronous_commit = off")
 
 
 def lend_repository(cursor: Cursor, workspace_id: int, lent: LentRepository) -> None:

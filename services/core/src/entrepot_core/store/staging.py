@@ -19,7 +19,7 @@ from entrepot_core.domain.errors import (
     UnitNotInRepositoryError,
 )
 from entrepot_core.domain.unit import EdgeScope, content_name, unit_digest
-from entrepot_core.store import blobs, possession
+from entrepot_core.store import blobs, possession, workspaces
 from entrepot_core.store.copying import copy_rows
 from entrepot_core.store.intervals import CURRENT
 from entrepot_core.store.sameness import same_unit
@@ -123,6 +123,7 @@ def begin_call(
         "SELECT pg_current_xact_id(), set_config('enable_hashjoin', 'off', true),"
         " set_config('enable_mergejoin', 'off', true)"
     )
+    workspaces.share_fate(cursor)
     cursor.execute(
         "SELECT t.cancel_requested FROM workspace w JOIN task t USING (task_id)"
         " WHERE w.workspace_id = %s FOR KEY SHARE OF w",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from entrepot_core.store.database import Cursor
 
-__all__ = ["Workspace", "check", "find", "readable"]
+__all__ = ["Workspace", "check", "find", "readable", "share_fate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,15 @@ def find(cursor: Cursor, token_digest: bytes) -> Workspace | None:
     )
     row = cursor.fetchone()
     return None if row is None else Workspace(*row)
+
+
+def share_fate(cursor: Cursor) -> None:
+    """Lets the transaction's commit not wait for the disk.
+
+    For what an attempt alone relies on: a crash of the database takes the attempt as well, and the
+    commit of its version, which does wait, brings all before it to the disk.
+    """
+    cursor.execute("SET LOCAL synchronous_commit = off")
 
 
 def check(cursor: Cursor, workspace_id: int) -> None:
