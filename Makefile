@@ -130,6 +130,7 @@ fmt: $(SETUP) $(GOOGLEAPIS) ## Format code and protos
 
 proto: $(SETUP) $(GOOGLEAPIS) ## Generate stubs and descriptors from the .proto files
 	$(BIN)/python protos/generate.py
+	PYTHONPATH=tests/plugins/graph $(BIN)/python -m entrepot_test_graph.generate
 
 $(GOOGLEAPIS): $(SETUP) protos/generate.py
 	$(BIN)/python protos/generate.py --imports
