@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from entrepot_gateway.content.ranges import Range
 
-CHUNK_BYTES = 512 * 1024
+CHUNK_BYTES = 256 * 1024
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # A fifo must not keep us waiting, and a link must not lead anywhere.

@@ -30,12 +30,13 @@ async def refuse(scope: Scope, answer: Answer, error: ServiceError) -> None:
         for name, value in problem.headers(error, bearer=False).items()
     ]
     if error.reason in _UPSTREAM:
-        host = urlsplit(error.metadata.get("url", "")).hostname or "the upstream"
+        host = _host(error.metadata.get("url", ""))
         status = error.metadata.get("http_status", "")
         said = f"{host} answered {status}" if status.isdecimal() else f"{host} failed"
         log.info("content.upstream_failed", path=scope["path"], reason=error.reason, host=host)
-        path = scope["path"].encode("ascii", "backslashreplace").decode("ascii")
-        await answer.text(502, f"{path}: {said} ({error.reason}).\n", headers)
+        # Clients print it on terminals.
+        text = f"{scope['path']}: {said}".encode("unicode_escape").decode("ascii")
+        await answer.text(502, f"{text} ({error.reason}).\n", headers)
         return
     if error.code == Code.NOT_FOUND:
         await answer.text(404, "Not found.\n")
@@ -46,3 +47,10 @@ async def refuse(scope: Scope, answer: Answer, error: ServiceError) -> None:
         status_code = 503
     log.warning("content.refused", path=scope["path"], reason=error.reason)
     await answer.text(status_code, f"{title(error.reason, error.code)}.\n", headers)
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or "the upstream"
+    except ValueError:
+        return "the upstream"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from google.api import annotations_pb2
 
@@ -18,9 +19,13 @@ PREFIX = "/api/v3"
 _CORE = "entrepot.core.v1"
 
 
+# What may stand in a path (RFC 3986, section 3.3); what may not is in no name that core gave.
+_PLAIN = "/!$&'()*+,;=:@"
+
+
 def href(name: str) -> str:
     """The address of a resource; none of one without a name, as what is only validated."""
-    return f"{PREFIX}/{name}/" if name else ""
+    return f"{PREFIX}/{quote(name, safe=_PLAIN)}/" if name else ""
 
 
 @lru_cache(maxsize=4096)

@@ -101,3 +101,10 @@ def test_any_other_base_path_is_refused(path: str) -> None:
         check_base_path(path, "distribution.base_path")
 
     assert refused.value.violations[0].field == "distribution.base_path"
+
+
+def test_a_long_base_path_is_told_its_own_limit() -> None:
+    """Also if it is longer than any path may be."""
+    for length in (256, 5000):
+        with pytest.raises(FieldInvalidError, match="longer than 255 bytes"):
+            check_base_path("a" * length)

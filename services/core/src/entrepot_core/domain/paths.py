@@ -40,7 +40,8 @@ def check_base_path(path: str, field: str = "base_path") -> str:
     """The base path without a slash at its ends. Raises FieldInvalidError."""
     stripped = path.removesuffix("/")
     fault = fault_of(stripped)
-    if not fault and len(stripped) > MAX_BASE_PATH_BYTES:
+    # Before the limit of all paths, which would be named instead.
+    if len(stripped) > MAX_BASE_PATH_BYTES:
         fault = f"it is longer than {MAX_BASE_PATH_BYTES} bytes."
     if not fault and not _BASE_PATH.fullmatch(stripped):
         fault = (
@@ -53,7 +54,7 @@ def check_base_path(path: str, field: str = "base_path") -> str:
         fault = 'a segment may not end in "@", or in "@" and what begins with a digit: that is how'
         fault += " versions are asked for."
     if fault:
-        shown = _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", path[:MAX_PATH_BYTES])
+        shown = _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", path[:MAX_BASE_PATH_BYTES])
         raise FieldInvalidError.at(field, f'"{shown}" is not a usable base path: {fault}')
     return stripped
 
