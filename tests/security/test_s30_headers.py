@@ -97,7 +97,7 @@ def test_what_an_upstream_said_cannot_break_an_answer(content: GatewayProcess, t
     """The error of a download names the host, in text, and never in the head."""
     content.files["far"] = a_file(Resolved.KIND_FETCHABLE)
     content.core.on(
-        "FetchFile",
+        "StreamFile",
         ServiceError.of(
             Code.UNAVAILABLE,
             "DOWNLOAD_FAILED",

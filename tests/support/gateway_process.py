@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from entrepot.core.v1 import plugin_service_pb2, serving_service_pb2, task_service_pb2
+from entrepot_rpc.errors import Code, ServiceError
 from gateway_core import TOKEN, FakeCore
 from gateway_declarations import a_plugin
 from served import Resolved, a_file, store
@@ -152,4 +153,6 @@ def _prepare(core: FakeCore, files: dict[str, Resolved]) -> None:
     core.on("WatchPointers", lambda _: feed(serving_service_pb2.WatchPointersResponse(all=True)))
     core.on("ListPlugins", plugin_service_pb2.ListPluginsResponse())
     core.on("ResolvePointer", pointer)
+    gone = ServiceError.of(Code.FAILED_PRECONDITION, "BLOB_MISSING", "The bytes are gone.")
+    core.on("StreamFile", gone)
     core.on("ResolvePath", lambda r: files.get(r.path, Resolved(kind=Resolved.KIND_ABSENT)))

@@ -22,6 +22,11 @@ log = structlog.get_logger()
 # Reasons that are upstream's fault and not ours.
 _UPSTREAM = frozenset({"DOWNLOAD_FAILED", "DIGEST_MISMATCH", "SIZE_MISMATCH", "ADDRESS_FORBIDDEN"})
 
+# It is this process that core does not trust, and this installation that has lost bytes.
+_NOT_THE_CLIENTS = frozenset(
+    {Code.UNAUTHENTICATED, Code.PERMISSION_DENIED, Code.FAILED_PRECONDITION}
+)
+
 
 async def refuse(scope: Scope, answer: Answer, error: ServiceError) -> None:
     """Answer with what an error of core means to the client."""
