@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ class Case:
     word: str = ""
     listed: bytes = listing(SMALL)
     data: bytes = SMALL
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 LARGE = {"listed": listing(FILE), "data": FILE}

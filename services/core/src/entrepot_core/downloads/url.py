@@ -8,8 +8,8 @@ from yarl import URL
 
 __all__ = ["UnusableUrlError", "follow", "parse_url", "printable"]
 
-_CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029]")
 # Surrogates are bytes that were no UTF-8, which nothing could encode again.
+_CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _UNPRINTABLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
