@@ -162,7 +162,7 @@ def test_no_secret_of_a_remote_can_be_read_anywhere(stack: Stack) -> None:
             ),
         }  # fmt: skip
         # While a command with a secret runs; it waits for the rest of its input.
-        words = [ENTREPOT, "remote", "update", "file/token", "--token-file", "-"]
+        words = [str(ENTREPOT), "remote", "update", "file/token", "--token-file", "-"]
         with subprocess.Popen(words, stdin=subprocess.PIPE, env=stack.environment) as command:
             texts["processes"] = command_lines()
             command.communicate(CANARIES["token"].encode())

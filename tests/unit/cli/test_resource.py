@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -210,3 +211,41 @@ def test_a_list_of_a_plugin_that_is_not_there(cli: Cli) -> None:
 
     assert result.status == 4
     assert "There is no plugin fyle. Did you mean file?" in result.err
+
+
+def test_secrets_and_certificates_come_from_files(cli: Cli, tmp_path: Path) -> None:
+    """Each is what its file has, without the line break at the end; none can be a word."""
+    echoing(cli, "remote", remote_service_pb2)
+    for name in ("password", "key", "ca"):
+        (tmp_path / name).write_text(f"{name} of a file\n")
+
+    result = cli(
+        "remote", "create", "file/bar", "--url", "http://h/", "--username", "u", "-v",
+        "--password-file", str(tmp_path / "password"),
+        "--header-file", f"X-Api-Key={tmp_path / 'key'}",
+        "--ca-certificates-file", str(tmp_path / "ca"), "-o", "json",
+    )  # fmt: skip
+
+    (request,) = cli.core.asked(remote_service_pb2.CreateRemoteRequest)
+    remote = request.remote
+    assert remote.password == "password of a file"
+    assert dict(remote.headers) == {"X-Api-Key": "key of a file"}
+    assert remote.ca_certificates == "ca of a file"
+    # Not even of what a server would send back, nor in the command that -v prints.
+    assert "password of a file" not in result.out + result.err
+    assert "key of a file" not in result.out + result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--password", "secret"], "unrecognized arguments"),
+        (["--password-file", "/no/such/file"], "cannot read /no/such/file: No such file"),
+    ],
+)
+def test_a_secret_that_cannot_be_read_is_refused(cli: Cli, words: list[str], message: str) -> None:
+    """There is no flag for a secret itself, and a file that is not there is named."""
+    result = cli("remote", "create", "file/bar", "--url", "http://h/", *words)
+
+    assert result.status == 2
+    assert message in result.err
