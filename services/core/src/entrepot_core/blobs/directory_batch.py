@@ -56,7 +56,7 @@ class DirectoryBatch(ScratchBatch[DirectoryWriter]):
     def _publish(self, writers: list[DirectoryWriter]) -> None:
         many = len(writers) > SMALL_BATCH
         try:
-            self._sync_bytes([w for w in writers if not self._is_there(w)], many=many)
+            self._sync_bytes(writers, many=many)
             failpoint("bytes.complete")
             folders = {folder for writer in writers for folder in self._name(writer)}
             failpoint("bytes.renamed")
@@ -66,10 +66,6 @@ class DirectoryBatch(ScratchBatch[DirectoryWriter]):
 
     def _vanished(self, writers: list[DirectoryWriter]) -> list[DirectoryWriter]:
         return [w for w in writers if self._store.size(w.blob.digest) is None]
-
-    def _is_there(self, writer: DirectoryWriter) -> bool:
-        # Named by somebody who had synced it: only the name may still have to become durable.
-        return self._store.size(writer.blob.digest) == writer.blob.size_bytes
 
     def _sync_bytes(self, writers: list[DirectoryWriter], *, many: bool) -> None:
         for writer in writers:
@@ -83,9 +79,9 @@ class DirectoryBatch(ScratchBatch[DirectoryWriter]):
     def _name(self, writer: DirectoryWriter) -> list[str]:
         """Gives a file its final name, and returns the folders in which names have changed."""
         final = self._store.location(writer.blob.digest)
-        if not self._is_there(writer):
-            self._store.make_folder(final)
-            writer.move_to(final)
+        self._store.make_folder(final)
+        # In place of what has it already, which nobody has looked at for long.
+        writer.move_to(final)
         folder = os.path.dirname(final)  # noqa: PTH120  thousands of them
         parent = os.path.dirname(folder)  # noqa: PTH120  as above
         return [folder, parent, os.path.dirname(parent)]  # noqa: PTH120  as above
