@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65ntrepot/core/v1/tasks.proto\x12\x10\x65ntrepot.core.v1\x1a\x1egoogle/protobuf/duration.proto\":\n\x0e\x43ollectOrphans\x12(\n\x05grace\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"P\n\x14\x43ollectOrphansResult\x12\x15\n\rcontent_units\x18\x01 \x01(\x03\x12\r\n\x05\x62lobs\x18\x02 \x01(\x03\x12\x12\n\nblob_bytes\x18\x03 \x01(\x03\"\x0e\n\x0cMigrateBlobs\"l\n\x12MigrateBlobsResult\x12\r\n\x05\x62lobs\x18\x01 \x01(\x03\x12\x12\n\nblob_bytes\x18\x02 \x01(\x03\x12\x18\n\x10unreadable_blobs\x18\x03 \x01(\x03\x12\x19\n\x11unreadable_sha256\x18\x04 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x65ntrepot/core/v1/tasks.proto\x12\x10\x65ntrepot.core.v1\x1a\x1egoogle/protobuf/duration.proto\":\n\x0e\x43ollectOrphans\x12(\n\x05grace\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"P\n\x14\x43ollectOrphansResult\x12\x15\n\rcontent_units\x18\x01 \x01(\x03\x12\r\n\x05\x62lobs\x18\x02 \x01(\x03\x12\x12\n\nblob_bytes\x18\x03 \x01(\x03\"\x0e\n\x0cMigrateBlobs\"l\n\x12MigrateBlobsResult\x12\r\n\x05\x62lobs\x18\x01 \x01(\x03\x12\x12\n\nblob_bytes\x18\x02 \x01(\x03\x12\x18\n\x10unreadable_blobs\x18\x03 \x01(\x03\x12\x19\n\x11unreadable_sha256\x18\x04 \x03(\t\"n\n\x0cReclaimSpace\x12\x14\n\x0crepositories\x18\x01 \x03(\t\x12-\n\nolder_than\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11include_immediate\x18\x03 \x01(\x08\"7\n\x12ReclaimSpaceResult\x12\r\n\x05\x62lobs\x18\x01 \x01(\x03\x12\x12\n\nblob_bytes\x18\x02 \x01(\x03\"7\n\x0bRepairBlobs\x12\x14\n\x0crepositories\x18\x01 \x03(\t\x12\x12\n\nonly_sizes\x18\x02 \x01(\x08\"\xb1\x02\n\x11RepairBlobsResult\x12\x15\n\rchecked_blobs\x18\x01 \x01(\x03\x12\x15\n\rchecked_bytes\x18\x02 \x01(\x03\x12\x15\n\rdamaged_blobs\x18\x03 \x01(\x03\x12\x15\n\rmissing_blobs\x18\x04 \x01(\x03\x12\x16\n\x0erepaired_blobs\x18\x05 \x01(\x03\x12\x18\n\x10unrepaired_blobs\x18\x06 \x01(\x03\x12\x42\n\nunrepaired\x18\x07 \x03(\x0b\x32..entrepot.core.v1.RepairBlobsResult.Unrepaired\x1aJ\n\nUnrepaired\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05units\x18\x03 \x03(\t\x12\r\n\x05paths\x18\x04 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,4 +40,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MIGRATEBLOBS']._serialized_end=238
   _globals['_MIGRATEBLOBSRESULT']._serialized_start=240
   _globals['_MIGRATEBLOBSRESULT']._serialized_end=348
+  _globals['_RECLAIMSPACE']._serialized_start=350
+  _globals['_RECLAIMSPACE']._serialized_end=460
+  _globals['_RECLAIMSPACERESULT']._serialized_start=462
+  _globals['_RECLAIMSPACERESULT']._serialized_end=517
+  _globals['_REPAIRBLOBS']._serialized_start=519
+  _globals['_REPAIRBLOBS']._serialized_end=574
+  _globals['_REPAIRBLOBSRESULT']._serialized_start=577
+  _globals['_REPAIRBLOBSRESULT']._serialized_end=882
+  _globals['_REPAIRBLOBSRESULT_UNREPAIRED']._serialized_start=808
+  _globals['_REPAIRBLOBSRESULT_UNREPAIRED']._serialized_end=882
 # @@protoc_insertion_point(module_scope)

@@ -128,3 +128,175 @@ class MigrateBlobsResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MigrateBlobsResult: _TypeAlias = MigrateBlobsResult  # noqa: Y015
+
+@_typing.final
+class ReclaimSpace(_message.Message):
+    """Drops stored bytes that can be fetched again when somebody asks for them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPOSITORIES_FIELD_NUMBER: _builtins.int
+    OLDER_THAN_FIELD_NUMBER: _builtins.int
+    INCLUDE_IMMEDIATE_FIELD_NUMBER: _builtins.int
+    include_immediate: _builtins.bool
+    """Also files of remotes with the policy immediate; the next sync does not fetch them by itself."""
+    @_builtins.property
+    def repositories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only files of units that are, or were, in these repositories, such as repositories/file/foo; empty: all."""
+
+    @_builtins.property
+    def older_than(self) -> _duration_pb2.Duration:
+        """How long the bytes must have been stored; unset: 1 hour."""
+
+    def __init__(
+        self,
+        *,
+        repositories: _abc.Iterable[_builtins.str] | None = ...,
+        older_than: _duration_pb2.Duration | None = ...,
+        include_immediate: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["older_than", b"older_than"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_immediate", b"include_immediate", "older_than", b"older_than", "repositories", b"repositories"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReclaimSpace: _TypeAlias = ReclaimSpace  # noqa: Y015
+
+@_typing.final
+class ReclaimSpaceResult(_message.Message):
+    """Result of core/reclaims."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOBS_FIELD_NUMBER: _builtins.int
+    BLOB_BYTES_FIELD_NUMBER: _builtins.int
+    blobs: _builtins.int
+    """Blobs dropped, or with dry_run to be dropped."""
+    blob_bytes: _builtins.int
+    """Their length together, in bytes."""
+    def __init__(
+        self,
+        *,
+        blobs: _builtins.int = ...,
+        blob_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob_bytes", b"blob_bytes", "blobs", b"blobs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReclaimSpaceResult: _TypeAlias = ReclaimSpaceResult  # noqa: Y015
+
+@_typing.final
+class RepairBlobs(_message.Message):
+    """Verifies what is stored, and fetches again what is damaged or missing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPOSITORIES_FIELD_NUMBER: _builtins.int
+    ONLY_SIZES_FIELD_NUMBER: _builtins.int
+    only_sizes: _builtins.bool
+    """Compare lengths only, and read no bytes."""
+    @_builtins.property
+    def repositories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only files of units that are, or were, in these repositories, such as repositories/file/foo; empty: everything that is stored."""
+
+    def __init__(
+        self,
+        *,
+        repositories: _abc.Iterable[_builtins.str] | None = ...,
+        only_sizes: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["only_sizes", b"only_sizes", "repositories", b"repositories"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RepairBlobs: _TypeAlias = RepairBlobs  # noqa: Y015
+
+@_typing.final
+class RepairBlobsResult(_message.Message):
+    """Result of core/repairs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Unrepaired(_message.Message):
+        """A blob that could not be repaired."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        SHA256_FIELD_NUMBER: _builtins.int
+        REASON_FIELD_NUMBER: _builtins.int
+        UNITS_FIELD_NUMBER: _builtins.int
+        PATHS_FIELD_NUMBER: _builtins.int
+        sha256: _builtins.str
+        """SHA-256 in hexadecimal."""
+        reason: _builtins.str
+        """Why, as a sentence."""
+        @_builtins.property
+        def units(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """Up to 10 units that need it."""
+
+        @_builtins.property
+        def paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """The paths of these units' files, in the same order."""
+
+        def __init__(
+            self,
+            *,
+            sha256: _builtins.str = ...,
+            reason: _builtins.str = ...,
+            units: _abc.Iterable[_builtins.str] | None = ...,
+            paths: _abc.Iterable[_builtins.str] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["paths", b"paths", "reason", b"reason", "sha256", b"sha256", "units", b"units"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CHECKED_BLOBS_FIELD_NUMBER: _builtins.int
+    CHECKED_BYTES_FIELD_NUMBER: _builtins.int
+    DAMAGED_BLOBS_FIELD_NUMBER: _builtins.int
+    MISSING_BLOBS_FIELD_NUMBER: _builtins.int
+    REPAIRED_BLOBS_FIELD_NUMBER: _builtins.int
+    UNREPAIRED_BLOBS_FIELD_NUMBER: _builtins.int
+    UNREPAIRED_FIELD_NUMBER: _builtins.int
+    checked_blobs: _builtins.int
+    """Blobs that were looked at."""
+    checked_bytes: _builtins.int
+    """Their length together, in bytes."""
+    damaged_blobs: _builtins.int
+    """Blobs that were stored with other bytes than they must have."""
+    missing_blobs: _builtins.int
+    """Blobs that ought to be stored and were not."""
+    repaired_blobs: _builtins.int
+    """Of these, how many are right now; always 0 with dry_run."""
+    unrepaired_blobs: _builtins.int
+    """How many could not be repaired or, with dry_run, have no source."""
+    @_builtins.property
+    def unrepaired(self) -> _containers.RepeatedCompositeFieldContainer[Global___RepairBlobsResult.Unrepaired]:
+        """The first 100 of them."""
+
+    def __init__(
+        self,
+        *,
+        checked_blobs: _builtins.int = ...,
+        checked_bytes: _builtins.int = ...,
+        damaged_blobs: _builtins.int = ...,
+        missing_blobs: _builtins.int = ...,
+        repaired_blobs: _builtins.int = ...,
+        unrepaired_blobs: _builtins.int = ...,
+        unrepaired: _abc.Iterable[Global___RepairBlobsResult.Unrepaired] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_blobs", b"checked_blobs", "checked_bytes", b"checked_bytes", "damaged_blobs", b"damaged_blobs", "missing_blobs", b"missing_blobs", "repaired_blobs", b"repaired_blobs", "unrepaired", b"unrepaired", "unrepaired_blobs", b"unrepaired_blobs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RepairBlobsResult: _TypeAlias = RepairBlobsResult  # noqa: Y015

@@ -73,7 +73,7 @@ class DispatchProcess:
             clients=self._clients,
             reader=ParameterReader(self.database, self.registry, self._clients),
             settler=Settler(self.database, self._stopping, self._pointer_waker.poke),
-            ready_made=ready_made(self.database, keeper, self.registry),
+            ready_made=ready_made(self.database, keeper, self.registry, self._downloader, remotes),
             downloads=downloads,
             heartbeat_timeout_seconds=config.heartbeat_timeout_seconds,
         )

@@ -30,6 +30,8 @@ def declaration() -> describe_pb2.DescribeResponse:
         task_types=[
             _task("orphans", "CollectOrphans"),
             _task("migrations", "MigrateBlobs"),
+            _task("reclaims", "ReclaimSpace"),
+            _task("repairs", "RepairBlobs"),
         ],
         descriptors=_proto_files(),
         max_concurrent_attempts=1,

@@ -1,4 +1,4 @@
-"""Collecting blobs that nothing names: condemn, wait, look again, move aside, unlink.
+"""Removing blobs that nothing needs: condemn, wait, look again, move aside, unlink.
 
 No lock is taken on a blob that lives. What makes it safe is the wait: whoever could have missed
 that a blob is condemned has ended by then, and everybody else has revived it. The file is moved
@@ -18,11 +18,19 @@ from entrepot_core.store.blob_references import IS_REFERENCED
 from entrepot_core.store.horizon import wait_for_older
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from entrepot_core.store.database import Cursor, Database
 
-__all__ = ["CollectedBlobs", "Files", "collect_blobs", "forget_attempts", "recover_aside"]
+__all__ = [
+    "CollectedBlobs",
+    "Dispensable",
+    "Files",
+    "collect_blobs",
+    "forget_attempts",
+    "recover_aside",
+    "remove_blobs",
+]
 
 log = structlog.get_logger()
 
@@ -57,34 +65,71 @@ class Files(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CollectedBlobs:
-    """How many blobs were (or, in a dry run, would be) collected, and how many bytes."""
+    """How many blobs were (or, in a dry run, would be) removed, and how many bytes."""
 
     blobs: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dispensable:
+    """Which blobs may go, as conditions on a row `b` of the table blob.
+
+    The first must hold when they are condemned and still when they are removed; the second chooses
+    among these, and is looked at once.
+    """
+
+    condition: str
+    choice: str
+    parameters: Mapping[str, object]
+
+
+_ORPHANED = f"NOT {IS_REFERENCED}"
+_IS_OLD = "b.created_at < now() - make_interval(secs => %(seconds)s)"
 
 
 def collect_blobs(
     database: Database, files: Files, grace_seconds: float, *, dry_run: bool = False
 ) -> CollectedBlobs:
     """Collects what nothing names and is older than the grace."""
+    which = Dispensable(_ORPHANED, _IS_OLD, {"seconds": grace_seconds})
+    if not dry_run:
+        recover_aside(database, files)
+        _adopt(database, files, grace_seconds)
+    return remove_blobs(database, files, which, dry_run=dry_run)
+
+
+def remove_blobs(
+    database: Database,
+    files: Files,
+    which: Dispensable,
+    *,
+    dry_run: bool = False,
+    report: Callable[[CollectedBlobs], None] = lambda _: None,
+) -> CollectedBlobs:
+    """Removes blobs while others name, fetch and serve them; `report` may raise to end it.
+
+    What somebody begins to need meanwhile stays. With a dry run it only counts.
+    """
     if dry_run:
-        return _count(database, grace_seconds)
-    recover_aside(database, files)
-    _adopt(database, files, grace_seconds)
-    condemned = _condemn(database, grace_seconds)
-    if not condemned:
-        return CollectedBlobs(0, 0)
+        return _count(database, which)
+    _condemn(database, which)
+    removed = CollectedBlobs(0, 0)
+    if not database.fetch("SELECT 1 FROM blob WHERE state = 'condemned' LIMIT 1"):
+        return removed
     if not wait_for_older(database):
         # They stay condemned; the next run goes on from here.
-        log.warning("collector.gave_up_waiting", condemned=len(condemned))
-        return CollectedBlobs(0, 0)
-    collected = CollectedBlobs(0, 0)
-    for start in range(0, len(condemned), _DELETE):
-        gone = _delete(database, files, condemned[start : start + _DELETE])
-        collected = CollectedBlobs(
-            collected.blobs + len(gone), collected.bytes + sum(size for _, size in gone)
+        log.warning("collector.gave_up_waiting")
+        return removed
+    last = b""
+    while condemned := _condemned_after(database, last):
+        last = condemned[-1]
+        gone = _delete(database, files, condemned, which)
+        removed = CollectedBlobs(
+            removed.blobs + len(gone), removed.bytes + sum(size for _, size in gone)
         )
-    return collected
+        report(removed)
+    return removed
 
 
 def recover_aside(database: Database, files: Files) -> None:
@@ -128,17 +173,17 @@ def _adopt(database: Database, files: Files, grace_seconds: float) -> None:
             )
 
 
-def _count(database: Database, grace_seconds: float) -> CollectedBlobs:
+def _count(database: Database, which: Dispensable) -> CollectedBlobs:
     ((blobs, size),) = database.fetch(
         "SELECT count(*), coalesce(sum(b.size_bytes), 0)::bigint FROM blob b"
-        f" WHERE NOT {IS_REFERENCED} AND b.created_at < now() - make_interval(secs => %s)",
-        (grace_seconds,),
+        f" WHERE {which.condition} AND {which.choice}",
+        which.parameters,
     )
     return CollectedBlobs(blobs, size)
 
 
-def _condemn(database: Database, grace_seconds: float) -> list[bytes]:
-    """Condemns in steps over all blobs; returns these and those that were condemned before."""
+def _condemn(database: Database, which: Dispensable) -> None:
+    """Condemns in steps over all blobs."""
     last = b""
     while True:
         with database.transaction() as cursor:
@@ -149,37 +194,47 @@ def _condemn(database: Database, grace_seconds: float) -> list[bytes]:
             )
             row = cursor.fetchone()
             if row is None:
-                break
+                return
             end = bytes(row[0])
             cursor.execute(
                 "UPDATE blob SET state = 'condemned' WHERE digest = ANY(ARRAY("
-                "SELECT b.digest FROM blob b WHERE b.digest > %s AND b.digest <= %s"
-                " AND b.state = 'live' AND b.created_at < now() - make_interval(secs => %s)"
-                f" AND NOT {IS_REFERENCED} ORDER BY b.digest FOR UPDATE SKIP LOCKED))",
-                (last, end, grace_seconds),
+                "SELECT b.digest FROM blob b WHERE b.digest > %(last)s AND b.digest <= %(end)s"
+                f" AND b.state = 'live' AND {which.choice} AND {which.condition}"
+                " ORDER BY b.digest FOR UPDATE SKIP LOCKED))",
+                {**which.parameters, "last": last, "end": end},
             )
             last = end
-    rows = database.fetch("SELECT digest FROM blob WHERE state = 'condemned' ORDER BY digest")
+
+
+def _condemned_after(database: Database, last: bytes) -> list[bytes]:
+    rows = database.fetch(
+        "SELECT digest FROM blob WHERE state = 'condemned' AND digest > %s"
+        " ORDER BY digest LIMIT %s",
+        (last, _DELETE),
+    )
     return [bytes(digest) for (digest,) in rows]
 
 
-def _delete(database: Database, files: Files, condemned: list[bytes]) -> list[tuple[bytes, int]]:
+def _delete(
+    database: Database, files: Files, condemned: list[bytes], which: Dispensable
+) -> list[tuple[bytes, int]]:
     gone: list[tuple[bytes, int]] = []
+    parameters = {**which.parameters, "condemned": condemned}
     try:
         with database.transaction() as cursor:
             cursor.execute(
                 "UPDATE blob SET state = 'live' WHERE digest = ANY(ARRAY("
-                "SELECT b.digest FROM blob b WHERE b.digest = ANY(%s::bytea[])"
-                f" AND b.state = 'condemned' AND {IS_REFERENCED}"
+                "SELECT b.digest FROM blob b WHERE b.digest = ANY(%(condemned)s::bytea[])"
+                f" AND b.state = 'condemned' AND NOT ({which.condition})"
                 " ORDER BY b.digest FOR UPDATE SKIP LOCKED))",
-                (condemned,),
+                parameters,
             )
             cursor.execute(
                 "DELETE FROM blob WHERE digest = ANY(ARRAY("
-                "SELECT b.digest FROM blob b WHERE b.digest = ANY(%s::bytea[])"
-                f" AND b.state = 'condemned' AND NOT {IS_REFERENCED}"
+                "SELECT b.digest FROM blob b WHERE b.digest = ANY(%(condemned)s::bytea[])"
+                f" AND b.state = 'condemned' AND {which.condition}"
                 " ORDER BY b.digest FOR UPDATE SKIP LOCKED)) RETURNING digest, size_bytes",
-                (condemned,),
+                parameters,
             )
             gone = [(bytes(digest), size) for digest, size in cursor]
             files.set_aside(digest for digest, _ in gone)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["IS_REFERENCED", "REFERENCES"]
+__all__ = ["IS_NAMED_BESIDES_UNITS", "IS_REFERENCED", "REFERENCES"]
 
 # Table, and the column with the digest; each has an index that begins with it.
 REFERENCES = (
@@ -16,12 +16,16 @@ REFERENCES = (
     ("fetch_cache", "digest"),
 )
 
-IS_REFERENCED = (
-    "("
-    + " OR ".join(
-        f"EXISTS (SELECT FROM {table} r WHERE r.{column} = b.digest)"
-        for table, column in REFERENCES
+
+def _is_named(tables: tuple[tuple[str, str], ...]) -> str:
+    found = (
+        f"EXISTS (SELECT FROM {table} r WHERE r.{column} = b.digest)" for table, column in tables
     )
-    + ")"
-)
+    return f"({' OR '.join(found)})"
+
+
+IS_REFERENCED = _is_named(REFERENCES)
 """A condition on a row `b` of the table blob."""
+
+IS_NAMED_BESIDES_UNITS = _is_named(tuple(one for one in REFERENCES if one[0] != "artifact"))
+"""The same, of what is named by more than files of units."""

@@ -14,7 +14,7 @@ import structlog
 
 from entrepot_core.store import janitor, retry
 from entrepot_core.store.blob_collection import collect_blobs
-from entrepot_core.store.blob_references import REFERENCES
+from entrepot_core.store.blob_references import IS_NAMED_BESIDES_UNITS
 from entrepot_core.store.horizon import wait_for_older
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _plan(database: Database, files: Files, grace_seconds: float) -> Collected:
         " AND NOT EXISTS (SELECT FROM artifact a JOIN content c USING (content_id)"
         f"  WHERE a.digest = b.digest AND ({_IS_REFERENCED}"
         "   OR coalesce(c.orphaned_at, now()) > now() - make_interval(secs => %(grace)s)))"
-        f" AND NOT {_IS_BLOB_NAMED_ELSEWHERE}",
+        f" AND NOT {IS_NAMED_BESIDES_UNITS}",
         {"grace": grace_seconds},
     )
     return Collected(units, blobs.blobs + more, blobs.bytes + size)
@@ -210,16 +210,6 @@ _IS_REFERENCED = """(
   OR EXISTS (SELECT FROM lent_content r WHERE r.content_id = c.content_id)
   OR EXISTS (SELECT FROM staged_file r WHERE r.content_id = c.content_id)
   OR EXISTS (SELECT FROM published_file r WHERE r.content_id = c.content_id))"""
-
-_IS_BLOB_NAMED_ELSEWHERE = (
-    "("
-    + " OR ".join(
-        f"EXISTS (SELECT FROM {table} r WHERE r.{column} = b.digest)"
-        for table, column in REFERENCES
-        if table != "artifact"
-    )
-    + ")"
-)
 
 _RELEASE_EDGES = """
 INSERT INTO unresolved_edge (source, kind, type_id, key_digest)
