@@ -36,6 +36,8 @@ def uploads_of(*entries: Upload.Entry) -> Upload:
     return Upload(repository="repositories/file/one", files=entries)
 
 
+FOLDER_URL = "https://example.org/files/"
+SUMS_URL = f"{FOLDER_URL}SHA256SUMS"
 FILE_URL = "https://example.org/a%20b.txt"
 MANY = uploads_of(
     Upload.Entry(upload="uploads/one", relative_path="a"),
@@ -120,5 +122,48 @@ class TestFileKeepsTheContract(PluginContract):
                     resources=[repository(), upload(sha256(BYTES), len(BYTES), "files.upload")],
                 ),
             ],
+        ),
+        Scenario(
+            name="a sync of checksums",
+            task_type="file/syncs",
+            parameters=SYNC,
+            resources=[repository(), remote(SUMS_URL)],
+            content={"repository": []},
+            upstream={
+                SUMS_URL: "".join(f"{sha256(b'%d' % n)}  {n}\n" for n in range(40)).encode(),
+                **{f"{FOLDER_URL}{n}": b"%d" % n for n in range(40)},
+            },
+        ),
+        Scenario(
+            name="a sync of pages",
+            task_type="file/syncs",
+            parameters=MIRROR,
+            resources=[repository(), remote(FOLDER_URL)],
+            upstream={
+                FOLDER_URL: b'<a href="../">..</a><a href="a">a</a><a href="b/">b/</a>',
+                f"{FOLDER_URL}a": b"a",
+                f"{FOLDER_URL}b/": b'<a href="/files/">up</a><a href="c%20d">c d</a>',
+                f"{FOLDER_URL}b/c%20d": b"cd",
+            },
+        ),
+        Scenario(
+            name="a mirror of a page that lists nothing",
+            task_type="file/syncs",
+            parameters=MIRROR,
+            resources=[repository(), remote(FOLDER_URL)],
+            upstream={FOLDER_URL: b"<h1>Please log in</h1>"},
+            verdict="failed",
+            reason="LISTING_INVALID",
+        ),
+        Scenario(
+            name="a sync of folders without end",
+            task_type="file/syncs",
+            parameters=SYNC,
+            resources=[repository(), remote(FOLDER_URL)],
+            upstream={
+                FOLDER_URL + "loop/" * depth: b'<a href="loop/">loop/</a>' for depth in range(40)
+            },
+            verdict="failed",
+            reason="LISTING_TOO_LARGE",
         ),
     ]

@@ -68,6 +68,11 @@ def commit(session: Session, digest: Digest) -> object:
     return None
 
 
+def naming(name: Callable[[Session, Digest], object], text: str) -> Callable[[Session], object]:
+    """What an attempt does that names a digest in a way."""
+    return lambda session: name(session, digest_of(text))
+
+
 @pytest.fixture
 def plugin() -> Iterator[FakePlugin]:
     """A plugin that asks what a test says."""
@@ -125,9 +130,8 @@ def test_a_secret_is_not_attached(
     """S20: a task that names the digest all the same fails as if nobody had it."""
     messages = []
     for text in (SECRET, UNKNOWN):
-        digest = digest_of(text)
-        task = run(core, plugin, lambda session, digest=digest: name(session, digest), OTHER)  # type: ignore[misc]
-        messages.append(task.error.message.replace(digest.hex, "DIGEST"))
+        task = run(core, plugin, naming(name, text), OTHER)
+        messages.append(task.error.message.replace(digest_of(text).hex, "DIGEST"))
 
     assert messages[0] == messages[1]
     assert "DIGEST" in messages[0]

@@ -85,7 +85,7 @@ def a_file(path: str, text: str = "") -> content_pb2.ContentUnit:
 def run(
     core: Core,
     plugin: FakePlugin,
-    work: Callable[[Session], None],
+    work: Callable[[Session], object],
     parameters: Message = SYNC,
 ) -> Task:
     """A task whose attempt does this work."""

@@ -2,11 +2,20 @@
 
 from importlib.metadata import version
 
-from entrepot.plugins.file.v1.file_pb2 import Add, Copy, File, Remove, Sync, SyncResult, Upload
+from entrepot.plugins.file.v1.file_pb2 import (
+    Add,
+    Copy,
+    File,
+    RemoteSpec,
+    Remove,
+    Sync,
+    SyncResult,
+    Upload,
+)
 from entrepot_plugin_file.guide import GUIDES
 from entrepot_plugin_file.sync import sync
 from entrepot_plugin_file.upload import check, upload
-from entrepot_sdk import ContentType, CoreWork, Index, Plugin, TaskType
+from entrepot_sdk import ContentType, CoreWork, Index, Plugin, ResourceKind, ResourceType, TaskType
 
 __all__ = ["plugin"]
 
@@ -31,6 +40,11 @@ plugin = Plugin(
         TaskType(collection="adds", parameters=Add, core=CoreWork.ADD),
         TaskType(collection="removes", parameters=Remove, core=CoreWork.REMOVE),
         TaskType(collection="copies", parameters=Copy, core=CoreWork.COPY),
+    ],
+    resource_types=[
+        ResourceType(ResourceKind.REPOSITORY),
+        ResourceType(ResourceKind.REMOTE, RemoteSpec),
+        ResourceType(ResourceKind.DISTRIBUTION),
     ],
     guides=GUIDES,
 )

@@ -35,10 +35,10 @@ class Seen:
     files: int = 0
 
     @classmethod
-    def of(cls, parameters: Sync, remote: Remote, manifest: Fetched) -> Seen:
-        """What this sync sees; the files are not counted yet."""
+    def of(cls, parameters: Sync, remote: Remote, url: str, sha256: str) -> Seen:
+        """What this sync sees, at a URL after redirects; the files are not counted yet."""
         how = [remote.name, remote.url, remote.policy, parameters.mirror]
-        return cls(_digest(how), _digest(manifest.final_url), manifest.sha256)
+        return cls(_digest(how), _digest(url), sha256)
 
     @classmethod
     def read(cls, state: bytes) -> Seen | None:

@@ -1,45 +1,61 @@
-"""file/syncs: brings what a remote's PULP_MANIFEST lists into a repository."""
+"""file/syncs: brings what a remote lists into a repository."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urljoin
 
-from entrepot.plugins.file.v1.file_pb2 import File, SyncResult
+from entrepot.plugins.file.v1.file_pb2 import File, RemoteSpec, SyncResult
+from entrepot_plugin_file.format.checksums import ChecksumReader
 from entrepot_plugin_file.format.claims import MAX_REMEMBERED
 from entrepot_plugin_file.format.manifest import (
     MAX_MANIFEST_BYTES,
     ManifestError,
     ManifestReader,
 )
+from entrepot_plugin_file.gathering import Wanted, gather
+from entrepot_plugin_file.kind import kind_of
 from entrepot_plugin_file.seen import Seen
+from entrepot_plugin_file.walking import walk
 from entrepot_sdk import TaskFailed, artifact
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from entrepot.plugins.file.v1.file_pb2 import Sync
+    from entrepot_plugin_file.format.lines import LineReader
     from entrepot_plugin_file.format.manifest import Entry
     from entrepot_sdk import Fetched, Workspace
 
 __all__ = ["sync"]
 
+T = TypeVar("T")
+
 
 async def sync(parameters: Sync, workspace: Workspace) -> SyncResult:
+    """Add every file that upstream lists, in the way that its remote lists them."""
+    remote = workspace.resources.remote("remote")
+    match kind_of(remote):
+        case RemoteSpec.KIND_CHECKSUMS:
+            return await sync_checksums(parameters, workspace)
+        case RemoteSpec.KIND_LISTING:
+            return await sync_listing(parameters, workspace)
+        case _:
+            return await sync_manifest(parameters, workspace)
+
+
+async def sync_manifest(parameters: Sync, workspace: Workspace) -> SyncResult:
     """Add every file of the manifest; of one that was seen before, only what has changed."""
     remote = workspace.resources.remote("remote")
     manifest = await workspace.fetch(remote.url, max_bytes=MAX_MANIFEST_BYTES)
     result = SyncResult(manifest_sha256=manifest.sha256)
-    last, now = Seen.read(workspace.state("repository")), Seen.of(parameters, remote, manifest)
+    last = Seen.read(workspace.state("repository"))
+    now = Seen.of(parameters, remote, manifest.final_url, manifest.sha256)
 
     if last is not None and last.is_same(now):
-        workspace.unchanged("The manifest has not changed since the last sync.")
-        workspace.set_state(last.write())
-        result.manifest_unchanged = True
-        result.listed_files = last.files
-        return result
+        return unchanged(workspace, last, "The manifest has not changed since the last sync.")
 
     is_compared = (
         # In memory; of a longer one all is proposed.
@@ -64,6 +80,64 @@ async def sync(parameters: Sync, workspace: Workspace) -> SyncResult:
     return result
 
 
+async def sync_checksums(parameters: Sync, workspace: Workspace) -> SyncResult:
+    """Add every file of the checksums; those that the repository has not are fetched."""
+    remote = workspace.resources.remote("remote")
+    sums = await workspace.fetch(remote.url, max_bytes=MAX_MANIFEST_BYTES)
+    last = Seen.read(workspace.state("repository"))
+    now = Seen.of(parameters, remote, sums.final_url, sums.sha256)
+    if last is not None and last.is_same(now):
+        return unchanged(workspace, last, "The checksums have not changed since the last sync.")
+
+    # Their lengths are not told, and are part of what the units are: who has them already, says.
+    there = {
+        unit.attributes.relative_path: unit.attributes
+        async for unit in workspace.read(File, "repository", attributes_only=True)
+    }
+    wanted = [
+        Wanted(one.path, urljoin(sums.final_url, quote(one.path)), one.sha256)
+        async for one in read_lines(sums, ChecksumReader())
+    ]
+    await gather(workspace, wanted, there)
+    return conclude(parameters, workspace, replace(now, files=len(wanted)))
+
+
+async def sync_listing(parameters: Sync, workspace: Workspace) -> SyncResult:
+    """Add every file on the pages of a folder, and of those below; all are asked for."""
+    remote = workspace.resources.remote("remote")
+    tree = await walk(workspace, remote.url)
+    last = Seen.read(workspace.state("repository"))
+    now = Seen.of(parameters, remote, tree.url, tree.sha256)
+    # Pages that tell no dates are the same when a file has changed.
+    if tree.is_dated and last is not None and last.is_same(now):
+        return unchanged(workspace, last, "The pages have not changed since the last sync.")
+    if parameters.mirror and not tree.files:
+        raise TaskFailed(
+            "LISTING_INVALID",
+            f"{tree.url} lists no file: a mirror of it would remove everything.",
+            metadata={"url": tree.url},
+        )
+    wanted = [Wanted(path, url) for path, url in tree.files]
+    await gather(workspace, wanted, {})
+    return conclude(parameters, workspace, replace(now, files=len(wanted)))
+
+
+def unchanged(workspace: Workspace, last: Seen, reason: str) -> SyncResult:
+    """Propose nothing, and remember what was remembered."""
+    workspace.unchanged(reason)
+    workspace.set_state(last.write())
+    return SyncResult(
+        manifest_sha256=last.sha256, manifest_unchanged=True, listed_files=last.files
+    )
+
+
+def conclude(parameters: Sync, workspace: Workspace, now: Seen) -> SyncResult:
+    """Have the repository become what was proposed, and remember what that was."""
+    workspace.mode("repository", "replace" if parameters.mirror else "additive")
+    workspace.set_state(now.write())
+    return SyncResult(manifest_sha256=now.sha256, listed_files=now.files)
+
+
 async def add(workspace: Workspace, entry: Entry, manifest: Fetched) -> None:
     """Propose a file, to be fetched from beside the manifest."""
     url = urljoin(manifest.final_url, quote(entry.path))
@@ -76,11 +150,15 @@ async def known(manifest: Fetched) -> set[bytes]:
     return {mark_of(entry) async for entry in entries(manifest)}
 
 
-async def entries(manifest: Fetched) -> AsyncIterator[Entry]:
+def entries(manifest: Fetched) -> AsyncIterator[Entry]:
     """Yield what the manifest lists, while it is being read."""
-    reader = ManifestReader()
+    return read_lines(manifest, ManifestReader())
+
+
+async def read_lines(file: Fetched, reader: LineReader[T]) -> AsyncIterator[T]:
+    """Yield what a file's lines say, while it is being read."""
     try:
-        async for chunk in manifest:
+        async for chunk in file:
             for entry in reader.feed(chunk):
                 yield entry
         for entry in reader.close():
@@ -88,8 +166,8 @@ async def entries(manifest: Fetched) -> AsyncIterator[Entry]:
     except ManifestError as error:
         raise TaskFailed(
             "MANIFEST_INVALID",
-            f"{manifest.final_url}, {error}.",
-            metadata={"url": manifest.final_url, "line": str(error.line)},
+            f"{file.final_url}, {error}.",
+            metadata={"url": file.final_url, "line": str(error.line)},
         ) from None
 
 

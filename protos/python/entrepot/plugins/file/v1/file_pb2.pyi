@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -49,8 +50,61 @@ class File(_message.Message):
 Global___File: _TypeAlias = File  # noqa: Y015
 
 @_typing.final
+class RemoteSpec(_message.Message):
+    """A remote of plain files."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[RemoteSpec._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: RemoteSpec._Kind.ValueType  # 0
+        KIND_MANIFEST: RemoteSpec._Kind.ValueType  # 1
+        """A PULP_MANIFEST: path, SHA-256 and length of every file."""
+        KIND_CHECKSUMS: RemoteSpec._Kind.ValueType  # 2
+        """What sha256sum writes: path and SHA-256. Lengths are not told, so the files are fetched by the sync."""
+        KIND_LISTING: RemoteSpec._Kind.ValueType  # 3
+        """The page of a folder, as nginx, Apache and Python write it, and those of the folders below. The files are fetched by
+        the sync.
+        """
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """How an upstream says which files it has."""
+
+    KIND_UNSPECIFIED: RemoteSpec.Kind.ValueType  # 0
+    KIND_MANIFEST: RemoteSpec.Kind.ValueType  # 1
+    """A PULP_MANIFEST: path, SHA-256 and length of every file."""
+    KIND_CHECKSUMS: RemoteSpec.Kind.ValueType  # 2
+    """What sha256sum writes: path and SHA-256. Lengths are not told, so the files are fetched by the sync."""
+    KIND_LISTING: RemoteSpec.Kind.ValueType  # 3
+    """The page of a folder, as nginx, Apache and Python write it, and those of the folders below. The files are fetched by
+    the sync.
+    """
+
+    KIND_FIELD_NUMBER: _builtins.int
+    kind: Global___RemoteSpec.Kind.ValueType
+    """What the remote's URL leads to. Unset: a URL that ends in "/" to a listing, one whose last part begins with SHA256SUM
+    or ends in ".sha256" or ".sha256sum" to checksums, any other to a manifest.
+    """
+    def __init__(
+        self,
+        *,
+        kind: Global___RemoteSpec.Kind.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoteSpec: _TypeAlias = RemoteSpec  # noqa: Y015
+
+@_typing.final
 class Sync(_message.Message):
-    """Brings the files that a remote's PULP_MANIFEST lists into a repository. A file at a path that is taken replaces the one
+    """Brings the files that a remote lists into a repository, in a PULP_MANIFEST, in SHA256SUMS or on pages for browsers. A file at a path that is taken replaces the one
     there.
     """
 
@@ -62,9 +116,9 @@ class Sync(_message.Message):
     repository: _builtins.str
     """Repository to change."""
     remote: _builtins.str
-    """Remote to read; its URL is that of the PULP_MANIFEST."""
+    """Remote to read; its URL is that of the PULP_MANIFEST, of the checksums or of the folder."""
     mirror: _builtins.bool
-    """Remove files that the manifest no longer lists."""
+    """Remove files that upstream no longer lists."""
     def __init__(
         self,
         *,
@@ -90,11 +144,11 @@ class SyncResult(_message.Message):
     LISTED_FILES_FIELD_NUMBER: _builtins.int
     MANIFEST_UNCHANGED_FIELD_NUMBER: _builtins.int
     manifest_sha256: _builtins.str
-    """SHA-256 of the manifest, in hexadecimal."""
+    """SHA-256 of the manifest or the checksums, in hexadecimal; of a listing, over all its pages."""
     listed_files: _builtins.int
-    """How many files the manifest lists."""
+    """How many files upstream lists."""
     manifest_unchanged: _builtins.bool
-    """Upstream's manifest is the one of the last sync, so nothing was compared."""
+    """What upstream lists is what it listed to the last sync, so nothing was compared."""
     def __init__(
         self,
         *,
