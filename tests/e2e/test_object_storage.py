@@ -11,9 +11,9 @@ from upstream import Upstream
 
 
 def curl(*arguments: str) -> bytes:
-    """What curl, which follows redirects, gets."""
+    """What curl gets, which follows redirects, and waits while a gateway still looks for core."""
     done = subprocess.run(
-        ["curl", "-sfL", *arguments], capture_output=True, check=True, timeout=60
+        ["curl", "-sfL", "--retry", "5", *arguments], capture_output=True, check=True, timeout=60
     )
     return done.stdout
 

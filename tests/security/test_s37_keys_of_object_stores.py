@@ -22,6 +22,9 @@ from entrepot_rpc.bucket_url import BucketUrl
         "az://container?sas_token=canary",
         "az://container?client_secret=canary",
         "s3://bucket?color=canary",
+        "s3://bucket?endpoint=https://name:canary@minio:9000",
+        "gs://bucket?base_url=https://canary@gcs:4443",
+        "s3://bucket#canary",
     ],
 )
 @pytest.mark.parametrize("setting", ["ENTREPOT_BLOBS_URL", "ENTREPOT_BLOBS_PREVIOUS_URL"])

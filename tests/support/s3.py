@@ -49,6 +49,10 @@ class S3Server:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Be away, for ever."""
         self._process.kill()
         self._process.communicate()
 

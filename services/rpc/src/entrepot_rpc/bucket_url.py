@@ -81,13 +81,16 @@ class BucketUrl:
                 "Write a path, or a URL that begins with file://, s3://, gs:// or az://."
             )
         hint = f"Put secrets into the environment: {_SECRETS[parts.scheme]}."
-        if "@" in parts.netloc:
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        addresses = (parts.netloc, options.get("endpoint", ""), options.get("base_url", ""))
+        if any("@" in address for address in addresses):
             raise ValueError(f"{setting}: there is a name or a password before the @. {hint}")
+        if parts.fragment:
+            raise ValueError(f"{setting}: a # has no meaning here.")
         if parts.scheme != "memory" and not parts.netloc:
             raise ValueError(
                 f"{setting}: name the bucket, such as {parts.scheme}://bucket/prefix."
             )
-        options = dict(parse_qsl(parts.query, keep_blank_values=True))
         known = _OPTIONS[parts.scheme] | _COMMON
         for name in options:
             if name in known:

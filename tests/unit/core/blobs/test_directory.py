@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -229,28 +230,79 @@ def test_files_of_a_living_process_are_not_swept(store: DirectoryBlobStore) -> N
     assert get(store, blob) == b"going on"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
-def test_a_full_disk_is_survived(tmp_path: Path) -> None:
-    """On a disk that is really full, writing says so, and works again when there is room."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip("mounting is not allowed here")
+_LIMITED = """
+import resource, sys
+from pathlib import Path
+from entrepot_core.blobs.opening import open_blob_store
+from entrepot_core.domain.errors import StorageFullError
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+store = open_blob_store(sys.argv[1], Path(sys.argv[2]))
+with store.begin() as batch:
+    small, large = batch.create(), batch.create()
+    small.write(b"small")
+    small.close()
     try:
-        store = DirectoryBlobStore(disk, reserve_bytes=0)
-        with store.begin() as batch:
-            writer = batch.create()
-            with pytest.raises(StorageFullError):
-                writer.write(bytes(2 << 20))
-            writer.abort()
-        (blob,) = put(store, b"small")
-        assert get(store, blob) == b"small"
+        for _ in range(3):
+            large.write(bytes(100_000))
+    except StorageFullError as error:
+        print(error.message)
+    large.abort()
+    print(len(batch.settle()))
+"""
+
+
+def test_a_full_disk_is_survived(tmp_path: Path) -> None:
+    """A write that the system cuts off says that it is full; what fits is stored, nothing torn.
+
+    The system refuses to make any file longer than a limit, as a full disk would.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", _LIMITED, f"file://{tmp_path}?reserve_bytes=0", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    store = DirectoryBlobStore(tmp_path, reserve_bytes=0)
+
+    said, settled = done.stdout.splitlines()
+    assert said.startswith("The disk of the blob store is full: ")
+    assert settled == "1"
+    assert [file.digest for file in store.files()] == [blob_of(b"small").digest]
+    assert store.temporary_files() == 0
+    store.close()
+
+
+@pytest.fixture
+def _nobody() -> Iterator[None]:
+    """A user who is bound by permissions, which root is not."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    yield
+    os.seteuid(was)
+
+
+@pytest.mark.usefixtures("_nobody")
+def test_a_folder_that_may_only_be_read() -> None:
+    """Reading goes on, writing says why it cannot, and works again when it may."""
+    with tempfile.TemporaryDirectory() as root:
+        store = DirectoryBlobStore(Path(root), reserve_bytes=0)
+        (blob,) = put(store, b"there")
+        folders = [Path(root), *(path for path in Path(root).rglob("*") if path.is_dir())]
+        for folder in folders:
+            folder.chmod(0o500)
+
+        assert get(store, blob) == b"there"
+        for data in (b"small", bytes(100_000)):
+            with pytest.raises(StorageFailedError, match="Permission denied"):
+                put(store, data)
+        assert [file.digest for file in store.files()] == [blob.digest]
+
+        for folder in folders:
+            folder.chmod(0o700)
+        put(store, b"small")
         store.close()
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_addresses_of_stores(tmp_path: Path) -> None:

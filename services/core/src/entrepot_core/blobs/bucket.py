@@ -20,7 +20,7 @@ __all__ = ["Bucket"]
 # Up to here an object is put in one request, which can refuse to replace another.
 SINGLE_BYTES = 8 * 1024**2
 # A part of a larger one, and how many are on their way at once.
-PART_BYTES = 8 * 1024**2
+PART_BYTES = 5 * 1024**2
 PARTS_AT_ONCE = 2
 _MOST_PARTS = 9_000
 # S3 copies no more in one request.
