@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -24,7 +23,7 @@ from entrepot_core.downloads.transfer import (
 from entrepot_core.downloads.url import UnusableUrlError, follow, parse_url
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from typing import Any
 
     from yarl import URL
 
@@ -69,18 +68,16 @@ async def exchange(
         for _ in range(MAX_REDIRECTS + 1):
             # Whoever else led us back to the remote's host does not act with its credentials.
             identify = identify and is_own(remote, url)
-            async with (
-                gates.ask(remote, url.host or ""),
-                transfer.clock(),
-                _answer(session, routes, url, transfer, identify=identify) as response,
-            ):
-                if response.status in _REFUSALS:
-                    raise failure.of_refusal(
-                        source, download.unit, url, response, identified=identify
-                    )
-                if response.status not in _REDIRECTS:
-                    return await _take(response, url, transfer)
-                url = _next(response, url, download, source)
+            async with gates.ask(remote, url.host or ""), transfer.clock():
+                options = await routes.options(remote, url, identify=identify)
+                async with await _answer(session, options, url, transfer) as response:
+                    if response.status in _REFUSALS:
+                        raise failure.of_refusal(
+                            source, download.unit, url, response, identified=identify
+                        )
+                    if response.status not in _REDIRECTS:
+                        return await _take(response, url, transfer)
+                    url = _next(response, url, download, source)
     except _BREAKS as error:
         if transfer.is_out_of_time:
             seconds = remote.total_timeout_seconds
@@ -90,26 +87,21 @@ async def exchange(
     raise failure.unusable(source.url, download.unit, why, str(url))
 
 
-@asynccontextmanager
 async def _answer(
-    session: aiohttp.ClientSession, routes: Routes, url: URL, transfer: Transfer, *, identify: bool
-) -> AsyncIterator[aiohttp.ClientResponse]:
-    remote = transfer.source.remote
-    stall = remote.stall_timeout_seconds
+    session: aiohttp.ClientSession, options: dict[str, Any], url: URL, transfer: Transfer
+) -> aiohttp.ClientResponse:
+    stall = transfer.source.remote.stall_timeout_seconds
     connect = min(stall, _CONNECT_SECONDS)
+    headers = {**options.pop("headers"), "Accept-Encoding": "identity", **transfer.headers}
     # Also for its head as a whole: bytes may come for ever, as in 100 Continue.
     async with asyncio.timeout(connect + stall):
-        options = await routes.options(remote, url, identify=identify)
-        headers = {**options.pop("headers"), "Accept-Encoding": "identity", **transfer.headers}
-        response = await session.get(
+        return await session.get(
             url,
             headers=headers,
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=stall),
             **options,
         )
-    async with response:
-        yield response
 
 
 def _next(response: aiohttp.ClientResponse, url: URL, download: Download, source: Source) -> URL:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
     from entrepot_core.downloads.remote import Remote
 
@@ -43,27 +42,13 @@ class Gates:
         self._remotes: dict[int, _RemoteGate] = {}
         self._hosts: dict[str, _HostGate] = {}
 
-    @asynccontextmanager
-    async def enter(self, remote: Remote) -> AsyncIterator[None]:
+    def enter(self, remote: Remote) -> AbstractAsyncContextManager[None]:
         """Waits until one more may fetch from the remote, and holds the place."""
-        async with self._gate(remote).free:
-            yield
+        return self._gate(remote).free
 
-    @asynccontextmanager
-    async def ask(self, remote: Remote, host: str) -> AsyncIterator[None]:
+    def ask(self, remote: Remote, host: str) -> AbstractAsyncContextManager[None]:
         """Waits for the turn of one request to a host, and holds one of the host's connections."""
-        await self._turn(remote)
-        gate = self._hosts.get(host)
-        if gate is None:
-            gate = self._hosts[host] = _HostGate(self._host_connections)
-        gate.users += 1
-        try:
-            async with gate.free:
-                yield
-        finally:
-            gate.users -= 1
-            if not gate.users:
-                del self._hosts[host]
+        return _Asking(self, remote, host)
 
     def close_for(self, remote: Remote, seconds: float) -> None:
         """Lets nobody ask the remote for a while, as it has said that it is asked too often."""
@@ -71,7 +56,8 @@ class Gates:
         until = asyncio.get_running_loop().time() + seconds
         gate.closed_until = max(gate.closed_until, until)
 
-    async def _turn(self, remote: Remote) -> None:
+    async def turn(self, remote: Remote) -> None:
+        """Waits until the remote may be asked once more."""
         gate = self._gate(remote)
         loop = asyncio.get_running_loop()
         if remote.rate_limit:
@@ -84,8 +70,49 @@ class Gates:
         while (wait := gate.closed_until - loop.time()) > 0:  # noqa: ASYNC110  a time, no event
             await asyncio.sleep(wait)
 
+    async def hold(self, host: str) -> None:
+        """Waits for one of the host's connections."""
+        gate = self._hosts.get(host)
+        if gate is None:
+            gate = self._hosts[host] = _HostGate(self._host_connections)
+        gate.users += 1
+        try:
+            await gate.free.acquire()
+        except BaseException:
+            self._leave(host, gate)
+            raise
+
+    def release(self, host: str) -> None:
+        """Gives the connection back."""
+        gate = self._hosts[host]
+        gate.free.release()
+        self._leave(host, gate)
+
+    def _leave(self, host: str, gate: _HostGate) -> None:
+        gate.users -= 1
+        if not gate.users:
+            del self._hosts[host]
+
     def _gate(self, remote: Remote) -> _RemoteGate:
         gate = self._remotes.get(remote.remote_id)
         if gate is None or gate.places != remote.max_concurrency:
             gate = self._remotes[remote.remote_id] = _RemoteGate(remote.max_concurrency)
         return gate
+
+
+class _Asking:
+    """One request; a class, as there is one for each file, and a generator costs more."""
+
+    __slots__ = ("_gates", "_host", "_remote")
+
+    def __init__(self, gates: Gates, remote: Remote, host: str) -> None:
+        self._gates = gates
+        self._remote = remote
+        self._host = host
+
+    async def __aenter__(self) -> None:
+        await self._gates.turn(self._remote)
+        await self._gates.hold(self._host)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._gates.release(self._host)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from entrepot_core.downloads.url import printable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
     import aiohttp
 
@@ -34,6 +35,7 @@ LEAST_BYTES = 1024
 _PARTIAL, _UNSATISFIABLE = 206, 416
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 _LONGEST_VALIDATOR = 1_000
+_NO_CLOCK = nullcontext()
 
 
 class BrokenOffError(Exception):
@@ -94,17 +96,20 @@ class Transfer:
             headers["If-Modified-Since"] = self.source.last_modified
         return headers
 
+    def clock(self) -> AbstractAsyncContextManager[None]:
+        """Counts towards the total timeout, if there is one; TimeoutError when it is over."""
+        return _NO_CLOCK if self._seconds_left is None else self._clock()
+
     @asynccontextmanager
-    async def clock(self) -> AsyncIterator[None]:
-        """Counts towards the total timeout; TimeoutError when it is over."""
+    async def _clock(self) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
             async with asyncio.timeout(self._seconds_left):
                 yield
         finally:
-            if self._seconds_left is not None:
-                self._seconds_left = max(0.0, self._seconds_left - (loop.time() - began))
+            left = self._seconds_left or 0.0
+            self._seconds_left = max(0.0, left - (loop.time() - began))
 
     @property
     def is_out_of_time(self) -> bool:
