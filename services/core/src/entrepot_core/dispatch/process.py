@@ -72,7 +72,9 @@ class DispatchProcess:
             registry=self.registry,
             clients=self._clients,
             reader=ParameterReader(self.database, self.registry, self._clients),
-            settler=Settler(self.database, self._stopping, self._pointer_waker.poke),
+            settler=Settler(
+                self.database, self._stopping, self._pointer_waker.poke, self._waker.poke
+            ),
             ready_made=ready_made(self.database, keeper, self.registry, self._downloader, remotes),
             downloads=downloads,
             heartbeat_timeout_seconds=config.heartbeat_timeout_seconds,

@@ -40,10 +40,15 @@ class Settler:
         database: Database,
         stopping: threading.Event,
         served_changed: Callable[[], None] = lambda: None,
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
-        """`served_changed` is told after each commit that made a version or a publication."""
+        """`served_changed` is told after each commit that made a version or a publication.
+
+        `wake` has those woken who wait for the end of such a task.
+        """
         self._database = database
         self._served_changed = served_changed
+        self._wake = wake
         self._stopping = stopping
 
     def commit(
@@ -86,6 +91,9 @@ class Settler:
         if made and made[0].changed:
             self._served_changed()
             commits.after(self._database, made[0])
+            # Who waits for the task need not wait for what is left to do.
+            self._wake()
+            commits.settle(self._database, made[0])
 
     def complete(self, claimed: queue.Claimed, outcome: queue.Outcome) -> None:
         """Ends the task as told, with nothing to commit. Raises AttemptSupersededError."""

@@ -6,6 +6,7 @@ are taken in this order: the workspace, then repositories by number.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import psycopg2
@@ -28,11 +29,13 @@ from entrepot_core.store import (
 from entrepot_rpc.failpoints import failpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from entrepot_core.domain.change import CommitRequest, Difference
     from entrepot_core.store.database import Cursor, Database
     from entrepot_core.store.lending import LentRepository
 
-__all__ = ["ANALYZE_FROM", "after", "before", "commit"]
+__all__ = ["ANALYZE_FROM", "after", "before", "commit", "settle"]
 
 log = structlog.get_logger()
 
@@ -79,24 +82,29 @@ def commit(cursor: Cursor, request: CommitRequest) -> CommitResult:
 
 
 def after(database: Database, result: CommitResult) -> None:
-    """To be called after the transaction of a commit.
+    """To be called after the transaction of a commit: deletes versions that are kept no longer."""
+    with _made_good_by_the_next():
+        for difference in result.differences:
+            if difference.changed:
+                _retain(database, difference.repository)
 
-    Deletes versions that are kept no longer, and makes statistics after a large change. What fails
-    here is made good by the next commit.
-    """
-    if not result.changed:
-        return
+
+def settle(database: Database, result: CommitResult) -> None:
+    """To be called after that, when nobody waits any more: statistics after a large change."""
+    with _made_good_by_the_next():
+        _analyze(database, result)
+
+
+@contextmanager
+def _made_good_by_the_next() -> Iterator[None]:
     try:
-        _follow_up(database, result)
+        yield
     except (DatabaseUnavailableError, psycopg2.Error) as error:
-        # What counts has been committed.
+        # What counts has been committed, and the next commit does this, too.
         log.warning("commit.follow_up_failed", error=str(error))
 
 
-def _follow_up(database: Database, result: CommitResult) -> None:
-    for difference in result.differences:
-        if difference.changed:
-            _retain(database, difference.repository)
+def _analyze(database: Database, result: CommitResult) -> None:
     rows = sum(difference.added + difference.removed for difference in result.differences)
     if rows >= ANALYZE_FROM:
         # Never inside the commit: its lock would be held to the end and make others wait.
