@@ -21,6 +21,9 @@ class Size:
     growth: tuple[int, ...] = (50_000, 150_000, 350_000)
     repeats: int = 3
     tasks: int = 100
+    # Of a file that is uploaded, and how many small ones are.
+    upload_mib: int = 1024
+    uploads: int = 2_000
     repositories: int = 100
     seconds: float = 4
 
@@ -34,6 +37,8 @@ QUICK = Size(
     growth=(1_000, 2_000),
     repeats=1,
     tasks=10,
+    upload_mib=64,
+    uploads=100,
     repositories=10,
     seconds=1,
 )

@@ -133,6 +133,32 @@ def test_uploads(stack: Stack, api: Api, names: Json, tmp_path: Path) -> None:
     assert {"a.txt": digest_of(b"from a file")} == api.files(repository)
 
 
+def test_a_folder_makes_one_version(stack: Stack, api: Api, names: Json, tmp_path: Path) -> None:
+    """`upload DIR` sends what is not there, makes one version of it, and says if all is there."""
+    files = {f"{n % 3}/ü {n}": f"{n}".encode() * 100 for n in range(30)}
+    for path, data in files.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(data)
+    repository = {"href": f"/api/v3/repositories/{names['repository']}/"}
+    upload = ("upload", names["repository"], str(tmp_path), "--base-path-in-repo", "docs")
+
+    plan = stack.cli(*upload, "--dry-run").stdout
+    before = api.versions(repository)
+    stack.cli(*upload)
+    again = stack.cli(*upload).stdout
+    (tmp_path / "1/ü 1").write_bytes(b"changed")
+    changed = json.loads(stack.cli(*upload, "-o", "json").stdout)
+
+    files["1/ü 1"] = b"changed"
+    assert "30 would be uploaded" in plan
+    assert "30 of 30 files: nothing to do" in again
+    assert [one["added"] for one in changed["differences"]] == [1]
+    assert len(api.versions(repository)) == len(before) + 2
+    assert {f"docs/{path}": digest_of(data) for path, data in files.items()} == {
+        path: digest for path, digest in api.files(repository).items() if "docs/" in path
+    }
+
+
 def test_explain(stack: Stack) -> None:
     """`explain` shows a task type, and one field of it, as the plugin's proto documents them."""
     whole = stack.cli("explain", "file/syncs").stdout

@@ -9,6 +9,7 @@ from sections.growth import growth
 from sections.memory import memory
 from sections.sync import sync
 from sections.tasks import tasks
+from sections.uploads import uploads
 from sections.versions import versions
 from size import Size
 from stack import Stack
@@ -22,6 +23,7 @@ SECTIONS: Mapping[str, Callable[[Stack, Size], Iterator[Figure]]] = {
     "versions": versions,
     "tasks": tasks,
     "content": content,
+    "uploads": uploads,
     # Last, as it leaves much behind: it has a stack of its own.
     "growth": growth,
 }
