@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from entrepot_gateway.core import Core
 
 CHUNK_BYTES = 512 * 1024
+# As much as core takes in one message.
+MOST_BYTES = 1024 * 1024
 # Core gives up an upload that nothing comes for; this is for one that goes on and on.
 LONGEST_SECONDS = 6 * 3600.0
 
@@ -130,11 +132,15 @@ async def _measured(chunks: AsyncIterator[bytes], length: int | None) -> AsyncIt
 
 async def _chunks(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The body in pieces that a message can carry: small ones together, large ones apart."""
-    held = bytearray()
+    held: list[bytes] = []
+    size = 0
     async for part in body:
-        held += part
-        while len(held) >= CHUNK_BYTES:
-            yield bytes(held[:CHUNK_BYTES])
-            del held[:CHUNK_BYTES]
+        held.append(part)
+        size += len(part)
+        if size >= CHUNK_BYTES:
+            whole = held[0] if len(held) == 1 else b"".join(held)
+            held, size = [], 0
+            for start in range(0, len(whole), MOST_BYTES):
+                yield whole[start : start + MOST_BYTES]
     if held:
-        yield bytes(held)
+        yield b"".join(held)

@@ -226,6 +226,36 @@ def test_many_are_opened_at_once(client: Client) -> None:
     assert refused[0].violations[0].field == "uploads[2].size_bytes"
 
 
+def test_many_small_files_are_written_at_once(client: Client) -> None:
+    """All of them are complete, or none is taken: the error names the upload that is wrong."""
+
+    def write(*files: tuple[pb.Upload, bytes]) -> list[pb.Upload]:
+        items = [pb.BatchWriteUploadsRequest.Item(name=one.name, data=data) for one, data in files]
+        return list(
+            client.stub.BatchWriteUploads(pb.BatchWriteUploadsRequest(items=items)).uploads
+        )
+
+    first, second, third = (
+        client.create(size_bytes=1, sha256=hex_of(d)) for d in (b"x", b"y", b"z")
+    )
+    for data, reason in ((b"?", "DIGEST_MISMATCH"), (b"yy", "SIZE_MISMATCH")):
+        with raises(reason) as refused:
+            write((first, b"x"), (second, data))
+        assert second.name in refused[0].message
+        assert refused[0].code == Code.INVALID_ARGUMENT
+    assert not client.get(first).complete
+
+    done = write((first, b"x"), (second, b"y"))
+    with raises("UPLOAD_CONFLICT"):
+        write((third, b"z"), (first, b"x"))
+    with raises("BATCH_TOO_LARGE"):
+        write((third, bytes(2 * 1024**2 + 1)))
+
+    assert [client.bytes_of(one) for one in done] == [b"x", b"y"]
+    assert client.get(second) == done[1]
+    assert not client.get(third).complete
+
+
 def test_the_same_file_may_come_again(client: Client) -> None:
     """To a complete upload its bytes can be sent again, as whoever missed the answer does."""
     done = client.write(client.create(), 0, b"abc", last=True)

@@ -27,9 +27,11 @@ class Uploads:
         self.received: dict[str, bytes] = {}
         self.opened: dict[str, Upload] = {}
         self.breaks = 0
+        self.wholes = 0
         self.core.answers["LookupFiles"] = self._lookup
         self.core.answers["BatchCreateUploads"] = self._open
         self.core.answers["WriteUpload"] = self._write
+        self.core.answers["BatchWriteUploads"] = self._write_whole
         self.core.answers["GetUpload"] = self._get
         task = task_service_pb2.CreateTaskResponse(task=a_task())
         self.core.answers["CreateTask"] = lambda _: task
@@ -78,6 +80,19 @@ class Uploads:
             self.received[name] = self.received[name][: len(self.received[name]) // 2 + 1]
             raise ServiceError.of(Code.UNAVAILABLE, "UNAVAILABLE", "The connection broke.")
         return upload_service_pb2.WriteUploadResponse(upload=self.state(name, complete=True))
+
+    def _write_whole(
+        self, request: upload_service_pb2.BatchWriteUploadsRequest
+    ) -> upload_service_pb2.BatchWriteUploadsResponse:
+        self.wholes += 1
+        if self.breaks:
+            self.breaks -= 1
+            raise ServiceError.of(Code.UNAVAILABLE, "UNAVAILABLE", "The connection broke.")
+        for item in request.items:
+            self.received[item.name] = item.data
+        return upload_service_pb2.BatchWriteUploadsResponse(
+            uploads=[self.state(item.name, complete=True) for item in request.items]
+        )
 
     def _get(
         self, request: upload_service_pb2.GetUploadRequest
@@ -150,6 +165,20 @@ def test_a_folder_makes_one_task(cli: Cli, uploads: Uploads, tmp_path: Path) -> 
         one.relative_path: uploads.received[one.upload].decode() for one in parameters.files
     } == {f"in/{path}": path for path in ("z.txt", "a/one", "a/b/ü +.txt")}
     assert result.err.count("is a link") == 2
+
+
+def test_small_files_go_together(cli: Cli, uploads: Uploads, tmp_path: Path) -> None:
+    """They take a call for each MiB, and each goes alone if that fails."""
+    files = {f"{n}": bytes([n]) * 50_000 for n in range(60)}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    uploads.breaks = 1
+
+    assert cli("upload", "file/foo", str(tmp_path)).status == 0
+
+    (parameters,) = uploads.parameters()
+    assert files == {one.relative_path: uploads.received[one.upload] for one in parameters.files}
+    assert uploads.wholes == 3
 
 
 def test_what_is_there_is_not_sent(cli: Cli, uploads: Uploads, tmp_path: Path) -> None:

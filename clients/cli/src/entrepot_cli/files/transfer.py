@@ -1,8 +1,10 @@
 """Many files to the server: what is there is found in batches, the rest goes side by side."""
 
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import TypeVar
 
 from entrepot.core.v1 import repository_service_pb2, upload_service_pb2
@@ -16,6 +18,11 @@ REPOSITORIES = repository_service_pb2.DESCRIPTOR.services_by_name["RepositorySer
 # How many files are asked about at once; their uploads are open at once as well.
 BATCH_FILES = 500
 GLANCE_SECONDS = 0.2
+# Files up to this length go together, in calls of about so many bytes.
+SMALL_BYTES = 64 << 10
+GROUP_BYTES = 1 << 20
+
+Opened = tuple[LocalFile, Upload]
 
 T = TypeVar("T")
 
@@ -99,16 +106,19 @@ class Transfer:
         self._meter.done(known, sum(file.size for file in batch) - sum(f.size for f, _, _ in new))
         if self._is_plan or not new:
             return
-        opened = self._open(new)
-        done = self._all(
-            [
-                pool.submit(self._send, file, upload)
-                for (file, _, _), upload in zip(new, opened, strict=True)
-            ]
-        )
-        sent.uploads += [
-            (file.path, upload.name) for (file, _, _), upload in zip(new, done, strict=True)
+        opened = [
+            (file, upload) for (file, _, _), upload in zip(new, self._open(new), strict=True)
         ]
+        absent = [one for one in opened if not one[1].complete]
+        here = [file for file, upload in opened if upload.complete]
+        self._meter.done(len(here), sum(file.size for file in here))
+        small = [one for one in absent if one[1].size_bytes <= SMALL_BYTES]
+        large = [one for one in absent if one[1].size_bytes > SMALL_BYTES]
+        work = [pool.submit(self._send_together, group) for group in _groups(small)]
+        work += [pool.submit(self._send, *one) for one in large]
+        # A large one of an earlier command may have gone on under its own name.
+        names = {file.path: upload.name for sent in self._all(work) for file, upload in sent}
+        sent.uploads += [(file.path, names.get(file.path, upload.name)) for file, upload in opened]
 
     def _there(self, batch: list[LocalFile]) -> dict[str, tuple[str, int]]:
         """Digest and length of what the repository has at the paths."""
@@ -127,13 +137,25 @@ class Transfer:
         )
         return list(self._connection.call(UPLOADS, "BatchCreateUploads", request).uploads)
 
-    def _send(self, file: LocalFile, upload: Upload) -> Upload:
-        if upload.complete:
-            self._meter.done(1, file.size)
-            return upload
+    def _send(self, file: LocalFile, upload: Upload) -> list[Opened]:
         complete = self._sender.send(file.file, upload)
         self._meter.done(1)
-        return complete
+        return [(file, complete)]
+
+    def _send_together(self, group: list[Opened]) -> list[Opened]:
+        request = upload_service_pb2.BatchWriteUploadsRequest()
+        for file, upload in group:
+            request.items.add(name=upload.name, data=Path(file.file).read_bytes())
+        try:
+            self._connection.call(UPLOADS, "BatchWriteUploads", request)
+        except Failure:
+            # Each alone goes on after a break, and says which file is wrong.
+            for one in group:
+                self._send(*one)
+        else:
+            self._meter.sent(sum(len(item.data) for item in request.items))
+            self._meter.done(len(group))
+        return group
 
     def _all(self, futures: list[Future[T]]) -> list[T]:
         """The results, in order, as soon as all are there; the first failure ends it."""
@@ -145,3 +167,17 @@ class Transfer:
                 one.result()
             self._meter.show()
         return [one.result() for one in futures]
+
+
+def _groups(small: list[Opened]) -> Iterator[list[Opened]]:
+    group: list[Opened] = []
+    length = 0
+    for one in small:
+        size = one[1].size_bytes
+        if group and length + size > GROUP_BYTES:
+            yield group
+            group, length = [], 0
+        group.append(one)
+        length += size
+    if group:
+        yield group

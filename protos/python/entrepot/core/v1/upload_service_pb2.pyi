@@ -299,6 +299,78 @@ class WriteUploadResponse(_message.Message):
 Global___WriteUploadResponse: _TypeAlias = WriteUploadResponse  # noqa: Y015
 
 @_typing.final
+class BatchWriteUploadsRequest(_message.Message):
+    """At most 1,000 files, of 2 MiB together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Item(_message.Message):
+        """A whole file."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NAME_FIELD_NUMBER: _builtins.int
+        DATA_FIELD_NUMBER: _builtins.int
+        name: _builtins.str
+        """Upload for which nothing has come yet: "uploads/0190…" """
+        data: _builtins.bytes
+        """Its bytes."""
+        def __init__(
+            self,
+            *,
+            name: _builtins.str = ...,
+            data: _builtins.bytes = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "name", b"name"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchWriteUploadsRequest.Item]:
+        """The files."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___BatchWriteUploadsRequest.Item] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchWriteUploadsRequest: _TypeAlias = BatchWriteUploadsRequest  # noqa: Y015
+
+@_typing.final
+class BatchWriteUploadsResponse(_message.Message):
+    """The complete uploads, in the order of the request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPLOADS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def uploads(self) -> _containers.RepeatedCompositeFieldContainer[Global___Upload]:
+        """The uploads."""
+
+    def __init__(
+        self,
+        *,
+        uploads: _abc.Iterable[Global___Upload] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["uploads", b"uploads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchWriteUploadsResponse: _TypeAlias = BatchWriteUploadsResponse  # noqa: Y015
+
+@_typing.final
 class DeleteUploadRequest(_message.Message):
     """Which upload."""
 

@@ -55,6 +55,11 @@ class UploadServiceStub:
                 request_serializer=entrepot_dot_core_dot_v1_dot_upload__service__pb2.WriteUploadRequest.SerializeToString,
                 response_deserializer=entrepot_dot_core_dot_v1_dot_upload__service__pb2.WriteUploadResponse.FromString,
                 _registered_method=True)
+        self.BatchWriteUploads = channel.unary_unary(
+                '/entrepot.core.v1.UploadService/BatchWriteUploads',
+                request_serializer=entrepot_dot_core_dot_v1_dot_upload__service__pb2.BatchWriteUploadsRequest.SerializeToString,
+                response_deserializer=entrepot_dot_core_dot_v1_dot_upload__service__pb2.BatchWriteUploadsResponse.FromString,
+                _registered_method=True)
         self.DeleteUpload = channel.unary_unary(
                 '/entrepot.core.v1.UploadService/DeleteUpload',
                 request_serializer=entrepot_dot_core_dot_v1_dot_upload__service__pb2.DeleteUploadRequest.SerializeToString,
@@ -98,6 +103,13 @@ class UploadServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchWriteUploads(self, request, context):
+        """Writes many small files whole, all or none, which costs much less than one after the other.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteUpload(self, request, context):
         """Gives up an upload.
         """
@@ -127,6 +139,11 @@ def add_UploadServiceServicer_to_server(servicer, server):
                     servicer.WriteUpload,
                     request_deserializer=entrepot_dot_core_dot_v1_dot_upload__service__pb2.WriteUploadRequest.FromString,
                     response_serializer=entrepot_dot_core_dot_v1_dot_upload__service__pb2.WriteUploadResponse.SerializeToString,
+            ),
+            'BatchWriteUploads': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchWriteUploads,
+                    request_deserializer=entrepot_dot_core_dot_v1_dot_upload__service__pb2.BatchWriteUploadsRequest.FromString,
+                    response_serializer=entrepot_dot_core_dot_v1_dot_upload__service__pb2.BatchWriteUploadsResponse.SerializeToString,
             ),
             'DeleteUpload': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteUpload,
@@ -243,6 +260,33 @@ class UploadService:
             '/entrepot.core.v1.UploadService/WriteUpload',
             entrepot_dot_core_dot_v1_dot_upload__service__pb2.WriteUploadRequest.SerializeToString,
             entrepot_dot_core_dot_v1_dot_upload__service__pb2.WriteUploadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchWriteUploads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/entrepot.core.v1.UploadService/BatchWriteUploads',
+            entrepot_dot_core_dot_v1_dot_upload__service__pb2.BatchWriteUploadsRequest.SerializeToString,
+            entrepot_dot_core_dot_v1_dot_upload__service__pb2.BatchWriteUploadsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,8 @@ class UploadServiceStub:
     in one request; it is compared. Over REST: PUT /api/v3/uploads/<id>/ with the bytes as body and, unless it is the whole file,
     "Content-Range: bytes first-last/total".
     """
+    BatchWriteUploads: _grpc.UnaryUnaryMultiCallable[_upload_service_pb2.BatchWriteUploadsRequest, _upload_service_pb2.BatchWriteUploadsResponse]
+    """Writes many small files whole, all or none, which costs much less than one after the other."""
     DeleteUpload: _grpc.UnaryUnaryMultiCallable[_upload_service_pb2.DeleteUploadRequest, _upload_service_pb2.DeleteUploadResponse]
     """Gives up an upload."""
 
@@ -69,6 +71,8 @@ class UploadServiceAsyncStub(UploadServiceStub):
     in one request; it is compared. Over REST: PUT /api/v3/uploads/<id>/ with the bytes as body and, unless it is the whole file,
     "Content-Range: bytes first-last/total".
     """
+    BatchWriteUploads: _aio.UnaryUnaryMultiCallable[_upload_service_pb2.BatchWriteUploadsRequest, _upload_service_pb2.BatchWriteUploadsResponse]  # type: ignore[assignment]
+    """Writes many small files whole, all or none, which costs much less than one after the other."""
     DeleteUpload: _aio.UnaryUnaryMultiCallable[_upload_service_pb2.DeleteUploadRequest, _upload_service_pb2.DeleteUploadResponse]  # type: ignore[assignment]
     """Gives up an upload."""
 
@@ -112,6 +116,14 @@ class UploadServiceServicer(metaclass=_abc_1.ABCMeta):
         in one request; it is compared. Over REST: PUT /api/v3/uploads/<id>/ with the bytes as body and, unless it is the whole file,
         "Content-Range: bytes first-last/total".
         """
+
+    @_abc_1.abstractmethod
+    def BatchWriteUploads(
+        self,
+        request: _upload_service_pb2.BatchWriteUploadsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_upload_service_pb2.BatchWriteUploadsResponse, _abc.Awaitable[_upload_service_pb2.BatchWriteUploadsResponse]]:
+        """Writes many small files whole, all or none, which costs much less than one after the other."""
 
     @_abc_1.abstractmethod
     def DeleteUpload(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from entrepot.core.v1 import upload_service_pb2, upload_service_pb2_grpc
@@ -32,6 +33,7 @@ __all__ = ["UploadService", "upload_message"]
 
 MAX_FILENAME = 1024
 MAX_UPLOADS = 1_000
+MAX_BATCH_BYTES = 2 * 1024**2
 
 _EMPTY = hashlib.sha256(b"").digest()
 
@@ -86,7 +88,7 @@ class UploadService(upload_service_pb2_grpc.UploadServiceServicer):
         first = next(request_iterator, None)
         if first is None or first.WhichOneof("part") != "open":
             raise FieldInvalidError.at("open", "must come first.")
-        try:
+        with _faults_of_the_client():
             row = self._receiving.receive(
                 _id(first.open.name),
                 first.open.offset,
@@ -94,11 +96,24 @@ class UploadService(upload_service_pb2_grpc.UploadServiceServicer):
                 is_last=first.open.last,
                 size_bytes=_size(first.open.size_bytes, "open.size_bytes"),
             )
-        except (DigestMismatchError, SizeMismatchError) as error:
-            # Nothing was lost here: the client sent other bytes than it said.
-            error.code = Code.INVALID_ARGUMENT
-            raise
         return upload_service_pb2.WriteUploadResponse(upload=upload_message(row))
+
+    def BatchWriteUploads(
+        self, request: upload_service_pb2.BatchWriteUploadsRequest, context: grpc.ServicerContext
+    ) -> upload_service_pb2.BatchWriteUploadsResponse:
+        size = sum(len(item.data) for item in request.items)
+        if len(request.items) > MAX_UPLOADS or size > MAX_BATCH_BYTES:
+            raise BatchTooLargeError(
+                f"items has {len(request.items):,} files of {size:,} bytes; at most "
+                f"{MAX_UPLOADS:,} files of {MAX_BATCH_BYTES:,} bytes are allowed. Split it."
+            )
+        with _faults_of_the_client():
+            rows = self._receiving.receive_whole(
+                [(_id(item.name), item.data) for item in request.items]
+            )
+        return upload_service_pb2.BatchWriteUploadsResponse(
+            uploads=[upload_message(row) for row in rows]
+        )
 
     def DeleteUpload(
         self, request: upload_service_pb2.DeleteUploadRequest, context: grpc.ServicerContext
@@ -124,6 +139,16 @@ class UploadService(upload_service_pb2_grpc.UploadServiceServicer):
             # Nothing more will come.
             return self._receiving.receive(row.upload_id, 0, iter(()), is_last=True)
         return row
+
+
+@contextmanager
+def _faults_of_the_client() -> Iterator[None]:
+    try:
+        yield
+    except (DigestMismatchError, SizeMismatchError) as error:
+        # Nothing was lost here: the client sent other bytes than it said.
+        error.code = Code.INVALID_ARGUMENT
+        raise
 
 
 def _new(given: upload_service_pb2.Upload, field: str, principal: str) -> uploads.NewUpload:

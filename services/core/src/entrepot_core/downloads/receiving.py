@@ -86,6 +86,31 @@ class Receiving:
             return row
         return self._complete(row) if is_last or row.size_bytes else row
 
+    def receive_whole(self, files: Sequence[tuple[str, bytes]]) -> list[UploadRow]:
+        """Takes whole files, by the ids of their uploads: all of them, or none.
+
+        Raises:
+            UploadConflictError: Something has come for one of them already.
+            SizeMismatchError: A file has another length than was declared.
+            DigestMismatchError: A file is not what was declared.
+        """
+        completed: list[UploadRow] = []
+        with self._keeper.database.transaction() as cursor:
+            rows = [uploads.get(cursor, upload_id) for upload_id, _ in files]
+        with self._keeper.store.begin() as batch:
+            written = [
+                (row, _write_whole(row, data, batch))
+                for row, (_, data) in zip(rows, files, strict=True)
+            ]
+
+            def complete(cursor: Cursor) -> None:
+                completed.extend(
+                    uploads.attach(cursor, row.upload_id, one) for row, one in written
+                )
+
+            self._keeper.record(batch, also=complete)
+        return completed
+
     def _declare(self, row: UploadRow, size_bytes: int) -> UploadRow:
         if row.size_bytes or size_bytes < row.received_bytes:
             raise _wrong_size(row, size_bytes)
@@ -148,6 +173,18 @@ class Receiving:
                 uploads.restart(cursor, row.upload_id)
             raise _wrong_digest(row, error.metadata["actual"]) from None
         return completed[0]
+
+
+def _write_whole(row: UploadRow, data: bytes, batch: BlobBatch) -> Blob:
+    if row.digest is not None or row.received_bytes:
+        raise uploads.conflict(row, 0)
+    if row.size_bytes not in (0, len(data)):
+        raise _wrong_size(row, len(data))
+    writer = batch.create()
+    writer.write(data)
+    blob = writer.close()
+    _check(row, blob.digest)
+    return blob
 
 
 def _repeat(row: UploadRow, digest: bytes, chunks: Iterator[bytes]) -> UploadRow:

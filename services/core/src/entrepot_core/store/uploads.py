@@ -148,11 +148,13 @@ def complete(cursor: Cursor, upload_id: str, blob: Blob) -> UploadRow:
 
 
 def attach(cursor: Cursor, upload_id: str, blob: Blob) -> UploadRow:
-    """Says that a new upload is a blob that is here already, and live."""
+    """Says that an upload is all of a blob. UploadConflictError if bytes have come for it."""
     cursor.execute(
-        "UPDATE upload SET digest = %s, received_bytes = %s"
-        f" WHERE upload_id = %s::uuid RETURNING {_COLUMNS}",
-        (blob.digest, blob.size_bytes, upload_id),
+        "UPDATE upload SET digest = %s, received_bytes = %s,"
+        " expires_at = now() + make_interval(hours => %s)"
+        " WHERE upload_id = %s::uuid AND digest IS NULL AND received_bytes = 0"
+        f" RETURNING {_COLUMNS}",
+        (blob.digest, blob.size_bytes, LIFETIME_HOURS, upload_id),
     )
     return _row(cursor)
 
@@ -198,7 +200,7 @@ def conflict(row: UploadRow, offset: int) -> UploadConflictError:
 def _row(cursor: Cursor) -> UploadRow:
     found = cursor.fetchone()
     if found is None:
-        raise UploadConflictError("The upload was given up meanwhile.")
+        raise UploadConflictError("Somebody else has written or given up the upload meanwhile.")
     upload_id, size, sha256, filename, received, digest, created_at, expires_at = found
     return UploadRow(
         upload_id,
