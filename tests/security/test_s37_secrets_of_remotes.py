@@ -167,6 +167,9 @@ def test_no_secret_of_a_remote_can_be_read_anywhere(stack: Stack) -> None:
             texts["processes"] = command_lines()
             command.communicate(CANARIES["token"].encode())
 
+    assert {place: [] for place in texts} == {
+        place: found_in(text, key) for place, text in texts.items()
+    }
     # It was all real: the sync worked with the secrets, and failed without.
     assert (good["state"], made["secrets_set"]) == (
         "completed",
@@ -179,9 +182,6 @@ def test_no_secret_of_a_remote_can_be_read_anywhere(stack: Stack) -> None:
     assert "do not suffice" in texts["api"]
     assert '"token": "\\u2026"' in texts["command"]
     assert "--token-file" in texts["processes"]
-    assert {place: [] for place in texts} == {
-        place: found_in(text, key) for place, text in texts.items()
-    }
 
 
 def test_the_key_is_its_owners_alone(stack: Stack) -> None:

@@ -66,7 +66,8 @@ class Proxy:
         await asyncio.gather(*others, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
+        # Cancelled at the end of the proxy, which the server would complain of.
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             try:
                 await self._answer(reader, writer)
             finally:

@@ -88,6 +88,7 @@ def test_resources_have_the_plugins_fields(api: dict[str, Any]) -> None:
     assert "climate" not in schemas["Repository"]["properties"]
     assert "spec" not in schemas["zoo.Repository"]["properties"]
     assert schemas["zoo.Repository"]["properties"]["latest_version"]["readOnly"] is True
+    assert schemas["Remote"]["properties"]["password"]["writeOnly"] is True
     assert schemas["zoo.Remote"]["required"] == ["url"]
     assert "required" not in schemas["zoo.RemoteUpdate"]
     assert "/api/v3/repositories/zoo/{repository}/versions/{version}/diff/" in paths

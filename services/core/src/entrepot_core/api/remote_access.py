@@ -144,6 +144,8 @@ def _check_tls(
     # A key that stays is not at hand here: it was checked with the certificate it came with.
     if "client_key" in secrets and key is None and after["client_certificate"] != was:
         raise _wrong("client_key", "is required with another certificate.")
+    if not (key or after["ca_certificates"]):
+        return
     try:
         client_context(
             authorities=after["ca_certificates"],
