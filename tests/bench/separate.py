@@ -57,18 +57,24 @@ def separate_upstream(
 
 
 @contextmanager
-def bare_app(folder: Path) -> Iterator[str]:
-    """The floor for content: an ASGI app that sends files of a folder, on granian."""
+def bare_app(folder: Path) -> Iterator[tuple[str, int]]:
+    """The floor for content: an ASGI app that sends files of a folder, on granian.
+
+    Its origin, and the process that answers.
+    """
     (address,) = free_addresses(1)
     host, _, port = address.rpartition(":")
     command = [
         str(BIN / "granian"), "--interface", "asginl", "--no-ws", "--host", host, "--port", port,
         "--log-level", "warning", "bare_app:app",
     ]  # fmt: skip
-    with _running(command, cwd=Path(__file__).parent, env={"BARE_APP_FOLDER": str(folder)}):
+    with _running(
+        command, cwd=Path(__file__).parent, env={"BARE_APP_FOLDER": str(folder)}
+    ) as process:
         rest = Rest(f"http://{address}")
         until(lambda: _answers(rest), "the bare app")
-        yield rest.origin
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        yield rest.origin, int(children[-1])
 
 
 def _answers(rest: Rest) -> bool:
@@ -87,8 +93,9 @@ def _running(
     stdin: int | None = None,
     stdout: int | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
+    # In a session of its own, as each program of a stack: the kernel shares processors by session.
     with subprocess.Popen(
-        command, cwd=cwd, env=env, stdin=stdin, stdout=stdout, text=True
+        command, cwd=cwd, env=env, stdin=stdin, stdout=stdout, text=True, start_new_session=True
     ) as process:
         try:
             yield process

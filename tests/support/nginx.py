@@ -1,6 +1,7 @@
 """A real nginx with the configuration that is shipped, on ports of its own."""
 
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -34,6 +35,11 @@ http {{
     {more}
 }}
 """
+
+
+def is_installed() -> bool:
+    """Whether there is an nginx to be started."""
+    return shutil.which("nginx", path=PATH) is not None
 
 
 class Nginx:

@@ -60,8 +60,8 @@ class Proxied:
 
 
 @contextmanager
-def proxied(folder: Path, api: str = "127.0.0.1:1") -> Iterator[Proxied]:
-    """nginx, the gateway and the core; blobs are in `folder`/blobs."""
+def proxied(folder: Path, more: str = "") -> Iterator[Proxied]:
+    """Start nginx, which may have more servers, gateway and core; blobs are in `folder`/blobs."""
     files: dict[str, Resolved] = {}
     core = FakeCore()
     core.on("ResolvePointer", _pointer)
@@ -83,7 +83,7 @@ def proxied(folder: Path, api: str = "127.0.0.1:1") -> Iterator[Proxied]:
             try:
                 assert gateway.stdout is not None
                 assert gateway.stdout.readline().startswith(b"ready ")
-                with nginx(folder / "blobs", content=address, api=api) as front:
+                with nginx(folder / "blobs", content=address, more=more) as front:
                     yield Proxied(front, address, files)
             finally:
                 gateway.terminate()
