@@ -8,123 +8,21 @@ from __future__ import annotations
 import hashlib
 import json
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
 from entrepot_gateway.binding import core_bindings
 from entrepot_gateway.catalog import EMPTY
+from entrepot_gateway.openapi_parts import PARAMETERS, PROBLEM
+from entrepot_gateway.openapi_paths import Paths
 from entrepot_gateway.schema import SchemaBook
-from entrepot_rpc.address import PREFIX
-from entrepot_rpc.comment import core_files, first_sentence, read_comments
-from entrepot_rpc.encoder import list_field
-from entrepot_rpc.field import descriptor_of, is_required
+from entrepot_rpc.comment import core_files, read_comments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from google.protobuf.descriptor import Descriptor, FieldDescriptor
-
-    from entrepot_gateway.binding import Binding
     from entrepot_gateway.call import Call
-    from entrepot_gateway.catalog import Catalog, ContentType, Plugin, TaskType
-
-Json = dict[str, Any]
-
-# What the segment after a collection names.
-_SINGULAR = {
-    "content": "digest",
-    "distributions": "distribution",
-    "plugins": "plugin",
-    "publications": "publication",
-    "remotes": "remote",
-    "repositories": "repository",
-    "tasks": "task",
-    "uploads": "upload",
-    "versions": "version",
-}
-_OF_PLUGINS = frozenset({"distributions", "publications", "remotes", "repositories"})
-
-_PROBLEM: Json = {
-    "type": "object",
-    "description": "What went wrong (RFC 9457). `type` leads to a page with cause and cure.",
-    "required": ["type", "title", "status", "detail", "code", "reason", "domain"],
-    "properties": {
-        "type": {"type": "string", "format": "uri-reference"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "instance": {"type": "string", "format": "uri-reference"},
-        "code": {"type": "string", "description": "Name of the google.rpc.Code."},
-        "reason": {"type": "string", "description": "Stable name for programs."},
-        "domain": {"type": "string", "description": "Whose reason it is."},
-        "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["pointer", "reason", "detail"],
-                "properties": {
-                    "pointer": {"type": "string", "description": "JSON pointer to the field."},
-                    "reason": {"type": "string"},
-                    "detail": {"type": "string"},
-                    "in": {"type": "string", "enum": ["query", "path", "header"]},
-                },
-            },
-        },
-        "preconditions": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "type": {"type": "string"},
-                    "subject": {"type": "string"},
-                    "detail": {"type": "string"},
-                },
-            },
-        },
-        "request_id": {"type": "string"},
-    },
-}
-
-_PARAMETERS: dict[str, Json] = {
-    "wait": {
-        "name": "wait",
-        "in": "query",
-        "description": "Wait this long, at most 10m, for the task to end.",
-        "schema": {"type": "string", "examples": ["30s"]},
-    },
-    "dry_run": {
-        "name": "dry_run",
-        "in": "query",
-        "description": "Run everything, report what would change, change nothing.",
-        "schema": {"type": "boolean"},
-    },
-    "validate_only": {
-        "name": "validate_only",
-        "in": "query",
-        "description": "Check the parameters only; nothing is stored.",
-        "schema": {"type": "boolean"},
-    },
-    "idempotency_key": {
-        "name": "Idempotency-Key",
-        "in": "header",
-        "description": "For 7 days the same key returns the same task.",
-        "schema": {"type": "string", "maxLength": 128},
-    },
-    "if_match": {
-        "name": "If-Match",
-        "in": "header",
-        "description": "Change only what has this entity tag.",
-        "schema": {"type": "string"},
-    },
-    "last_event_id": {
-        "name": "Last-Event-ID",
-        "in": "header",
-        "description": "Send only what happened after this event.",
-        "schema": {"type": "integer", "format": "int64"},
-    },
-}
+    from entrepot_gateway.catalog import Catalog
+    from entrepot_gateway.openapi_parts import Json
 
 
 class OpenApi:
@@ -150,14 +48,14 @@ class OpenApi:
 def document(catalog: Catalog) -> Json:
     """The OpenAPI document of a catalog."""
     book = SchemaBook(read_comments(core_files().file))
-    writer = _Writer(book)
+    paths = Paths(book)
     for binding in core_bindings():
-        writer.add_of_core(binding)
-    writer.add_streams()
+        paths.add_of_core(binding)
+    paths.add_streams()
     for plugin in catalog.plugins.values():
         book.of_plugin(plugin.name, plugin.comments)
-        writer.add_plugin(plugin)
-    schemas = {"Problem": _PROBLEM} | dict(sorted(book.schemas.items()))
+        paths.add_plugin(plugin)
+    schemas = {"Problem": PROBLEM} | dict(sorted(book.schemas.items()))
     return {
         "openapi": "3.1.1",
         "info": {
@@ -171,11 +69,11 @@ def document(catalog: Catalog) -> Json:
         },
         "servers": [{"url": "/"}],
         "security": [{"token": []}],
-        "tags": [{"name": name} for name in sorted(writer.tags)],
-        "paths": dict(sorted(writer.paths.items())),
+        "tags": [{"name": name, "description": text} for name, text in sorted(paths.tags.items())],
+        "paths": dict(sorted(paths.by_address.items())),
         "components": {
             "schemas": schemas,
-            "parameters": _PARAMETERS,
+            "parameters": PARAMETERS,
             "responses": {
                 "Problem": {
                     "description": "What went wrong.",
@@ -195,350 +93,3 @@ def document(catalog: Catalog) -> Json:
             },
         },
     }
-
-
-class _Writer:
-    """Collects paths."""
-
-    def __init__(self, book: SchemaBook) -> None:
-        self._book = book
-        self.paths: dict[str, Json] = {}
-        self.tags: set[str] = set()
-
-    def add_of_core(self, binding: Binding) -> None:
-        """Add a binding whose address is the same for all plugins."""
-        collection = binding.template.segments[2]
-        is_of_plugin = collection in _OF_PLUGINS or collection == "content"
-        if is_of_plugin and "*" in binding.template.segments:
-            return
-        options: tuple[str, ...] = ("wait",) if binding.rpc.name == "GetTask" else ()
-        if binding.rpc.name == "CloneTask":
-            self._add_clone(binding)
-            return
-        body: Json | None = None
-        if binding.rpc.name == "CancelTask":
-            body = {
-                "type": "object",
-                "required": ["state"],
-                "properties": {"state": {"type": "string", "const": "canceled"}},
-            }
-        elif binding.body_type is not None:
-            is_update = binding.http_method == "PATCH"
-            body = self._book.reference(binding.body_type, partial=is_update)
-        if binding.rpc.name == "CreateTask":
-            options = ("wait", "dry_run", "validate_only", "idempotency_key")
-        self._add(binding, _path(binding), collection, binding.rpc.name, body, options=options)
-
-    def add_streams(self) -> None:
-        """Add what is not an rpc: event streams, and the bytes of uploads."""
-        stream = {
-            "200": {
-                "description": "Server-sent events.",
-                "content": {"text/event-stream": {"schema": {"type": "string"}}},
-            },
-            "default": _problem(),
-        }
-        after = [{"$ref": "#/components/parameters/last_event_id"}]
-        self._put(
-            f"{PREFIX}/events/",
-            "get",
-            _operation("WatchEvents", "tasks", "The events of all tasks.", after, stream),
-        )
-        self._put(
-            f"{PREFIX}/tasks/{{task}}/events/",
-            "get",
-            _operation(
-                "WatchTask",
-                "tasks",
-                "The task on every change, from its state now to its end.",
-                [_path_parameter("task"), *after],
-                stream,
-            ),
-        )
-        upload = next(b for b in core_bindings() if b.rpc.name == "GetUpload")
-        parameters = [
-            _path_parameter("upload"),
-            {
-                "name": "Content-Range",
-                "in": "header",
-                "description": "`bytes first-last/total`, unless the body is the whole file.",
-                "schema": {"type": "string"},
-            },
-        ]
-        operation = _operation(
-            "WriteUpload",
-            "uploads",
-            "Appends bytes.",
-            parameters,
-            _responses("200", self._book.reference(upload.answer_type)),
-        )
-        operation["requestBody"] = {
-            "required": True,
-            "content": {"application/octet-stream": {}},
-        }
-        self._put(f"{PREFIX}/uploads/{{upload}}/", "put", operation)
-
-    def add_plugin(self, plugin: Plugin) -> None:
-        """Add what a plugin declares."""
-        for task_type in plugin.tasks.values():
-            self._add_tasks(plugin, task_type)
-        for content_type in plugin.contents.values():
-            self._add_content(plugin, content_type)
-        for binding in core_bindings():
-            collection = binding.template.segments[2]
-            if collection in _OF_PLUGINS and "*" in binding.template.segments:
-                self._add_resource(plugin, collection, binding)
-
-    def _add_resource(self, plugin: Plugin, collection: str, binding: Binding) -> None:
-        spec_class = _spec(plugin, collection)
-        if spec_class is False:
-            return
-        spec = spec_class if spec_class is not True else None
-        body = None
-        if binding.body_type is not None:
-            body = self._book.reference(
-                binding.body_type, partial=binding.http_method == "PATCH", spec=spec
-            )
-        name = f"{plugin.name}_{binding.rpc.name}"
-        extra: list[Json] = []
-        if binding.rpc.name == "ListContent":
-            name = f"{plugin.name}_ListVersionContent"
-            extra = [
-                self._query(field)
-                for item in plugin.contents.values()
-                for field in _filterable(item)
-            ]
-        path = _path(binding).replace("{plugin}", plugin.name, 1)
-        options = ("if_match",) if binding.http_method in ("PATCH", "DELETE") else ()
-        self._add(binding, path, plugin.name, name, body, options=options, spec=spec, extra=extra)
-
-    def _add_tasks(self, plugin: Plugin, task_type: TaskType) -> None:
-        parameters = descriptor_of(task_type.parameters)
-        task = next(b for b in core_bindings() if b.rpc.name == "GetTask").answer_type
-        typed: Json = {"parameters": self._book.reference(parameters)}
-        if task_type.result is not None:
-            typed["result"] = self._book.reference(descriptor_of(task_type.result))
-        answer = {"allOf": [self._book.reference(task), {"properties": typed}]}
-        description = self._book.comment(parameters.full_name)
-        path = f"{PREFIX}/tasks/{task_type.name}/"
-        prefix = f"{plugin.name}_{task_type.collection}"
-        options = ("wait", "dry_run", "validate_only", "idempotency_key")
-        create = _operation(
-            f"{prefix}_CreateTask",
-            plugin.name,
-            description,
-            [{"$ref": f"#/components/parameters/{name}"} for name in options],
-            _responses("201", answer, location=True),
-        )
-        create["requestBody"] = _body(self._book.reference(parameters))
-        self._put(path, "post", create)
-        rpc = next(b for b in core_bindings() if b.rpc.name == "ListTasks")
-        fields = [field for field in rpc.rpc.input_type.fields if field.name != "task_type"]
-        listing = _operation(
-            f"{prefix}_ListTasks",
-            plugin.name,
-            f"Pages through the tasks {task_type.name}, newest first.",
-            [self._query(field) for field in fields],
-            _responses("200", _page(answer)),
-        )
-        self._put(path, "get", listing)
-
-    def _add_content(self, plugin: Plugin, content_type: ContentType) -> None:
-        attributes = self._book.reference(descriptor_of(content_type.attributes))
-        for binding in core_bindings():
-            if binding.template.segments[2] != "content":
-                continue
-            is_list = binding.rpc.name == "ListContent"
-            message = next(b for b in core_bindings() if b.rpc.name == "GetContent").answer_type
-            unit = {"properties": {"unit": {"properties": {"attributes": attributes}}}}
-            answer: Json = {"allOf": [self._book.reference(message), unit]}
-            path = _path(binding)
-            path = path.replace("{plugin}", plugin.name, 1)
-            path = path.replace("{collection}", content_type.collection, 1)
-            parameters = [_path_parameter("digest")] if "{digest}" in path else []
-            if is_list:
-                answer = _page(answer)
-                own = [item for item in binding.rpc.input_type.fields if item.name != "parent"]
-                names = {item.name for item in own}
-                fields = [item for item in _filterable(content_type) if item.name not in names]
-                parameters += [self._query(field) for field in (*own, *fields)]
-            operation = _operation(
-                f"{plugin.name}_{content_type.collection}_{binding.rpc.name}",
-                plugin.name,
-                self._book.comment(binding.rpc.full_name),
-                parameters,
-                _responses("200", answer),
-            )
-            self._put(path, "get", operation)
-
-    def _add_clone(self, binding: Binding) -> None:
-        options = ("wait", "dry_run", "idempotency_key")
-        body = {
-            "type": "object",
-            "description": "Fields of the parameters to replace, flat.",
-        }
-        operation = _operation(
-            "CloneTask",
-            "tasks",
-            self._book.comment(binding.rpc.full_name),
-            [
-                _path_parameter("task"),
-                *({"$ref": f"#/components/parameters/{name}"} for name in options),
-            ],
-            _responses("201", self._book.reference(binding.answer_type), location=True),
-        )
-        operation["requestBody"] = _body(body, required=False)
-        self._put(_path(binding), "post", operation)
-
-    def _add(
-        self,
-        binding: Binding,
-        path: str,
-        tag: str,
-        name: str,
-        body: Json | None,
-        *,
-        options: Iterable[str] = (),
-        spec: Descriptor | None = None,
-        extra: Iterable[Json] = (),
-    ) -> None:
-        segments = path.strip("/").split("/")
-        parameters = [
-            _path_parameter(segment.strip("{}")) for segment in segments if segment.startswith("{")
-        ]
-        given = {field.partition(".")[0] for field in binding.bound} | {binding.body, *options}
-        if binding.body != "*":
-            parameters += [
-                self._query(field)
-                for field in binding.rpc.input_type.fields
-                if field.name not in given | {"update_mask"} and self._book.is_simple(field)
-            ]
-        parameters += [{"$ref": f"#/components/parameters/{option}"} for option in options]
-        named = {item.get("name") for item in parameters}
-        parameters += [item for item in extra if item["name"] not in named]
-        operation = _operation(
-            name,
-            tag,
-            self._book.comment(binding.rpc.full_name),
-            parameters,
-            self._answers(binding, spec),
-        )
-        if body is not None:
-            operation["requestBody"] = _body(body)
-        self._put(path, binding.http_method.lower(), operation)
-
-    def _answers(self, binding: Binding, spec: Descriptor | None) -> Json:
-        if binding.http_method == "DELETE":
-            return {"204": {"description": "Deleted."}, "default": _problem()}
-        field = None if binding.response_body else list_field(binding.answer_type)
-        if field is not None and field.message_type is not None:
-            return _responses("200", _page(self._book.reference(field.message_type, spec=spec)))
-        schema = self._book.reference(binding.answer_type, spec=spec)
-        created = binding.http_method == "POST"
-        return _responses("201" if created else "200", schema, location=created)
-
-    def _query(self, field: FieldDescriptor) -> Json:
-        schema = self._book.field(field)
-        text = schema.pop("description", "")
-        schema.pop("x-entrepot-reference", None)
-        parameter: Json = {"name": field.name, "in": "query", "schema": schema}
-        if text:
-            parameter["description"] = text
-        if is_required(field):
-            parameter["required"] = True
-        return parameter
-
-    def _put(self, path: str, method: str, operation: Json) -> None:
-        self.tags |= set(operation["tags"])
-        self.paths.setdefault(path, {})[method] = operation
-
-
-def _path(binding: Binding) -> str:
-    """The path with placeholders: for the plugin, and for what each collection holds."""
-    result: list[str] = []
-    for index, segment in enumerate(binding.template.segments):
-        before = result[-1] if result else ""
-        if segment != "*":
-            result.append(segment)
-        elif before in (*_OF_PLUGINS, "content") and index == 3:  # noqa: PLR2004  /api/v3/<collection>/
-            result.append("{plugin}")
-        elif before == "{plugin}":
-            collection = result[-2]
-            is_content = collection == "content"
-            result.append("{collection}" if is_content else f"{{{_SINGULAR[collection]}}}")
-        elif before == "{collection}":
-            result.append("{digest}")
-        else:
-            result.append(f"{{{_SINGULAR[before]}}}")
-    return "/" + "/".join(result) + "/"
-
-
-def _spec(plugin: Plugin, collection: str) -> Descriptor | bool:
-    """The plugin's own fields; True if it has none; False if it has no such resources."""
-    kind = plugin.kinds.get(collection)
-    if kind is None:
-        return False
-    message = plugin.messages.spec(kind)
-    return descriptor_of(message) if message is not None else True
-
-
-def _filterable(content_type: ContentType) -> list[FieldDescriptor]:
-    fields = descriptor_of(content_type.attributes).fields_by_name
-    return [fields[name] for name in content_type.filterable if name in fields]
-
-
-def _operation(
-    operation_id: str, tag: str, description: str, parameters: list[Json], responses: Json
-) -> Json:
-    operation: Json = {"operationId": operation_id, "tags": [tag]}
-    if description:
-        operation["summary"] = first_sentence(description)
-        operation["description"] = description
-    if parameters:
-        operation["parameters"] = parameters
-    operation["responses"] = responses
-    return operation
-
-
-def _path_parameter(name: str) -> Json:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-
-
-def _body(schema: Json, *, required: bool = True) -> Json:
-    return {
-        "required": required,
-        "content": {
-            "application/json": {"schema": schema},
-            "application/x-www-form-urlencoded": {"schema": schema},
-        },
-    }
-
-
-def _page(schema: Json) -> Json:
-    return {
-        "type": "object",
-        "required": ["results", "next_page_token"],
-        "properties": {
-            "results": {"type": "array", "items": schema},
-            "next_page_token": {"type": "string"},
-        },
-    }
-
-
-def _responses(status: str, schema: Json, *, location: bool = False) -> Json:
-    answer: Json = {
-        "description": "Created." if status == "201" else "OK.",
-        "content": {"application/json": {"schema": schema}},
-    }
-    if location:
-        answer["headers"] = {
-            "Location": {
-                "description": "Address of what was created.",
-                "schema": {"type": "string", "format": "uri-reference"},
-            }
-        }
-    return {status: answer, "default": _problem()}
-
-
-def _problem() -> Json:
-    return {"$ref": "#/components/responses/Problem"}

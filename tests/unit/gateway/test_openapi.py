@@ -43,6 +43,21 @@ def test_operations_have_one_name_each(api: dict[str, Any]) -> None:
     assert {"zoo_feedings_CreateTask", "zoo_CreateRepository", "GetTask"} <= set(names)
 
 
+def test_every_group_of_operations_says_what_it_is(api: dict[str, Any]) -> None:
+    """In the words of its service, or by the plugin that adds it; and none is empty."""
+    used = {
+        tag
+        for path in api["paths"].values()
+        for operation in path.values()
+        for tag in operation["tags"]
+    }
+    described = {tag["name"]: tag["description"] for tag in api["tags"]}
+
+    assert set(described) == used
+    assert all(text.endswith(".") for text in described.values())
+    assert described["zoo"] == "What the plugin zoo adds."
+
+
 def test_every_rpc_is_in_it(api: dict[str, Any]) -> None:
     """Each binding of core's is an operation, for all plugins or for each."""
     names = {
