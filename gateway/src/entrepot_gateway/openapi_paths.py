@@ -50,12 +50,13 @@ class Paths:
         self.by_address: dict[str, Json] = {}
         # What belongs together, and what it is.
         self.tags: dict[str, str] = {}
+        self._about: dict[str, str] = {}
 
     def add_of_core(self, binding: Binding) -> None:
         """Add a binding whose address is the same for all plugins."""
         collection = binding.template.segments[2]
         service = binding.rpc.containing_service.full_name
-        self.tags.setdefault(collection, self._book.comment(service))
+        self._about.setdefault(collection, self._book.comment(service))
         is_of_plugin = collection in _OF_PLUGINS or collection == "content"
         if is_of_plugin and "*" in binding.template.segments:
             return
@@ -128,7 +129,7 @@ class Paths:
 
     def add_plugin(self, plugin: Plugin) -> None:
         """Add what a plugin declares."""
-        self.tags[plugin.name] = f"What the plugin {plugin.name} adds."
+        self._about[plugin.name] = f"What the plugin {plugin.name} adds."
         for task_type in plugin.tasks.values():
             self._add_tasks(plugin, task_type)
         for content_type in plugin.contents.values():
@@ -298,6 +299,7 @@ class Paths:
         return parameter
 
     def _put(self, path: str, method: str, operation: Json) -> None:
+        self.tags |= {tag: self._about[tag] for tag in operation["tags"]}
         self.by_address.setdefault(path, {})[method] = operation
 
 
