@@ -239,13 +239,15 @@ def test_secrets_and_certificates_come_from_files(cli: Cli, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--password", "secret"], "unrecognized arguments"),
+        (["--password", "secret"], "argument --password: give it in a file: --password-file FILE"),
+        (["--header", "X-A=secret"], "argument --header: give it in a file: --header-file FILE"),
         (["--password-file", "/no/such/file"], "cannot read /no/such/file: No such file"),
     ],
 )
 def test_a_secret_that_cannot_be_read_is_refused(cli: Cli, words: list[str], message: str) -> None:
-    """There is no flag for a secret itself, and a file that is not there is named."""
+    """A secret itself is refused and not repeated, and a file that is not there is named."""
     result = cli("remote", "create", "file/bar", "--url", "http://h/", *words)
 
     assert result.status == 2
     assert message in result.err
+    assert "secret" not in result.err

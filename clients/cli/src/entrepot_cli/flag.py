@@ -68,6 +68,9 @@ def add_flags(
             default=None,
             **_kind(field, file_content),
         )
+        if is_file_content(field):
+            # What people try first is told, without the value, which may be a secret.
+            group.add_argument(_flag(field), help=argparse.SUPPRESS, type=_refuse(field))
 
 
 def fill(message: Message, options: Namespace, plugin: str = "") -> list[str]:
@@ -95,10 +98,21 @@ def flag_names(fields: Iterable[FieldDescriptor]) -> list[str]:
 
 
 def _spellings(field: FieldDescriptor) -> list[str]:
-    names = [_SINGULAR.get(field.name, field.name), *aliases(field)]
+    names = [_flag(field), *(f"--{name.replace('_', '-')}" for name in aliases(field))]
     # Everybody on the machine can read a command line, so secrets do not stand on it.
     end = "-file" if is_file_content(field) else ""
-    return [f"--{name.replace('_', '-')}{end}" for name in names]
+    return [f"{name}{end}" for name in names]
+
+
+def _flag(field: FieldDescriptor) -> str:
+    return f"--{_SINGULAR.get(field.name, field.name).replace('_', '-')}"
+
+
+def _refuse(field: FieldDescriptor) -> Callable[[str], str]:
+    def refuse(_value: str) -> str:
+        raise argparse.ArgumentTypeError(f"give it in a file: {_spellings(field)[0]} FILE")
+
+    return refuse
 
 
 def _destination(field: FieldDescriptor) -> str:
