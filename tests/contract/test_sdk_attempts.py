@@ -170,6 +170,24 @@ def test_the_state_of_a_version_comes_and_goes(core: FakeCore, plugin: PluginPro
     assert b"before" in verdict.result.value
 
 
+def test_a_store_that_fails_ends_the_attempt(core: FakeCore, plugin: PluginProcess) -> None:
+    """Core has been patient with its store already: the attempt fails at once, to be repeated."""
+    scenario = Scenario(
+        name="growth",
+        task_type="graph/growths",
+        parameters=Growth(repository=REPOSITORY, state="after"),
+        resources=[repository()],
+    )
+    attempt = core.lend(scenario)
+    attempt.faults.fail_storage["OpenWorkspace"] = 1
+
+    (*_, last) = core.execute(plugin.address, attempt.request()).events
+
+    assert last.failed.retryable
+    assert reason_of(last.failed).reason == "STORAGE_FAILED"
+    assert [call.rpc for call in attempt.calls] == ["OpenWorkspace"]
+
+
 @pytest.mark.parametrize(
     ("kind", "kinds", "code"),
     [

@@ -57,6 +57,8 @@ _PATIENCE_SECONDS = 90.0
 _FIRST_DELAY_SECONDS = 0.05
 _LONGEST_DELAY_SECONDS = 5.0
 _AWAY = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED})
+# Core is there, and has been patient with its store itself.
+_TRIED_BY_CORE = "STORAGE_FAILED"
 
 
 class Core:
@@ -186,7 +188,8 @@ class Core:
     async def _recover(self, error: grpc.aio.AioRpcError, patience: _Patience) -> None:
         """Returns when it is time to try again, or raises what the error means."""
         known = from_rpc_error(error)
-        if known.code not in _AWAY or not await patience.wait():
+        is_away = known.code in _AWAY and known.reason != _TRIED_BY_CORE
+        if not is_away or not await patience.wait():
             raise self.refusal(known) from None
 
     def refusal(self, error: ServiceError) -> BaseException:

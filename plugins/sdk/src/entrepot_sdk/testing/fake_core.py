@@ -155,6 +155,9 @@ class FakeCore:
             _abort(
                 context, Code.ABORTED, "ATTEMPT_SUPERSEDED", "Another attempt owns the task now."
             )
+        if attempt.faults.fail_storage[rpc]:
+            attempt.faults.fail_storage[rpc] -= 1
+            _abort(context, Code.UNAVAILABLE, "STORAGE_FAILED", "The store for blobs fails.")
         return attempt
 
     def lose_answer(self, rpc: str, attempt: Attempt, context: grpc.ServicerContext) -> None:
