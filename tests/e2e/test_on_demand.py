@@ -66,6 +66,19 @@ def test_it_is_served_when_upstream_is_gone(served: OnDemand, upstream: Upstream
     assert b"000005.bin" in other.body
 
 
+def test_a_dead_upstream_is_not_asked_for_everything(served: OnDemand, upstream: Upstream) -> None:
+    """While it is left alone clients are told at once, and when to come back."""
+    upstream.behave(ONE, answers(503))
+    other = "files/000005.bin"
+    failed = served.content.request("GET", served.path(ONE))
+
+    refused = served.content.request("GET", served.path(other))
+
+    assert (failed.status, refused.status) == (502, 502)
+    assert 0 < int(refused.headers["Retry-After"]) <= 10
+    assert upstream.count(other) == 0
+
+
 def test_head_tells_what_is_known(served: OnDemand) -> None:
     """HEAD answers length and digest of a file that is not here yet."""
     head = served.content.request("HEAD", served.path(ONE))

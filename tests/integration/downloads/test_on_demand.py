@@ -216,6 +216,24 @@ def test_a_dead_upstream_is_answered_for_at_once(
     assert upstream.hits["/other"] == 0
 
 
+def test_an_upstream_that_wants_to_be_left_alone_is(
+    on_demand: OnDemand, upstream: Upstream, rows: Rows
+) -> None:
+    """The client is told for how long, instead of waiting for it."""
+
+    async def busy(exchange: Exchange) -> None:
+        await exchange.send(503, b"", [("Retry-After", "30")])
+
+    remote = rows.remote("one", "on_demand", max_retries=3)
+    unit = rows.unit("f", DATA, sources=[(remote, upstream.add("/f", DATA, busy))])
+
+    with pytest.raises(DownloadFailedError) as caught:
+        on_demand.fetch(unit, "f")
+
+    assert caught.value.retry_after_seconds == 30
+    assert upstream.hits["/f"] == 1
+
+
 @pytest.mark.parametrize("damage", ["missing", "short"])
 def test_a_lost_blob_is_fetched_again(
     on_demand: OnDemand, upstream: Upstream, rows: Rows, keeper: Keeper, damage: str

@@ -10,8 +10,9 @@ from entrepot_rpc.errors import Code, ServiceError
 
 __all__ = ["Spool"]
 
-# A temporary folder must not make the rest of the machine meet a full disk.
-RESERVE_BYTES = 256 * 1024**2
+# As blobs: what else is on the disk, PostgreSQL for one, must not meet its end because of us.
+RESERVE_SHARE = 0.05
+RESERVE_BYTES = 2 * 1024**3
 # How much is written between two looks at the free room.
 _STEP_BYTES = 16 * 1024**2
 
@@ -23,9 +24,8 @@ class Spool:
     /tmp, is hardly ever memory. The file is made with the first byte.
     """
 
-    def __init__(self, *, reserve_bytes: int = RESERVE_BYTES) -> None:
+    def __init__(self) -> None:
         self.size_bytes = 0
-        self._reserve_bytes = reserve_bytes
         self._room_checked = -_STEP_BYTES
         self._descriptor = -1
         self._is_closed = False
@@ -75,8 +75,9 @@ class Spool:
     def _require_room(self, needed_bytes: int) -> None:
         status = os.fstatvfs(self._descriptor)
         free = status.f_bavail * status.f_frsize
-        if free - needed_bytes < self._reserve_bytes:
-            raise _full(f"{free} bytes are free, of which {self._reserve_bytes} are reserved")
+        reserve = min(int(status.f_blocks * status.f_frsize * RESERVE_SHARE), RESERVE_BYTES)
+        if free - needed_bytes < reserve:
+            raise _full(f"{free} bytes are free, of which {reserve} are reserved")
 
 
 def _open() -> int:

@@ -38,6 +38,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 _LONGEST_BACKOFF = 30.0
+# Who would rather hear of a failure than wait does not wait longer for an upstream that says when.
+_LONGEST_PATIENCE = 5.0
 _CONNECTIONS = 200
 # A broken transfer that was gone on with and brought as much is not a try in vain.
 _PROGRESS_BYTES = 1024**2
@@ -148,6 +150,8 @@ class Downloader:
                     tries, most = 0, transfer.offset
                 tries += 1
                 if not failed.is_passing or tries > source.remote.max_retries:
+                    raise
+                if download.heeds_cooldown and (failed.wait_seconds or 0) > _LONGEST_PATIENCE:
                     raise
                 if failed.wait_seconds is not None:
                     # It is the whole remote that is asked too often, not this file.
