@@ -31,12 +31,12 @@ def is_served(process: GatewayProcess) -> bool:
 @pytest.mark.parametrize(
     ("request_", "statuses"),
     [
-        (HEAD + b"X: " + b"a" * 300_000 + b"\r\n\r\n", {431}),
+        (HEAD + b"X: " + b"a" * 2_000_000 + b"\r\n\r\n", {431, 0}),
         (HEAD + b"X: " + b"a" * 5_000_000, {431, 0}),
         (HEAD + b"X: a\r\n" * 10_000 + b"\r\n", {431, 0}),
-        (HEAD + b"X" * 300_000 + b": a\r\n\r\n", {400, 431}),
-        (b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", {414}),
-        (b"G" * 300_000 + b" / HTTP/1.1\r\nHost: a\r\n\r\n", {400, 431}),
+        (HEAD + b"X" * 2_000_000 + b": a\r\n\r\n", {400, 431, 0}),
+        (b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", {414, 0}),
+        (b"G" * 2_000_000 + b" / HTTP/1.1\r\nHost: a\r\n\r\n", {400, 431, 0}),
         (HEAD + b"X: \0\r\n\r\n", {400}),
         (HEAD + b"X: a\r\n b\r\n\r\n", {400}),
         (HEAD + b" X: a\r\n\r\n", {400}),
@@ -50,7 +50,7 @@ def is_served(process: GatewayProcess) -> bool:
 def test_a_head_that_is_too_much_is_refused(
     content: GatewayProcess, request_: bytes, statuses: set[int]
 ) -> None:
-    """With a status of its own, or without a word; nothing grows, and others are served."""
+    """With a status of its own, which who still sends may not see; others are served."""
     before = content.memory
 
     assert status(content.exchange(request_)) in statuses
