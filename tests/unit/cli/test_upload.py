@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -248,6 +249,24 @@ def test_the_same_command_goes_on_with_a_large_file(
     assert 0 < before < len(data) + 1
     assert uploads.received["uploads/u1"] == data
     assert uploads.parameters()[0].upload == "uploads/u1"
+
+
+def test_ctrl_c_ends_the_sending(cli: Cli, uploads: Uploads, tmp_path: Path) -> None:
+    """It ends with 130, makes no task, and says that the same command goes on."""
+    (tmp_path / "a").write_bytes(b"x")
+    answer = cli.core.answers["LookupFiles"]
+
+    def pressed(request: object) -> object:
+        os.kill(os.getpid(), signal.SIGINT)
+        return answer(request)
+
+    cli.core.answers["LookupFiles"] = pressed
+
+    result = cli("upload", "file/foo", str(tmp_path / "a"))
+
+    assert result.status == 130
+    assert "the same command, which goes on from there" in result.err
+    assert uploads.parameters() == []
 
 
 def test_what_is_no_file_is_refused_before_anything_is_sent(
