@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from entrepot.core.v1 import serving_service_pb2
+from entrepot.core.v1.serving_service_pb2 import StoredFile, StreamFileResponse
 from entrepot_gateway.config import Config
 from entrepot_gateway.content.answer import BrokenConnectionError
 from entrepot_gateway.content.app import Content
@@ -109,7 +110,13 @@ async def test_a_client_is_sent_to_a_link(core: FakeCore, s3: S3Server, bucket: 
 async def test_a_missing_or_torn_object_is_not_served(
     core: FakeCore, s3: S3Server, bucket: str, redirect: str, body: bytes | None
 ) -> None:
-    """Nor is a client sent to it: 503, as for a file."""
+    """Nor is a client sent to it: 503, as for a file, if core believes that it is stored."""
+    said = StreamFileResponse(stored=StoredFile(sha256=SHA256, size_bytes=len(DATA)))
+
+    async def stored(_: object) -> AsyncIterator[StreamFileResponse]:
+        yield said
+
+    core.on("StreamFile", stored)
     s3.ask("DELETE", f"{bucket}/{KEY}")
     if body is not None:
         s3.ask("PUT", f"{bucket}/{KEY}", body)

@@ -66,7 +66,9 @@ class Repository(_message.Message):
     description: _builtins.str
     """For people."""
     retain_versions: _builtins.int
-    """How many of the newest versions to keep; zero: all."""
+    """How many of the newest versions to keep; zero: all. Versions that are served or read are kept as well, and, until the
+    next change after their grace, those that distributions served before.
+    """
     latest_version: _builtins.int
     """Number of the newest version."""
     unit_count: _builtins.int
