@@ -2,10 +2,15 @@
 
 import struct
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
+from pathlib import Path
 
+import grpc
 import pytest
 
+from core_under_test import Core, a_config, running_api
+from entrepot.core.v1 import task_service_pb2
 from gateway_core import TOKEN
 from gateway_process import GatewayProcess, read_all, status
 
@@ -206,3 +211,32 @@ def test_deep_fields_of_a_form_are_refused(api: GatewayProcess) -> None:
 
     assert status(answer) == 400
     assert api.is_alive
+
+
+@pytest.fixture
+def core(core_dsn: str, tmp_path: Path) -> Iterator[Core]:
+    """A real core."""
+    with running_api(a_config(core_dsn, tmp_path)) as running:
+        yield running
+
+
+@pytest.mark.parametrize("where", ["request", "parameters"])
+def test_deep_messages_are_refused(core: Core, where: str) -> None:
+    """Groups in groups, in a message or in what it carries; the next call is answered."""
+    groups = bytes([0x0B]) * DEPTH + bytes([0x0C]) * DEPTH
+    known = "type.googleapis.com/entrepot.core.v1.CollectOrphans"
+    carried = task_service_pb2.CreateTaskRequest()
+    carried.parameters.type_url, carried.parameters.value = known, groups
+    path = "/entrepot.core.v1.TaskService/CreateTask"
+    call = core.channel.unary_unary(path, bytes, task_service_pb2.CreateTaskResponse.FromString)
+
+    with pytest.raises(grpc.RpcError) as caught:
+        call(
+            groups if where == "request" else carried.SerializeToString(),
+            metadata=core.metadata,
+            timeout=20,
+        )
+
+    assert caught.value.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL)
+    request = task_service_pb2.ListTasksRequest()
+    assert not core.tasks.ListTasks(request, metadata=core.metadata, timeout=20).tasks

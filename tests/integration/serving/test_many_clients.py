@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
@@ -87,3 +88,23 @@ def test_a_large_folder_takes_no_memory(origin: GatewayProcess) -> None:
     assert page.count(b"<tr>") == 100_001
     assert len(page) > 40 * MIB
     assert grown < 16 * MIB
+
+
+def test_a_client_that_leaves_ends_the_work(origin: GatewayProcess) -> None:
+    """Through the server too: core's stream ends when the connection does."""
+    ended = threading.Event()
+
+    async def for_ever(_: Any) -> AsyncIterator[ListFolderResponse]:  # noqa: ANN401
+        try:
+            while True:
+                yield ListFolderResponse(entries=[Entry(name="x" * 200)] * 200)
+        finally:
+            ended.set()
+
+    origin.core.on("ListFolder", for_ever)
+    with closing(origin.connect()) as connection:
+        connection.sendall(request("/dev/"))
+        assert connection.recv(1) == b"H"
+        assert not ended.is_set()
+
+    assert ended.wait(20)
