@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from entrepot_gateway.content.answer import BrokenConnectionError
+from entrepot_rpc.bucket_error import is_absent, words
 from entrepot_rpc.errors import Code, ServiceError
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ CHUNK_BYTES = 512 * 1024
 MOST_RETRIES = 2
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist", re.IGNORECASE)
-_QUERY = re.compile(r"\?\S*")
 
 
 class OpenObject:
@@ -120,10 +119,8 @@ class BlobBucket:
             location = await self._obstore.sign_async(self._store, "GET", key, life)
             return OpenObject(self, key, size, location)
         except self.errors as error:
-            said = str(error)
-            is_absent = isinstance(error, FileNotFoundError) and not _NO_BUCKET.search(said)
             # What is shorter than it should be is as good as nothing.
-            if is_absent or "416 Range Not Satisfiable" in said:
+            if is_absent(error) or "416 Range Not Satisfiable" in str(error):
                 return None
             self.say(error)
             raise ServiceError.of(
@@ -141,6 +138,4 @@ class BlobBucket:
 
     def say(self, error: BaseException) -> None:
         """Tell the operator what the store said. Signed addresses are keys, and left out."""
-        said = str(error).partition("\n\nDebug source")[0]
-        said = " ".join(_QUERY.sub("", said).split())
-        log.error("content.store_failed", store=self._url, error=said)
+        log.error("content.store_failed", store=self._url, error=words(error))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from entrepot_core.domain.blob import CHUNK_BYTES
 from entrepot_core.domain.errors import StorageFailedError, StorageFullError
+from entrepot_rpc.bucket_error import is_absent, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,10 +32,7 @@ _FULL = re.compile(
     r"\b(507|XMinioStorageFull|XMinioAdminBucketQuotaExceeded|QuotaExceeded"
     r"|InsufficientCapacity|InsufficientStorage\w*)\b"
 )
-_NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|bucket does not exist", re.IGNORECASE)
 _UNABLE = re.compile(r"\b501\b|NotImplemented")
-_CODE = re.compile(r"<Code>([^<]*)</Code>(?:\s*<Message>([^<]*)</Message>)?")
-_QUERY = re.compile(r"\?\S*")
 
 
 class Bucket:
@@ -88,7 +86,7 @@ class Bucket:
         try:
             result = self._obstore.get(self._store, key, options=options)
         except self._errors as error:
-            if self._is_absent(error):
+            if is_absent(error):
                 return None
             raise self._error(error) from error
         return self._chunks(result.stream(min_chunk_size=CHUNK_BYTES))
@@ -111,7 +109,7 @@ class Bucket:
             else:
                 asyncio.run(self._copy_through(source, target, size))
         except self._errors as error:
-            if self._is_absent(error):
+            if is_absent(error):
                 return False
             raise self._error(error) from error
         return True
@@ -122,7 +120,7 @@ class Bucket:
             try:
                 self._obstore.delete(self._store, list(keys[start : start + _DELETE]))
             except self._errors as error:
-                if not self._is_absent(error):
+                if not is_absent(error):
                     raise self._error(error) from error
 
     def list(self, prefix: str) -> Iterator[Any]:
@@ -143,7 +141,7 @@ class Bucket:
             self._can_create = False
             return False
         except self._exceptions.GenericError as error:
-            if not _UNABLE.search(str(error).partition("\n\nDebug source")[0]):
+            if not _UNABLE.search(words(error)):
                 raise
             # What it replaces from now on has the same digest: nothing is lost but a request.
             self._can_create = False
@@ -165,7 +163,7 @@ class Bucket:
         try:
             return int(self._obstore.head(self._store, key)["size"])
         except FileNotFoundError as error:
-            if self._is_absent(error):
+            if is_absent(error):
                 return None
             raise
 
@@ -182,16 +180,8 @@ class Bucket:
         if waiting:
             yield bytes(waiting)
 
-    def _is_absent(self, error: BaseException) -> bool:
-        return isinstance(error, FileNotFoundError) and not _NO_BUCKET.search(str(error))
-
     def _error(self, error: BaseException) -> StorageFailedError | StorageFullError:
-        said = str(error).partition("\n\nDebug source")[0]
-        code = _CODE.search(said)
-        if code is not None:
-            said = f"{said.partition('<')[0]}{code[1]}: {code[2] or ''}"
-        # Signed addresses are keys.
-        said = " ".join(_QUERY.sub("", said).split()).rstrip(" .:")
+        said = words(error)
         if _FULL.search(said):
             return StorageFullError(
                 f"The blob store {self._url} is full: {said}.", retry_after_seconds=60
