@@ -4,6 +4,7 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import grpc
 import pytest
@@ -12,11 +13,12 @@ from byte_rows import Rows
 from entrepot.core.v1 import upload_service_pb2 as pb
 from entrepot.core.v1 import upload_service_pb2_grpc
 from entrepot_core.api.upload_service import UploadService
-from entrepot_core.blobs.directory import DirectoryBlobStore
+from entrepot_core.blobs.opening import open_blob_store
 from entrepot_core.downloads.keeper import Keeper
 from entrepot_core.downloads.receiving import Receiving
 from entrepot_core.store import uploads
 from entrepot_core.store.blob_collection import collect_blobs
+from entrepot_core.store.database import Database
 from entrepot_rpc.errors import Code
 from polling import until
 from rpc import raises, serving
@@ -25,9 +27,12 @@ from rpc import raises, serving
 class Client:
     """A user with bytes."""
 
-    def __init__(self, stub: upload_service_pb2_grpc.UploadServiceStub, keeper: Keeper) -> None:
+    def __init__(
+        self, stub: upload_service_pb2_grpc.UploadServiceStub, keeper: Keeper, folder: Path
+    ) -> None:
         self.stub = stub
         self.keeper = keeper
+        self._folder = folder
 
     def create(self, **fields: object) -> pb.Upload:
         """A new upload."""
@@ -64,17 +69,27 @@ class Client:
 
     def temporary_bytes(self) -> int:
         """How much has been written of files that are under way."""
-        store = self.keeper.store
-        assert isinstance(store, DirectoryBlobStore)
-        return sum(path.stat().st_size for path in store.root.rglob("tmp/*/*") if path.is_file())
+        files = (path for path in self._folder.rglob("*") if "sha256" not in path.parts)
+        return sum(path.stat().st_size for path in files if path.is_file())
 
     def bytes_of(self, upload: pb.Upload) -> bytes:
         """What was uploaded."""
         return b"".join(self.keeper.store.read(bytes.fromhex(upload.sha256)))
 
 
+@pytest.fixture(params=["directory", "objects"])
+def keeper(request: pytest.FixtureRequest, database: Database, tmp_path: Path) -> Iterator[Keeper]:
+    """Rows, and bytes in a folder or in an object store."""
+    url = (
+        f"file://{tmp_path}/blobs?reserve_bytes=0" if request.param == "directory" else "memory://"
+    )
+    store = open_blob_store(url, tmp_path / "blobs")
+    yield Keeper(database, store)
+    store.close()
+
+
 @pytest.fixture
-def client(keeper: Keeper) -> Iterator[Client]:
+def client(keeper: Keeper, tmp_path: Path) -> Iterator[Client]:
     """A user of the service."""
     servicer = UploadService(keeper, Receiving(keeper), lambda _: "admin")
     with serving(
@@ -83,7 +98,8 @@ def client(keeper: Keeper) -> Iterator[Client]:
             servicer, server
         ),
     ) as channel:
-        yield Client(upload_service_pb2_grpc.UploadServiceStub(channel), keeper)
+        stub = upload_service_pb2_grpc.UploadServiceStub(channel)
+        yield Client(stub, keeper, tmp_path / "blobs")
 
 
 def hex_of(data: bytes) -> str:

@@ -18,7 +18,7 @@ __all__ = ["MAX_LINE_BYTES", "MAX_MANIFEST_BYTES", "LineReader", "ManifestError"
 MAX_LINE_BYTES = 8 * 1024
 MAX_MANIFEST_BYTES = 256 * 1024 * 1024
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class ManifestError(ValueError):
@@ -30,7 +30,7 @@ class ManifestError(ValueError):
         self.problem = problem
 
 
-class LineReader(ABC, Generic[T]):
+class LineReader(ABC, Generic[T_co]):
     """Gives what each line says as soon as it is complete; keeps no more than one line."""
 
     def __init__(
@@ -43,14 +43,14 @@ class LineReader(ABC, Generic[T]):
         self._bytes = 0
 
     @abstractmethod
-    def parse(self, text: str) -> T:
+    def parse(self, text: str) -> T_co:
         """Return what a line says, or raise `error`."""
 
     def error(self, problem: str) -> ManifestError:
         """Return the error of the line that is being read."""
         return ManifestError(self.line, problem)
 
-    def feed(self, data: bytes) -> Iterator[T]:
+    def feed(self, data: bytes) -> Iterator[T_co]:
         """Yield what the lines say that end in this piece."""
         self._bytes += len(data)
         if self._bytes > self._max_bytes:
@@ -63,13 +63,13 @@ class LineReader(ABC, Generic[T]):
         if len(self._rest) > self._max_line_bytes:
             raise self._too_long(self.line + 1)
 
-    def close(self) -> Iterator[T]:
+    def close(self) -> Iterator[T_co]:
         """Yield what a last line without an end says."""
         rest, self._rest = self._rest, b""
         if rest:
             yield from self._read(rest)
 
-    def _read(self, raw: bytes) -> Iterator[T]:
+    def _read(self, raw: bytes) -> Iterator[T_co]:
         self.line += 1
         if self.line == 1:
             raw = raw.removeprefix(BOM_UTF8)
