@@ -166,7 +166,7 @@ def test_explain(stack: Stack) -> None:
 
     assert "repository" in whole
     assert "mirror" in whole
-    assert "Remove files that the manifest no longer lists" in " ".join(field.split())
+    assert "Remove files that upstream no longer lists" in " ".join(field.split())
 
 
 def test_status(stack: Stack) -> None:

@@ -27,8 +27,8 @@ def test_comments_are_descriptions(api: Api) -> None:
     """What the plugin's proto says about a field is what the document says."""
     text = json.dumps(api.get("openapi.json"), ensure_ascii=False)
 
-    assert "Brings the files that a remote's PULP_MANIFEST lists into a repository" in text
-    assert "Remove files that the manifest no longer lists" in text
+    assert "Brings the files that a remote lists into a repository" in text
+    assert "Remove files that upstream no longer lists" in text
 
 
 def test_every_reference_leads_somewhere(api: Api) -> None:

@@ -76,7 +76,7 @@ def test_help_is_the_comments_of_the_proto(cli: Cli) -> None:
     result = cli("run", "file/syncs", "--help")
 
     assert result.status == 0
-    assert "Remove files that the manifest no longer lists" in result.out
+    assert "Remove files that upstream no longer lists" in result.out
     assert "--remote REMOTE, --importer REMOTE" in result.out
 
 
