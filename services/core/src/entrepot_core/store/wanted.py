@@ -54,7 +54,12 @@ def find_wanted(cursor: Cursor, workspace_id: int, content_ids: Sequence[int]) -
     """
     if not content_ids:
         return []
-    cursor.execute(_WANTED, {"workspace": workspace_id, "units": list(content_ids)})
+    # As when they were staged: whatever the statistics say, each row is looked up by an index.
+    cursor.execute(
+        "SELECT set_config('enable_hashjoin', 'off', true),"
+        " set_config('enable_mergejoin', 'off', true)"
+    )
+    cursor.execute(_WANTED, {"workspace": workspace_id, "units": sorted(set(content_ids))})
     return [
         WantedFile(
             content_id,
@@ -100,7 +105,12 @@ SELECT sequence, content_ids
 
 _WANTED = """
 SELECT a.content_id, a.relative_path, a.digest, a.size_bytes, a.other_digests, s.sources
-  FROM artifact a
+  FROM unnest(%(units)s::bigint[]) AS u(content_id)
+  -- LIMIT, or all that is staged would be gone through for each page of it.
+ CROSS JOIN LATERAL (
+   SELECT FROM staged
+    WHERE workspace_id = %(workspace)s AND content_id = u.content_id AND NOT removed LIMIT 1) still
+  JOIN artifact a ON a.content_id = u.content_id
   CROSS JOIN LATERAL (
     SELECT json_agg(json_build_array(x.url, r.remote_id, r.revision)
                     ORDER BY x.position, r.remote_id) AS sources,
@@ -110,10 +120,6 @@ SELECT a.content_id, a.relative_path, a.digest, a.size_bytes, a.other_digests, s
      WHERE x.content_id = a.content_id AND x.relative_path = a.relative_path
        AND EXISTS (SELECT FROM lent_remote l
                     WHERE l.workspace_id = %(workspace)s AND l.remote_id = x.remote_id)) s
- WHERE a.content_id = ANY(%(units)s::bigint[])
-   AND EXISTS (SELECT FROM staged g
-                WHERE g.workspace_id = %(workspace)s AND g.content_id = a.content_id
-                  AND NOT g.removed)
-   AND NOT EXISTS (SELECT FROM blob b WHERE b.digest = a.digest AND b.state = 'live')
+ WHERE NOT EXISTS (SELECT FROM blob b WHERE b.digest = a.digest AND b.state = 'live')
    AND s.is_immediate
 """
