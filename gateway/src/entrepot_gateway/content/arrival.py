@@ -23,7 +23,8 @@ if TYPE_CHECKING:
         serving_service_pb2.StreamFileRequest, serving_service_pb2.StreamFileResponse
     ]
 
-CHUNK_BYTES = 512 * 1024
+# The server keeps some of them for a client that reads slowly, and there may be hundreds.
+CHUNK_BYTES = 64 * 1024
 
 
 class Arrival:
