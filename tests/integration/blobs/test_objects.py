@@ -11,6 +11,7 @@ from entrepot_core.domain.errors import StorageFailedError
 from entrepot_core.downloads.keeper import Keeper
 from entrepot_core.store.blob_check import check_blobs
 from entrepot_core.store.blob_collection import collect_blobs
+from entrepot_core.store.blob_loss import forget
 from entrepot_core.store.database import Database
 from entrepot_rpc.bucket_url import BucketUrl
 from s3 import S3Server
@@ -50,6 +51,21 @@ def test_damage_in_a_bucket_is_found(
 
     assert found == {gone.hex: "I8", short.hex: "I8", other.hex: "I8", unnamed.hex: "I9"}
     assert b"".join(objects.read(sound.digest)) == b"sound"
+
+
+def test_a_damaged_object_gives_way(
+    database: Database, s3: S3Server, bucket: str, objects: ObjectBlobStore
+) -> None:
+    """What a repair gives up as damaged is put anew when the right bytes come again."""
+    keeper = Keeper(database, objects)
+    blob = keeper.write([b"right"])
+    s3.ask("PUT", f"{bucket}/some/prefix/{key(blob.digest)}", b"WRONG")
+
+    assert forget(database, objects, blob, lambda: False)
+    keeper.write([b"right"])
+
+    assert b"".join(objects.read(blob.digest)) == b"right"
+    assert list(check_blobs(database, objects, -60)) == []
 
 
 def test_orphans_in_a_bucket_are_collected(
