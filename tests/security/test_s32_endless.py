@@ -78,7 +78,8 @@ def test_the_most_holds_to_the_byte(client: Client, upstream: Upstream) -> None:
 @pytest.mark.parametrize(
     ("behaviour", "limits"),
     [
-        ("trickle", Remote(1, max_retries=0, stall_timeout_seconds=0.1)),
+        # Long enough for a byte to come in time on any machine.
+        ("trickle", Remote(1, max_retries=0, stall_timeout_seconds=1)),
         ("trickle", Remote(1, max_retries=0, total_timeout_seconds=0.1)),
         ("stall", Remote(1, max_retries=0, stall_timeout_seconds=0.1)),
         ("silent", Remote(1, max_retries=0, stall_timeout_seconds=0.1)),

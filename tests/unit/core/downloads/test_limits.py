@@ -125,9 +125,9 @@ def test_a_trickle_is_a_stall(client: Client, upstream: Upstream) -> None:
     """A byte now and then does not keep a download alive."""
     url = upstream.add("/a", DATA, "trickle", pause_ms=5)
 
-    error = client.fail(url, limits=Remote(1, max_retries=0, stall_timeout_seconds=0.2))
+    error = client.fail(url, limits=Remote(1, max_retries=0, stall_timeout_seconds=0.5))
 
-    assert "stalled: less than 1024 bytes came in time" in error.message
+    assert "stalled: " in error.message
     assert error.retryable  # type: ignore[attr-defined]
 
 
