@@ -1,5 +1,7 @@
 """S32: nothing that an upstream sends goes on for ever, and a known size holds to the byte."""
 
+import asyncio
+
 import pytest
 
 from download_client import Client, expecting
@@ -134,3 +136,20 @@ def test_lies_about_the_length(client: Client, upstream: Upstream, behaviour: st
     error = client.fail(url, expected=expecting(DATA, "sha256"))
 
     assert isinstance(error, DownloadFailedError | SizeMismatchError)
+
+
+def test_garbage_in_the_middle_is_noticed(client: Client, upstream: Upstream) -> None:
+    """S32: a chunk without a size, after others that were read, ends the download at some time."""
+
+    async def garbage(exchange: Exchange) -> None:
+        await exchange.head(200, [("Transfer-Encoding", "chunked")])
+        await exchange.write(b"5\r\nfirst\r\n")
+        await asyncio.sleep(0.1)
+        await exchange.write(b"lots\r\nmore\r\n")
+        await exchange.released.wait()
+
+    limits = Remote(1, max_retries=0, stall_timeout_seconds=0.5)
+
+    error = client.fail(upstream.add("/a", behaviour=garbage), limits=limits)
+
+    assert isinstance(error, DownloadFailedError)

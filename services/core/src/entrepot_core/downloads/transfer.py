@@ -127,15 +127,19 @@ class Transfer:
         stall = self.source.remote.stall_timeout_seconds
         loop = asyncio.get_running_loop()
         waited, came, began = 0.0, 0, loop.time()
-        async for chunk in response.content.iter_any():
-            waited, came = waited + loop.time() - began, came + len(chunk)
-            if waited >= stall:
-                if came < LEAST_BYTES:
-                    raise StalledError
-                waited, came = 0.0, 0
-            await self._sink.write(chunk)
-            # A slow sink is not the source's fault.
-            began = loop.time()
+        # The client library has a timer of its own, which it forgets when it meets garbage.
+        async with asyncio.timeout(stall) as silence:
+            async for chunk in response.content.iter_any():
+                silence.reschedule(None)
+                waited, came = waited + loop.time() - began, came + len(chunk)
+                if waited >= stall:
+                    if came < LEAST_BYTES:
+                        raise StalledError
+                    waited, came = 0.0, 0
+                await self._sink.write(chunk)
+                # A slow sink is not the source's fault.
+                began = loop.time()
+                silence.reschedule(began + stall)
         if self._end is not None and self.received_bytes < self._end:
             raise BrokenOffError
         return self._sink.finish()
