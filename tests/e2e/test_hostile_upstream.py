@@ -66,7 +66,7 @@ CASES = {
     "a file that trickles": Case(file="trickle", reason=FAILED, word="total_timeout_seconds"),
     "two lengths": Case("length_twice", reason=FAILED, word="not HTTP"),
     "a length below zero": Case(file="length_negative", reason=FAILED, word="not HTTP"),
-    "more than its length says": Case(file="length_too_large", reason="SIZE_MISMATCH"),
+    "a length that is too large": Case(file="length_too_large", reason="SIZE_MISMATCH"),
     "headers without end": Case("endless_headers", reason=FAILED, word="not HTTP"),
     "a loop": Case("redirect_loop", reason=FAILED, word="more than 5 redirects"),
     "a chain": Case(file="redirect_chain", reason=FAILED, word="more than 5 redirects"),
