@@ -49,6 +49,7 @@ class Mirror:
         fill(self.upstream, self.number)
         names = {"repository": self.repository["name"], "remote": self.remote["name"]}
         self.api.completed("file/syncs", **names, mirror=True)
+        assert self.api.get(self.repository["href"])["latest_version"] == self.number
         until(
             lambda: f"round-{self.number}/" in self.read(f"{self.base_path}/{MANIFEST}").decode(),
             "the switch",

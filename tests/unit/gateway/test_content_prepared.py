@@ -1,5 +1,6 @@
 """Answers that are given again as they are: the same as before, and for as long as they hold."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -141,3 +142,25 @@ async def test_odd_requests_are_not_kept(client: Client, content: Content, store
 
     assert not content._prepared._files
     assert not content._prepared._absent
+
+
+async def test_of_two_that_ask_at_once_both_hear_of_a_move(
+    client: Client, content: Content, core: FakeCore, files: dict[str, Resolved], stored: str
+) -> None:
+    """Two pointers to one distribution are never both believed."""
+    files["a/y.txt"] = a_file()
+    await asyncio.gather(
+        *(client.request("GET", f"/dev/a/{name}.txt") for name in "xyxy"),
+    )
+    files.clear()
+    core.on(
+        "ResolvePointer",
+        pb.ResolvePointerResponse(distribution="d", base_path="dev", content_set="8"),
+    )
+
+    content.pointers.receive(pb.WatchPointersResponse(base_paths=["dev"]))
+
+    assert [(await client.request("GET", f"/dev/a/{name}.txt")).status for name in "xy"] == [
+        404,
+        404,
+    ]

@@ -52,6 +52,7 @@ class Content:
             return
         prepared = self._prepared.find(scope)
         if prepared is not None:
+            # Not logged, which would cost as much as finding it.
             await send(prepared.start)
             await send(prepared.rest)
             return

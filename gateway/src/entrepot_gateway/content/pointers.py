@@ -202,6 +202,7 @@ class Pointers:
         is_current: bool,
     ) -> Pointer | None:
         if known is not None and known.base_path != answer.base_path:
+            known.is_current = False
             self._known.pop(known.base_path, None)
             self._selected.pop(known.base_path, None)
         if not answer.distribution:
@@ -211,12 +212,18 @@ class Pointers:
                     self._absent.popitem(last=False)
             return None
         pointer = _pointer(answer, self._clock(), is_current=is_current)
+        # Who still holds the one before would never be told that it has moved.
+        for known_here in (self._known, self._selected):
+            before = known_here.get(answer.base_path)
+            if before is not None:
+                before.is_current = False
         if pointer.until == inf:
             self._known[answer.base_path] = pointer
         else:
             self._selected[answer.base_path] = pointer
             if len(self._selected) > MAX_SELECTED:
-                self._selected.popitem(last=False)
+                _, oldest = self._selected.popitem(last=False)
+                oldest.is_current = False
         return pointer
 
 
