@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -22,6 +23,8 @@ MAX_FILES = 100_000
 MAX_FOLDERS = 10_000
 MAX_DEPTH = 32
 MAX_PAGE_BYTES = 16 * 1024 * 1024
+# More than pages within these limits have, each of which may list a manifest that is left out.
+MAX_LINKS = MAX_FILES + 2 * MAX_FOLDERS
 # Core makes one of its own, for every version.
 OURS = "PULP_MANIFEST"
 
@@ -36,12 +39,16 @@ class Tree:
         is_dated: Every page says when its files were changed, so that equal pages mean equal
             files.
         sha256: Over all pages, in hexadecimal.
+        links: How many links led right below their pages.
     """
 
     url: str = ""
     files: list[tuple[str, str]] = field(default_factory=list)
     is_dated: bool = True
     sha256: str = ""
+    links: int = 0
+    # One page is read at a time, however many are fetched, so that memory does not grow with them.
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 async def walk(workspace: Workspace, url: str) -> Tree:
@@ -90,11 +97,21 @@ async def _page(workspace: Workspace, url: str, tree: Tree) -> tuple[Fetched, li
     tree.url = tree.url or page.final_url
     if not _is_below(page.final_url, tree.url):
         raise _invalid(page.final_url, f"{url} leads out of {tree.url}, to {page.final_url}.")
-    text = (await page.read(MAX_PAGE_BYTES)).decode("utf-8", "replace")
-    try:
-        return page, list(read_listing(text, page.final_url))
-    except ListingError as error:
-        raise _invalid(page.final_url, f"{page.final_url}, {error}.") from None
+    async with tree.reading:
+        text = (await page.read(MAX_PAGE_BYTES)).decode("utf-8", "replace")
+        try:
+            # A page at the limit takes seconds, in which the other tasks go on.
+            links = await asyncio.to_thread(_links, text, page.final_url)
+        except ListingError as error:
+            raise _invalid(page.final_url, f"{page.final_url}, {error}.") from None
+        tree.links += len(links)
+    if tree.links > MAX_LINKS:
+        raise _too_large(tree.url, f"lists more than {MAX_FILES:,} files")
+    return page, links
+
+
+def _links(text: str, url: str) -> list[Link]:
+    return list(islice(read_listing(text, url), MAX_LINKS + 1))
 
 
 def _is_below(url: str, root: str) -> bool:

@@ -1,5 +1,6 @@
 """Pages of folders: the links below are found, and no other."""
 
+import time
 from contextlib import suppress
 
 import pytest
@@ -89,6 +90,45 @@ def test_dates_are_seen(beside: str, is_dated: bool) -> None:
 def test_a_name_counts_once() -> None:
     """An icon and a name that lead to the same file are one."""
     assert names('<a href="a"><img src="i"></a> <a href="a">a</a>') == ["a"]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        '<!-- <a href="old">old</a> -->',
+        '<script>"<a href=x>"</script>',
+        "<STYLE><a href=x></Style >",
+        "<title><a href=x></title>",
+        '<abbr href="x">',
+        "<a>x</a><a href>y</a><a href=''>z</a>",
+        '<a title="href=x">x</a>',
+        '<a data-href="x">x</a>',
+    ],
+)
+def test_what_only_looks_like_a_link_is_none(page: str) -> None:
+    """Comments, scripts, and other elements and attributes list no file."""
+    assert names(f'{page}<a class="b" HREF = good\n>good</a><!-- <a href="late">') == ["good"]
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["<!--", "<", "<a ", "<a\n", "</a", "<?", "<![if ", "<![CDATA[", "<a a='", "a=", "&#9"],
+)
+def test_a_page_made_to_be_slow_is_not(piece: str) -> None:
+    """S32: unfinished markup takes time that grows with its length, not with its square."""
+    page = piece * (200_000 // len(piece))
+    start = time.process_time()
+
+    assert names(f"<a {page}>{page}") == []
+
+    assert time.process_time() - start < 2
+
+
+def test_a_number_that_is_no_character_is_no_fault() -> None:
+    """An entity with more digits than a number may have fails nothing, wherever it stands."""
+    huge = f"&#{'9' * 5_000};"
+
+    assert names(f'<a href="{huge}">{huge}</a>{huge}<a href="good">{huge}</a>') == ["good"]
 
 
 @given(st.text(max_size=200))

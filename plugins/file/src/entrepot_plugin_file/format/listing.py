@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
+from entrepot_plugin_file.format.anchors import read_anchors
 from entrepot_plugin_file.format.path import PathError, check_path
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["Link", "ListingError", "read_listing"]
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d|\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d")
-_IDLE = {"script", "style", "title"}
 
 
 class ListingError(ValueError):
@@ -49,43 +48,17 @@ class Link:
     is_dated: bool
 
 
-class _Page(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        # The line and target of each link, and the text from there to the next one.
-        self.links: list[tuple[int, str, list[str]]] = []
-        self._idle = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in _IDLE:
-            self._idle += 1
-        href = dict(attrs).get("href")
-        if tag == "a" and href:
-            self.links.append((self.getpos()[0], href, []))
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in _IDLE:
-            self._idle = max(0, self._idle - 1)
-
-    def handle_data(self, data: str) -> None:
-        if self.links and not self._idle:
-            self.links[-1][2].append(data)
-
-
 def read_listing(text: str, url: str) -> Iterator[Link]:
     """Yield what the page at a URL lists, each name once.
 
     Raises ListingError for a name that cannot be a file's, such as one with an encoded slash.
     """
-    page = _Page()
-    page.feed(text)
-    page.close()
     here = urlsplit(url)
     folder = here.path[: here.path.rfind("/") + 1] or "/"
     seen: set[str] = set()
-    for line, href, beside in page.links:
+    for line, href, beside in read_anchors(text):
         try:
-            target = urlsplit(urljoin(url, href.strip()))
+            target = urlsplit(urljoin(url, href))
         except ValueError:
             continue
         if (target.scheme, target.netloc) != (here.scheme, here.netloc) or target.query:
@@ -101,7 +74,7 @@ def read_listing(text: str, url: str) -> Iterator[Link]:
             name,
             urlunsplit((target.scheme, target.netloc, target.path, "", "")),
             rest.endswith("/"),
-            bool(_DATE.search(" ".join(beside))),
+            bool(_DATE.search(beside)),
         )
 
 
