@@ -62,6 +62,24 @@ def test_damage_is_repaired_and_lost_files_come_by_themselves(
     assert "1" in told
 
 
+def test_what_cannot_be_repaired_can_be_uploaded(
+    stack: Stack, api: Api, upstream: Upstream, tmp_path: Path
+) -> None:
+    """core/repairs names a file that upstream has no more; uploading the file brings it back."""
+    repository = api.a_synced_repository(upstream)
+    data = upstream.files.pop(ONE)
+    blob_path(stack, data).write_bytes(bytes(len(data)))
+    (tmp_path / Path(ONE).name).write_bytes(data)
+
+    told = stack.cli("run", "core/repairs", "--repositories", repository["name"]).stdout
+    stack.cli("upload", repository["name"], str(tmp_path), "--base-path-in-repo", "files")
+
+    assert f"unrepaired: {hashlib.sha256(data).hexdigest()}; " in told
+    assert blob_path(stack, data).read_bytes() == data
+    served = stack.content.request("GET", f"{serve(stack, api, repository)}/{ONE}")
+    assert served.body == data
+
+
 @pytest.mark.parametrize("last", ["immediate", "on_demand"])
 def test_a_policy_counts_from_the_next_request_and_sync_on(
     stack: Stack, api: Api, upstream: Upstream, last: str

@@ -197,6 +197,24 @@ def test_a_result_is_said_where_no_repository_changes(cli: Cli) -> None:
     assert "size bytes: 2.0 KiB" in out
 
 
+def test_lists_in_a_result_have_lines(cli: Cli) -> None:
+    """Each entry of a list is a line for people; an empty list is none."""
+    task = a_task(changed=True)
+    found = file_pb2.Upload(sha256="ab")
+    found.files.add(upload="uploads/1", relative_path="a.txt")
+    found.files.add(upload="uploads/2", relative_path="b.txt")
+    task.result.Pack(found)
+    creating(cli, task)
+
+    out = cli(*SYNC).out
+
+    assert [line for line in out.splitlines() if "files: " in line] == [
+        "  files: uploads/1; a.txt",
+        "  files: uploads/2; b.txt",
+    ]
+    assert "[" not in out
+
+
 @pytest.mark.parametrize(
     ("verb", "words"),
     [

@@ -24,6 +24,7 @@ class Uploads:
     def __init__(self, cli: Cli) -> None:
         self.core = cli.core
         self.there: dict[str, bytes] = {}
+        self.absent: set[str] = set()
         self.stored: set[str] = set()
         self.received: dict[str, bytes] = {}
         self.opened: dict[str, Upload] = {}
@@ -54,7 +55,12 @@ class Uploads:
             if path in self.there:
                 data = self.there[path]
                 digest = hashlib.sha256(data).hexdigest()
-                response.files.add(path=path, sha256=digest, size_bytes=len(data))
+                response.files.add(
+                    path=path,
+                    sha256=digest,
+                    size_bytes=len(data),
+                    is_stored=path not in self.absent,
+                )
         return response
 
     def _open(
@@ -205,6 +211,19 @@ def test_nothing_to_do_makes_no_task(cli: Cli, uploads: Uploads, tmp_path: Path)
 
     assert (result.status, uploads.opened, uploads.parameters()) == (0, {}, [])
     assert "file/foo has 1 of 1 files: nothing to do." in result.out
+
+
+def test_a_file_whose_bytes_are_not_there_is_sent(
+    cli: Cli, uploads: Uploads, tmp_path: Path
+) -> None:
+    """Bytes that were lost, or never fetched, are sent, though the repository has the file."""
+    (tmp_path / "lost").write_bytes(b"lost")
+    uploads.there = {"lost": b"lost"}
+    uploads.absent = {"lost"}
+
+    result = cli("upload", "file/foo", str(tmp_path))
+
+    assert (result.status, list(uploads.received.values())) == (0, [b"lost"])
 
 
 def test_a_plan_sends_nothing(cli: Cli, uploads: Uploads, tmp_path: Path) -> None:

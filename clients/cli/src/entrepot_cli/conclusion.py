@@ -57,6 +57,7 @@ def in_words(task: task_service_pb2.Task, result: Json | None) -> list[str]:
     if task.state == _Task.STATE_COMPLETED and not task.differences:
         words = result_in_words(result or {})
         lines += [f"  {words}"] if words else []
+        lines += [f"  {line}" for line in _lists(result or {})]
         lines += [] if task.changed else ["  nothing changed"]
     return lines
 
@@ -67,8 +68,27 @@ def result_in_words(result: Json) -> str:
         # Of a plugin that is gone; nobody can read it.
         return ""
     return ", ".join(
-        f"{key.replace('_', ' ')}: {_measured(key, value)}" for key, value in result.items()
+        f"{key.replace('_', ' ')}: {_measured(key, value)}"
+        for key, value in result.items()
+        if not isinstance(value, list)
     )
+
+
+def _lists(result: Json) -> list[str]:
+    """A line for each entry of the lists in a result."""
+    return [
+        f"{key.replace('_', ' ')}: {_entry(one)}"
+        for key, value in result.items()
+        if isinstance(value, list)
+        for one in value
+    ]
+
+
+def _entry(one: object) -> str:
+    if not isinstance(one, dict):
+        return str(one)
+    values = (", ".join(map(str, v)) if isinstance(v, list) else str(v) for v in one.values())
+    return "; ".join(filter(None, values))
 
 
 def _difference(difference: difference_pb2.Difference, *, is_plan: bool) -> list[str]:

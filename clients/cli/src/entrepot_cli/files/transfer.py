@@ -121,12 +121,12 @@ class Transfer:
         sent.uploads += [(file.path, names.get(file.path, upload.name)) for file, upload in opened]
 
     def _there(self, batch: list[LocalFile]) -> dict[str, tuple[str, int]]:
-        """Digest and length of what the repository has at the paths."""
+        """Digest and length of what the repository has at the paths, and not only knows of."""
         request = repository_service_pb2.LookupFilesRequest(
             repository=self._repository, paths=[file.path for file in batch]
         )
         found = self._connection.call(REPOSITORIES, "LookupFiles", request).files
-        return {one.path: (one.sha256, one.size_bytes) for one in found}
+        return {one.path: (one.sha256, one.size_bytes) for one in found if one.is_stored}
 
     def _open(self, new: list[tuple[LocalFile, str, int]]) -> list[Upload]:
         request = upload_service_pb2.BatchCreateUploadsRequest(

@@ -133,7 +133,7 @@ class Remote(_message.Message):
     max_retries: _builtins.int
     """How often a download is tried again after a passing failure, 0 to 20; unset: 3."""
     stall_timeout_seconds: _builtins.int
-    """Seconds without a byte after which a download is given up, 1 to 3,600; zero means 60."""
+    """Seconds with less than 1 KiB after which a download is given up, 1 to 3,600; zero means 60."""
     description: _builtins.str
     """For people."""
     etag: _builtins.str

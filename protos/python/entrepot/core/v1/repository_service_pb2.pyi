@@ -724,22 +724,26 @@ class LookupFilesResponse(_message.Message):
         PATH_FIELD_NUMBER: _builtins.int
         SHA256_FIELD_NUMBER: _builtins.int
         SIZE_BYTES_FIELD_NUMBER: _builtins.int
+        IS_STORED_FIELD_NUMBER: _builtins.int
         path: _builtins.str
         """Where it is served."""
         sha256: _builtins.str
         """SHA-256 in hexadecimal; empty if nobody has fetched it yet."""
         size_bytes: _builtins.int
         """Length in bytes; zero if that is not known."""
+        is_stored: _builtins.bool
+        """Whether its bytes are stored here, and not only known by their source."""
         def __init__(
             self,
             *,
             path: _builtins.str = ...,
             sha256: _builtins.str = ...,
             size_bytes: _builtins.int = ...,
+            is_stored: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["is_stored", b"is_stored", "path", b"path", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -91,7 +91,7 @@ class GetStatusResponse(_message.Message):
     running_tasks: _builtins.int
     """Number of running tasks."""
     blob_free_bytes: _builtins.int
-    """Free bytes where blobs are stored."""
+    """Free bytes where blobs are stored or, before they go to an object store, put together."""
     content_url: _builtins.str
     """Absolute URL of the content origin."""
     @_builtins.property

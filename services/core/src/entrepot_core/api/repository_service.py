@@ -152,6 +152,7 @@ class RepositoryService(repository_service_pb2_grpc.RepositoryServiceServicer):
                     path=row.path,
                     sha256="" if row.digest is None else row.digest.hex(),
                     size_bytes=row.size_bytes or 0,
+                    is_stored=row.is_stored,
                 )
                 for row in rows
             ]

@@ -38,8 +38,6 @@ AT_ONCE = 32
 LARGE_BYTES = 1024**2
 LARGE_AT_ONCE = 4
 
-_UNKNOWN_ROOM = 2**62
-
 
 class ObjectBlobStore:
     """A store in one bucket, below one prefix; any number of processes may share it.
@@ -141,7 +139,8 @@ class ObjectBlobStore:
         self.disk.require_room(needed_bytes)
 
     def free_bytes(self) -> int:
-        return _UNKNOWN_ROOM
+        # As above.
+        return self.disk.free_bytes()
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)

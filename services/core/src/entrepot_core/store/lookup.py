@@ -22,6 +22,7 @@ class FileRow:
     path: str
     digest: bytes | None
     size_bytes: int | None
+    is_stored: bool
 
 
 def files_at(cursor: Cursor, repository_id: int, paths: Sequence[str]) -> list[FileRow]:
@@ -29,13 +30,14 @@ def files_at(cursor: Cursor, repository_id: int, paths: Sequence[str]) -> list[F
     wanted = {"repository": repository_id, "paths": list(paths), "current": CURRENT}
     cursor.execute(_FILES, wanted)
     return [
-        FileRow(path, None if digest is None else bytes(digest), size)
-        for path, digest, size in cursor
+        FileRow(path, None if digest is None else bytes(digest), size, is_stored)
+        for path, digest, size, is_stored in cursor
     ]
 
 
 _FILES = """
-SELECT m.path, a.digest, a.size_bytes
+SELECT m.path, a.digest, a.size_bytes,
+       EXISTS (SELECT FROM blob b WHERE b.digest = a.digest AND b.state = 'live')
   FROM (SELECT path, content_id FROM member
          WHERE repository_id = %(repository)s AND path = ANY(%(paths)s::text[])
            AND removed_in = %(current)s
