@@ -47,6 +47,7 @@ def test_defaults(scheme: str) -> None:
         ("s3:///prefix", "name the bucket"),
         ("s3://bucket?color=red", "color is not an option of s3://; known are"),
         ("gs://bucket?region=x", "region is not an option of gs://"),
+        ("s3://bucket?endpoint=http://localhost:9000", "add allow_http=true"),
         ("s3://bucket?redirect=yes", "redirect is true or false"),
         ("s3://bucket?redirect_seconds=0", "redirect_seconds is a number from 1"),
         ("s3://bucket?retries=many", "retries is a number"),

@@ -101,11 +101,17 @@ class BucketUrl:
                 f"{setting}: {name} is not an option of {parts.scheme}://; "
                 f"known are {', '.join(sorted(known))}."
             )
+        allow_http = _flag(setting, options, "allow_http")
+        if not allow_http and any(one.lower().startswith("http://") for one in addresses[1:]):
+            raise ValueError(
+                f"{setting}: without TLS everybody on the way reads what is stored; "
+                "write https://, or add allow_http=true."
+            )
         return cls(
             url=f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}",
             scheme=parts.scheme,
             options={name: value for name, value in options.items() if name not in _COMMON},
-            allow_http=_flag(setting, options, "allow_http"),
+            allow_http=allow_http,
             ca=options.get("ca", ""),
             redirect=_flag(setting, options, "redirect"),
             redirect_seconds=_number(setting, options, "redirect_seconds", 300, 1, _MOST_SECONDS),
