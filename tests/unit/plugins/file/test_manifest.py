@@ -156,6 +156,8 @@ def test_digests_are_made_lowercase() -> None:
     ("line", "problem"),
     [
         (b"a", "path,sha256,size"),
+        (b"<!DOCTYPE HTML>", 'a page, for which the remote needs kind "listing"'),
+        (b"0" * 64 + b"  a", 'checksums, for which the remote needs kind "checksums"'),
         (b"a,1", "path,sha256,size"),
         (b"a," + b"0" * 63 + b",1", "64 hexadecimal digits"),
         (b"a," + b"g" * 64 + b",1", "64 hexadecimal digits"),

@@ -64,7 +64,7 @@ class ManifestReader(LineReader[Entry]):
         """Return the entry that a line is."""
         fields = text.rsplit(",", 2)
         if len(fields) != len(Entry.__slots__):
-            raise self.error("a line is path,sha256,size")
+            raise self.error("a line is path,sha256,size" + _hint(text))
         path, sha256, size = fields[0], fields[1].strip(), fields[2].strip()
         if not _SHA256.fullmatch(sha256):
             raise self.error("the digest is not a SHA-256 of 64 hexadecimal digits")
@@ -75,6 +75,17 @@ class ManifestReader(LineReader[Entry]):
         except PathError as error:
             raise self.error(str(error)) from None
         return Entry(path, sha256.lower(), int(size))
+
+
+def _hint(text: str) -> str:
+    """Return what to do about a line of something else that remotes can read."""
+    for looks_like, what, kind in (
+        (text.lstrip().startswith("<"), "a page", "listing"),
+        (_SHA256.match(text), "a list of checksums", "checksums"),
+    ):
+        if looks_like:
+            return f'; this looks like {what}, for which the remote needs kind "{kind}"'
+    return ""
 
 
 def check_listed(path: str) -> None:
