@@ -9,6 +9,7 @@ import pytest
 from byte_rows import Rows
 from entrepot_core.blobs.directory import DirectoryBlobStore
 from entrepot_core.downloads.keeper import Keeper
+from entrepot_core.store import blob_check
 from entrepot_core.store.blob_check import check_blobs
 
 
@@ -89,6 +90,16 @@ def test_residue_is_found(keeper: Keeper, rows: Rows, file: Path) -> None:
         ("I14", "attempt_blob"),
         ("I14", "upload"),
     ]
+
+
+def test_what_an_attempt_held_a_moment_ago_is_no_residue(
+    keeper: Keeper, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dispatchers get their time to let go of what an attempt held that has just ended."""
+    rows.run("INSERT INTO attempt_blob VALUES (1, %s)", (bytes(32),))
+    monkeypatch.setattr(blob_check, "sleep", lambda _: rows.run("DELETE FROM attempt_blob"))
+
+    assert found(keeper, grace=3600) == []
 
 
 def test_a_name_of_a_lost_blob_is_found(keeper: Keeper, rows: Rows) -> None:
