@@ -100,18 +100,13 @@ async def _page(workspace: Workspace, url: str, tree: Tree) -> tuple[Fetched, li
     async with tree.reading:
         text = (await page.read(MAX_PAGE_BYTES)).decode("utf-8", "replace")
         try:
-            # A page at the limit takes seconds, in which the other tasks go on.
-            links = await asyncio.to_thread(_links, text, page.final_url)
+            links = list(islice(read_listing(text, page.final_url), MAX_LINKS + 1))
         except ListingError as error:
             raise _invalid(page.final_url, f"{page.final_url}, {error}.") from None
         tree.links += len(links)
     if tree.links > MAX_LINKS:
         raise _too_large(tree.url, f"lists more than {MAX_FILES:,} files")
     return page, links
-
-
-def _links(text: str, url: str) -> list[Link]:
-    return list(islice(read_listing(text, url), MAX_LINKS + 1))
 
 
 def _is_below(url: str, root: str) -> bool:
