@@ -147,6 +147,9 @@ def test_no_secret_of_a_remote_can_be_read_anywhere(stack: Stack) -> None:
             api.patch("remotes/file/token/", {"token": CANARIES["wrong"] + " x"}),
             api.patch("remotes/file/token/", {"client_key": CANARIES["wrong"]}),
             api.patch("remotes/file/token/", {"username": "u", "password": CANARIES["wrong"]}),
+            api.post(
+                "tasks/file/uploads/", {"repository": "mirror", "url": f"https://{host}/file"}
+            ),
         ]
         written = stack.cli(
             "remote", "update", "file/token", "-v", "--token-file", "-", given=CANARIES["token"]

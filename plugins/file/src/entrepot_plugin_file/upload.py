@@ -27,7 +27,7 @@ SIDE_BY_SIDE = 20
 MAX_BYTES = 64 * 1024**3
 
 # Core reads it more closely.
-_URL = re.compile(r"https?://[^\s\[\]]+", re.IGNORECASE)
+_URL = re.compile(r"https?://[^/?#\s]+[^\s]*", re.IGNORECASE)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -94,12 +94,8 @@ def _check_entry(prefix: str, entry: Entry, resources: Resources) -> Diagnostic 
     if bool(entry.upload) == bool(entry.url):
         reason = "FIELD_INVALID" if entry.url else "FIELD_REQUIRED"
         return error(reason, "Name an upload or a url, and not both.", f"{prefix}upload")
-    if entry.url and not _URL.fullmatch(entry.url):
-        return error(
-            "FIELD_INVALID",
-            f"{entry.url!r} is not an absolute http or https URL.",
-            f"{prefix}url",
-        )
+    if entry.url and (fault := _fault_of(entry.url)):
+        return error("FIELD_INVALID", fault, f"{prefix}url")
     if entry.sha256 and not (entry.url and _SHA256.fullmatch(entry.sha256)):
         return error(
             "FIELD_INVALID",
@@ -120,6 +116,20 @@ def _check_entry(prefix: str, entry: Entry, resources: Resources) -> Diagnostic 
             "PATH_INVALID", f"relative_path {path!r}: {problem}.", f"{prefix}relative_path"
         )
     return None
+
+
+def _fault_of(url: str) -> str:
+    """What is wrong with a URL; it is not repeated where it may have a password in it."""
+    try:
+        has_user = "@" in urlsplit(url).netloc
+    except ValueError:
+        return f"{url!r} is not a URL."
+    if has_user:
+        return (
+            "A URL is shown with its task, so it must not have user name or password in it; leave "
+            'out what stands before the "@", and name a remote that has them.'
+        )
+    return "" if _URL.fullmatch(url) else f"{url!r} is not an absolute http or https URL."
 
 
 def _entries(parameters: Upload) -> Iterator[tuple[str, Entry]]:

@@ -83,6 +83,7 @@ def test_a_right_remote_gets_as_far_as_the_database(servicing: Servicing) -> Non
         ({"headers": {"Host": "secret"}}, 'remote.headers["Host"]'),
         ({"headers": {"X-A": "secret\r\nX-B: 1"}}, 'remote.headers["X-A"]'),
         ({"headers": {"X A": "secret"}}, "remote.headers"),
+        ({"headers": {"X-A": "secret", "x-a": "secret"}}, "remote.headers"),
         ({"headers": {f"X-{number}": "secret" for number in range(33)}}, "remote.headers"),
         ({"proxy_url": "https://proxy.test:3128"}, "remote.proxy_url"),
         ({"proxy_url": "http://user:secret@proxy.test:3128"}, "remote.proxy_url"),

@@ -3,7 +3,7 @@
 import pytest
 
 from entrepot_core.domain.errors import FieldInvalidError
-from entrepot_core.domain.urls import check_remote_url, check_source_url
+from entrepot_core.domain.urls import check_proxy_url, check_remote_url, check_source_url
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,9 @@ def test_a_usable_url_is_itself(url: str) -> None:
         "http://x:0/",
         "http://x/#part",
         "http://[::1/",
+        "http://a..b/",
+        "http://.../",
+        f"http://{'a' * 64}.example/",
         "http://x/" + "a" * 2000,
     ],
 )
@@ -50,6 +53,12 @@ def test_any_other_url_is_refused(url: str) -> None:
 
     assert refused.value.violations[0].field == "remote.url"
     assert "secret" not in refused.value.message
+
+
+def test_a_proxy_whose_name_cannot_be_looked_up_is_refused() -> None:
+    """A name that the resolver would choke on is refused at once, and said to be one."""
+    with pytest.raises(FieldInvalidError, match="host name with an empty part"):
+        check_proxy_url("http://a..b:3128", "remote.proxy_url")
 
 
 def test_a_file_may_have_the_longest_path_below_the_longest_url() -> None:

@@ -338,6 +338,15 @@ def test_useless_urls_are_refused(client: Client, url: str) -> None:
     assert "cannot be asked" in error.message
 
 
+def test_no_password_of_a_url_is_repeated(client: Client, raw: RawUpstream) -> None:
+    """S37: neither that of a URL that is not asked, nor that of a redirect, is in the error."""
+    raw.answers["/x"] = redirect("//ann:canary@127.0.0.1/")
+
+    for error in (client.fail("http://ann:canary@127.0.0.1/"), client.fail(raw.url("/x"))):
+        assert "//…@127.0.0.1/" in error.message
+        assert "canary" not in f"{error.message} {error.metadata}"
+
+
 def test_words_of_the_upstream_are_made_harmless(client: Client, raw: RawUpstream) -> None:
     """Control characters of a reason phrase do not reach the message."""
     raw.answers["/x"] = response("404 No\x1b[31m\x07such")

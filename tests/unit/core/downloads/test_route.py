@@ -273,6 +273,14 @@ def test_a_proxy_that_refuses_is_named(
     assert "canary" not in error.message
 
 
+def test_a_proxy_whose_name_is_unknown_is_named(fetcher: Fetcher) -> None:
+    """The name that cannot be resolved is that of the proxy, not that of the upstream."""
+    proxy = "http://proxy.invalid:3128"
+    error = fetcher.fail("http://127.0.0.1:9/", a_remote("http://127.0.0.1:9/", proxy_url=proxy))
+
+    assert f"failed: the proxy {proxy} cannot be reached: its host name" in error.message
+
+
 def test_a_proxy_that_is_away_is_named(fetcher: Fetcher) -> None:
     """What cannot be reached is the proxy, and that may pass."""
     error = fetcher.fail("http://127.0.0.1:9/", a_remote("http://127.0.0.1:9/", proxy_url=NOBODY))

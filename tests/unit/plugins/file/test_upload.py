@@ -82,6 +82,21 @@ def test_a_wrong_file_is_named_by_its_field(parameters: Upload, field: str) -> N
     assert problem.field == field
 
 
+def test_a_url_with_a_password_is_refused_and_not_repeated() -> None:
+    """S37: what is refused is not shown either; the error says where such things belong."""
+    (problem,) = check(Upload(url="https://ann:canary@example.org/a"), Resources([]))
+
+    assert problem.field == "url"
+    assert "canary" not in problem.message
+    assert "name a remote" in problem.message
+
+
+@pytest.mark.parametrize("host", ["[::1]:8080", "[2001:db8::1]", "example.org"])
+def test_a_host_may_be_an_address(host: str) -> None:
+    """An IPv6 address in brackets is a host like any other."""
+    assert list(check(Upload(url=f"http://{host}/a"), Resources([]))) == []
+
+
 def test_many_files_are_accepted() -> None:
     """Uploads and URLs may stand side by side; a URL's last part is the path, decoded."""
     resources = Resources([upload("0" * 64, 1, "files.upload")])

@@ -157,6 +157,8 @@ def _check_tls(
 
 
 def _header_changes(given: Mapping[str, str], current: Iterable[str]) -> dict[str, str]:
+    if len({name.lower() for name in given}) < len(given):
+        raise _wrong("headers", "has the same name twice, as upper and lower case are the same.")
     known = {name.lower(): name for name in current if name.startswith("headers.")}
     # None given means that all go.
     changes = {} if given else dict.fromkeys(known.values(), "")

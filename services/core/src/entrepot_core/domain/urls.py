@@ -76,6 +76,11 @@ def _fault_of_parts(url: str, instead: str) -> str:
         return "must be an absolute http or https URL."
     if not parts.hostname:
         return "names no host."
+    try:
+        # What looks the name up does so too, and would fail where nobody expects it.
+        parts.hostname.encode("idna")
+    except UnicodeError:
+        return "has a host name with an empty part, or with one longer than 63 characters."
     if port == 0:
         return "has no usable port."
     if "@" in parts.netloc:

@@ -21,7 +21,7 @@ from entrepot_core.domain.errors import (
 from entrepot_core.downloads import tls
 from entrepot_core.downloads.address import ForbiddenAddress
 from entrepot_core.downloads.transfer import LEAST_BYTES, BrokenOffError, StalledError
-from entrepot_core.downloads.url import printable
+from entrepot_core.downloads.url import printable, shown
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -144,8 +144,8 @@ def unusable(url: str, unit: str, why: str, redirect: str | None = None) -> Fail
     """The URL, or the one that it redirects to, is not asked."""
     if redirect is None:
         return Failure(_error(url, unit, f"cannot be asked: {why}", verb=""))
-    shown = printable(redirect, _LONGEST_REASON)
-    return Failure(_error(url, unit, f'redirects to "{shown}", which is not followed: {why}'))
+    target = shown(redirect, _LONGEST_REASON)
+    return Failure(_error(url, unit, f'redirects to "{target}", which is not followed: {why}'))
 
 
 def of_exception(source: Source, unit: str, error: Exception, at: URL) -> Failure:
@@ -153,12 +153,15 @@ def of_exception(source: Source, unit: str, error: Exception, at: URL) -> Failur
     url = source.url
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return _of_proxy(source, unit, error.status, error.message)
-    is_of_proxy = isinstance(error, aiohttp.ClientProxyConnectionError)
+    # With a proxy, its name is the only one that we look up.
+    is_of_proxy = isinstance(error, aiohttp.ClientProxyConnectionError) or (
+        isinstance(error, aiohttp.ClientConnectorDNSError) and bool(source.remote.proxy_url)
+    )
     if isinstance(error, ForbiddenAddress) or (
         isinstance(error, aiohttp.ClientConnectorError)
         and isinstance(error.os_error, ForbiddenAddress)
     ):
-        what = printable(url)
+        what = shown(url)
         if is_of_proxy:
             what = f"The proxy {source.remote.proxy_url} for {what}"
         return Failure(
@@ -276,12 +279,12 @@ def _os_words(error: OSError) -> str:
 
 def _error(url: str, unit: str, what: str, verb: str = "GET ") -> DownloadFailedError:
     return DownloadFailedError(
-        f"{verb}{printable(url)} {what}{_purpose(unit)}.", metadata=_metadata(url, unit)
+        f"{verb}{shown(url)} {what}{_purpose(unit)}.", metadata=_metadata(url, unit)
     )
 
 
 def _metadata(url: str, unit: str) -> dict[str, str]:
-    found = {"url": printable(url), "unit": printable(unit)}
+    found = {"url": shown(url), "unit": printable(unit)}
     return {key: value for key, value in found.items() if value}
 
 

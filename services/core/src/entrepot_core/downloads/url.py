@@ -6,13 +6,15 @@ import re
 
 from yarl import URL
 
-__all__ = ["UnusableUrlError", "follow", "parse_url", "printable"]
+__all__ = ["UnusableUrlError", "follow", "parse_url", "printable", "shown"]
 
 # Surrogates are bytes that were no UTF-8, which nothing could encode again.
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _UNPRINTABLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
+# Also where there is no scheme, as in Location.
+_USER = re.compile(r"(?<=//)[^/?#]*@")
 _PLAIN = re.compile(r"[\x21-\x7e]+")
 _SHOWN = 1_000
 
@@ -61,3 +63,8 @@ def printable(text: str, longest: int = _SHOWN) -> str:
     """Text from outside as it may stand in a message: no control characters, not too long."""
     clean = _UNPRINTABLE.sub("�", text)
     return clean if len(clean) <= longest else clean[:longest] + "…"
+
+
+def shown(url: str, longest: int = _SHOWN) -> str:
+    """A URL as it may stand in a message: printable, without a user name and a password."""
+    return printable(_USER.sub("…@", url, count=1), longest)
