@@ -65,3 +65,7 @@ def test_blobs_move_from_a_folder_to_s3(
         stack.start()
         serves(stack, old, upstream)
         serves(stack, new, other)
+        forgotten = stack.api.run("core/migrations")
+        assert forgotten["error"]["detail"].startswith(
+            "ENTREPOT_BLOBS_PREVIOUS_URL: it is not set"
+        )

@@ -9,6 +9,7 @@ from entrepot.type.v1 import progress_pb2
 from entrepot_core.blobs.migration import Migration
 from entrepot_core.blobs.succession import Succession
 from entrepot_core.dispatch.assignment import told
+from entrepot_core.domain.errors import FieldInvalidError
 from entrepot_core.store import blobs
 
 if TYPE_CHECKING:
@@ -29,11 +30,13 @@ class Migrations:
         self._store = store
 
     def __call__(self, assignment: Assignment) -> Completion:
-        """Copies, or in a dry run counts."""
+        """Copies, or in a dry run counts. FieldInvalidError without a previous store."""
         if not isinstance(self._store, Succession):
-            return told(
-                tasks_pb2.MigrateBlobsResult(),
-                "ENTREPOT_BLOBS_PREVIOUS_URL names no store that blobs could move from.",
+            # Who forgot the setting must not believe that all is copied, and delete what was.
+            raise FieldInvalidError.at(
+                "ENTREPOT_BLOBS_PREVIOUS_URL",
+                "it is not set for the dispatcher, so nothing was looked at. "
+                "Set it to the store that blobs move from, and start again.",
             )
         migration = Migration(self._store.new, self._store.previous, self._is_wanted)
         total = blobs.total(self._database)
