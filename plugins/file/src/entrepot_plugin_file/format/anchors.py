@@ -24,8 +24,8 @@ _RAW = {
     name: re.compile(f"</{name}", re.IGNORECASE)
     for name in ("script", "style", "textarea", "title")
 }
-# Longer than any path of ours is when every byte is percent-encoded. An entity with more digits
-# than a number may have is also longer than this.
+# Longer than any path of ours is when every byte is percent-encoded, so that what is cut off makes
+# no name that would do. An entity with more digits than a number may have is longer, too.
 _LONGEST = 4_096
 
 
@@ -44,7 +44,7 @@ class Anchor(NamedTuple):
 
 
 def read_anchors(page: str) -> Iterator[Anchor]:
-    """Yield the links of a page in order, without those that are longer than any file's."""
+    """Yield the links of a page in order; a target that is longer than any file's is cut."""
     line, counted, position = 1, 0, 0
     href: str | None = None
     beside: list[str] = []
@@ -85,5 +85,5 @@ def _target(tag: str) -> str | None:
         if attribute[1].lower() == "href":
             value = attribute[2] or ""
             spelled = value[1:-1] if value[:1] in ('"', "'") else value
-            return html.unescape(spelled).strip() if 0 < len(spelled) <= _LONGEST else None
+            return html.unescape(spelled[:_LONGEST]).strip() if spelled else None
     return None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Link", "ListingError", "read_listing"]
 
+_SHOWN = 100
 _DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d|\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d")
 
 
@@ -79,13 +80,14 @@ def read_listing(text: str, url: str) -> Iterator[Link]:
 
 
 def _name(spelled: str, line: int) -> str:
+    shown = spelled if len(spelled) <= _SHOWN else f"{spelled[:_SHOWN]}…"
     if "%2f" in spelled.lower():
-        raise ListingError(line, f"the link {spelled} has an encoded slash")
+        raise ListingError(line, f"the link {shown} has an encoded slash")
     try:
         name = unquote(spelled, errors="strict")
         check_path(name)
     except UnicodeDecodeError:
-        raise ListingError(line, f"the link {spelled} is not UTF-8") from None
+        raise ListingError(line, f"the link {shown} is not UTF-8") from None
     except PathError as error:
-        raise ListingError(line, f"the link {spelled}: {error}") from None
+        raise ListingError(line, f"the link {shown}: {error}") from None
     return name
