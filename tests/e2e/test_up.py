@@ -125,6 +125,18 @@ def test_a_port_that_is_taken(variable: str, tmp_path: Path) -> None:
     assert stack.processes() == []
 
 
+def test_a_store_that_is_refused(a_stack: StackFactory) -> None:
+    """`up` says which setting of the store is wrong, and nothing of the starts before."""
+    stack = a_stack()
+    stack.stop()
+
+    done = _up(stack, {"ENTREPOT_BLOBS_URL": "s3://bucket?color=red"})
+
+    _, _, error = done.stderr.partition("error: ")
+    assert error.splitlines()[1:2] == [line for line in error.splitlines() if "color" in line]
+    assert "secret-key" not in error
+
+
 def test_a_second_up_on_one_home(a_stack: StackFactory) -> None:
     """A second `up` on the same home refuses, and the first one is not disturbed."""
     first = a_stack()

@@ -27,6 +27,8 @@ SERVED_SECONDS = 60.0
 POLL_SECONDS = 0.05
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
+# How much of what a program said is in the error of a start.
+SHOWN_LINES = 5
 
 
 def up(settings: Settings, *, dispatchers: int = 1, quiet: bool = False) -> int:
@@ -194,11 +196,13 @@ class Stack:
             *command.arguments, stdout=asyncio.subprocess.PIPE, **command.popen_arguments
         )
         output, _ = await process.communicate()
-        for line in output.decode(errors="replace").splitlines():
+        lines = output.decode(errors="replace").splitlines()
+        for line in lines:
             self._console.line("migrate", line)
         if process.returncode != 0:
-            words = self._console.last_words("migrate")
-            raise ChildError(f"The database cannot be brought up to date.\n{words}")
+            # Of this start only: its log has those before, too.
+            words = "\n".join(lines[-SHOWN_LINES:])
+            raise ChildError(f"The data cannot be made ready.\n{words}")
 
     def _make_registrar(self) -> "Registrar":
         # Slow to import, so that happens while the database starts.
