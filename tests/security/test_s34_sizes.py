@@ -11,9 +11,9 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor import MethodDescriptor
 
 import entrepot_core.api.server  # noqa: F401  imports every service
+from core_database import empty
 from core_under_test import TOKEN, Core, a_config, a_repository, running_api
 from entrepot_core.store.database import Database
-from entrepot_core.store.migrate import migrate
 from entrepot_gateway.app import Api
 from entrepot_gateway.binding import Binding, core_bindings
 from entrepot_gateway.core import Core as GatewayCore
@@ -56,12 +56,12 @@ BOUND = [
 
 
 @pytest.fixture(scope="module")
-def core(postgres_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Core]:
-    """A real core with one repository."""
-    migrate(postgres_dsn)
-    with running_api(a_config(postgres_dsn, tmp_path_factory.mktemp("home"))) as running:
+def core(core_schema: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Core]:
+    """A real core with one repository, of which nothing is left for the tests of other files."""
+    with running_api(a_config(core_schema, tmp_path_factory.mktemp("home"))) as running:
         _make_repository(running.database)
         yield running
+    empty(core_schema)
 
 
 def _make_repository(database: Database) -> None:

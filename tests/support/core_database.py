@@ -36,7 +36,12 @@ def core_schema(postgres_dsn: str) -> str:
 def core_dsn(core_schema: str) -> Iterator[str]:
     """A database with core's schema and nothing in it."""
     yield core_schema
-    connection = psycopg2.connect(core_schema)
+    empty(core_schema)
+
+
+def empty(dsn: str) -> None:
+    """Delete everything from a database with core's schema."""
+    connection = psycopg2.connect(dsn)
     try:
         with connection, connection.cursor() as cursor:
             cursor.execute(_EMPTY)

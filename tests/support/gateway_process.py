@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from entrepot.core.v1 import plugin_service_pb2, serving_service_pb2, task_service_pb2
 from entrepot_rpc.errors import Code, ServiceError
-from gateway_core import TOKEN, FakeCore
+from gateway_core import TOKEN
 from gateway_declarations import a_plugin
 from served import Resolved, a_file, store
+from threaded_core import ThreadedCore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -33,7 +33,7 @@ class GatewayProcess:
     process: subprocess.Popen[bytes]
     address: tuple[str, int]
     home: Path
-    core: FakeCore
+    core: ThreadedCore
     files: dict[str, Resolved]
 
     @property
@@ -94,13 +94,13 @@ def fields_of(answer: bytes) -> dict[str, str]:
 @contextmanager
 def gateway_process(role: str, home: Path) -> Iterator[GatewayProcess]:
     """Run a role until the block ends."""
-    core = FakeCore()
+    core = ThreadedCore()
     files = {"a/x.txt": a_file(), "a": Resolved(kind=Resolved.KIND_FOLDER)}
     store(home)
     _prepare(core, files)
     with closing(socket.create_server(("127.0.0.1", 0))) as probe:
         port = probe.getsockname()[1]
-    with _running(core):
+    with core.running():
         env = {"ENTREPOT_HOME": str(home), "ENTREPOT_GRPC": core.address}
         env |= {"ENTREPOT_TOKEN": TOKEN, "ENTREPOT_CONTENT_TOKEN": TOKEN}
         env |= dict.fromkeys(("ENTREPOT_HTTP", "ENTREPOT_CONTENT"), f"127.0.0.1:{port}")
@@ -118,23 +118,7 @@ def gateway_process(role: str, home: Path) -> Iterator[GatewayProcess]:
             process.communicate(timeout=SECONDS)
 
 
-@contextmanager
-def _running(core: FakeCore) -> Iterator[None]:
-    """Serve from an event loop in a thread."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    asyncio.run_coroutine_threadsafe(core.start(), loop).result(SECONDS)
-    try:
-        yield
-    finally:
-        asyncio.run_coroutine_threadsafe(core.stop(), loop).result(SECONDS)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(SECONDS)
-        loop.close()
-
-
-def _prepare(core: FakeCore, files: dict[str, Resolved]) -> None:
+def _prepare(core: ThreadedCore, files: dict[str, Resolved]) -> None:
     async def feed(*first: Any) -> AsyncIterator[Any]:  # noqa: ANN401
         for message in first:
             yield message

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
+import grpc.aio
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
@@ -16,19 +17,29 @@ from entrepot_gateway.core import service_error
 from entrepot_gateway.problem import refuse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Coroutine
 
     from entrepot_gateway.call import Call
     from entrepot_gateway.core import Core
+
+    WriteCall = grpc.aio.StreamUnaryCall[
+        upload_service_pb2.WriteUploadRequest, upload_service_pb2.WriteUploadResponse
+    ]
 
 CHUNK_BYTES = 512 * 1024
 # As much as core takes in one message.
 MOST_BYTES = 1024 * 1024
 # Core gives up an upload that nothing comes for; this is for one that goes on and on.
 LONGEST_SECONDS = 6 * 3600.0
+# How often, and how long between, to look for the status of a call that has ended.
+_LOOKS = 200
+_LOOK_SECONDS = 0.005
+_OVERTAKEN = "Internal error from Core"
 
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 _NOTHING_MORE = re.compile(r"bytes \*/([0-9]{1,18})")
+T = TypeVar("T")
+
 WriteUploadRequest = upload_service_pb2.WriteUploadRequest
 
 
@@ -49,6 +60,7 @@ class Uploads:
         opening.name = name
         body = _measured(_chunks(call.request.stream()), length)
         stream = self._stub.WriteUpload(metadata=call.credentials, timeout=LONGEST_SECONDS)
+        verdict = _Verdict(stream)
         try:
             if length == 0:
                 # What says that all have come must not be believed before it is seen to be empty.
@@ -60,7 +72,7 @@ class Uploads:
             response = await stream
         except (grpc.RpcError, asyncio.InvalidStateError):
             # Core has ended the call already. What a write says of that is not why.
-            response = await _verdict(stream)
+            response = await verdict.response()
         except ClientDisconnect:
             return Response(status_code=499)
         finally:
@@ -101,13 +113,48 @@ def parse_range(header: str | None) -> tuple[WriteUploadRequest.Open, int | None
     return opening, last - first + 1
 
 
-async def _verdict(
-    stream: Awaitable[upload_service_pb2.WriteUploadResponse],
-) -> upload_service_pb2.WriteUploadResponse:
+class _Verdict:
+    """What core says of a call, whatever grpc says of a write that core's answer overtook.
+
+    Such a write sets the status "internal" for good, before or after that of core is read.
+    """
+
+    def __init__(self, stream: WriteCall) -> None:
+        self._stream = stream
+        self._code: grpc.StatusCode | None = None
+        self._said: tuple[str, grpc.aio.Metadata] = ("", grpc.aio.Metadata())
+        stream.add_done_callback(self._look)
+
+    async def response(self) -> upload_service_pb2.WriteUploadResponse:
+        """Core's answer; ServiceError if it refused."""
+        # Nobody is told when a status replaces another.
+        for _ in range(_LOOKS):
+            if self._code is not None or await self._stream.details() != _OVERTAKEN:
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
+        if self._code not in (None, grpc.StatusCode.OK):
+            details, trailing = self._said
+            raise service_error(
+                grpc.aio.AioRpcError(self._code, grpc.aio.Metadata(), trailing, details)
+            )
+        try:
+            return await self._stream
+        except grpc.RpcError as error:
+            raise service_error(error) from None
+
+    def _look(self, _: object) -> None:
+        code, details = _now(self._stream.code()), _now(self._stream.details())
+        if self._code is None and details != _OVERTAKEN:
+            self._code, self._said = code, (details, _now(self._stream.trailing_metadata()))
+
+
+def _now(known: Coroutine[Any, Any, T]) -> T:
+    """The value of a coroutine that has nothing to wait for."""
     try:
-        return await stream
-    except grpc.RpcError as error:
-        raise service_error(error) from None
+        known.send(None)
+    except StopIteration as ended:
+        return ended.value  # type: ignore[no-any-return]
+    raise RuntimeError
 
 
 async def _measured(chunks: AsyncIterator[bytes], length: int | None) -> AsyncIterator[bytes]:

@@ -232,6 +232,8 @@ def test_a_key_is_replaced_while_everything_runs(
     path.write_text(new + old)
     assert {"token": "t"} == client.known().secrets
 
+    # Logging is the whole process's, and this one has other tests to run.
+    monkeypatch.setattr("entrepot_rpc.logs.configure", lambda _process: None)
     monkeypatch.setenv("ENTREPOT_HOME", str(config.home))
     monkeypatch.setenv("ENTREPOT_DATABASE_URL", config.database_url)
     with pytest.raises(SystemExit) as ended:
@@ -248,6 +250,8 @@ def test_migrate_makes_the_key_unless_another_is_missing(
 ) -> None:
     """A key is made for an installation without secrets, and not where it would hide the loss."""
     config = client.core.config
+    # Logging is the whole process's, and this one has other tests to run.
+    monkeypatch.setattr("entrepot_rpc.logs.configure", lambda _process: None)
     monkeypatch.setenv("ENTREPOT_HOME", str(config.home))
     monkeypatch.setenv("ENTREPOT_DATABASE_URL", config.database_url)
     path = config.secret_key_file
