@@ -40,12 +40,14 @@ class Rows:
         policy: str = "immediate",
         url: str = "http://127.0.0.1/",
         max_retries: int = 1,
+        stall_timeout_seconds: int = 60,
     ) -> int:
         """A remote."""
         return self.one(
-            "INSERT INTO remote (plugin, name, url, policy, max_retries)"
-            " VALUES ('file', %s, %s, %s, %s) RETURNING remote_id",
-            (name, url, policy, max_retries),
+            "INSERT INTO remote"
+            " (plugin, name, url, policy, max_retries, stall_timeout_seconds)"
+            " VALUES ('file', %s, %s, %s, %s, %s) RETURNING remote_id",
+            (name, url, policy, max_retries, stall_timeout_seconds),
         )
 
     def unit(

@@ -216,6 +216,20 @@ def test_a_dead_upstream_is_answered_for_at_once(
     assert upstream.hits["/other"] == 0
 
 
+def test_a_file_that_stalls_half_way_does_not_stand_for_its_host(
+    on_demand: OnDemand, upstream: Upstream, rows: Rows
+) -> None:
+    """The host has answered, so its other files are asked for."""
+    stalling = upstream.add("/stalls", DATA, "stall")
+    remote = rows.remote("one", "on_demand", max_retries=0, stall_timeout_seconds=1)
+    first = rows.unit("f", DATA, sources=[(remote, stalling)])
+    second = rows.unit("g", b"other", sources=[(remote, upstream.add("/other", b"other"))])
+    with pytest.raises(DownloadFailedError):
+        on_demand.fetch(first, "f")
+
+    assert on_demand.fetch(second, "g").size_bytes == len(b"other")
+
+
 def test_an_upstream_that_wants_to_be_left_alone_is(
     on_demand: OnDemand, upstream: Upstream, rows: Rows
 ) -> None:

@@ -49,6 +49,11 @@ def answered(status: int, wait_seconds: float | None = None) -> Failure:
     return failure.of_status(ONE.url, "", status, "", wait_seconds)
 
 
+def silent() -> Failure:
+    """No answer at all."""
+    return failure.of_exception(ONE, "", TimeoutError(), URL(ONE.url), answered=False)
+
+
 def left_alone(cooldowns: Cooldowns, source: Source) -> float | None:
     """For how long a source is not asked."""
     refusal = cooldowns.refusal(source)
@@ -57,7 +62,7 @@ def left_alone(cooldowns: Cooldowns, source: Source) -> float | None:
 
 @pytest.mark.parametrize(
     "failed",
-    [answered(503), answered(429), failure.of_exception(ONE, "", TimeoutError(), URL(ONE.url))],
+    [answered(503), answered(429), silent()],
 )
 def test_a_host_that_fails_is_left_alone(cooldowns: Cooldowns, failed: Failure) -> None:
     """All its files are, and neither another host nor another remote."""

@@ -63,7 +63,7 @@ async def exchange(
         url = parse_url(source.url)
     except UnusableUrlError as error:
         raise failure.unusable(source.url, download.unit, str(error)) from error
-    identify = True
+    identify, answered = True, False
     try:
         for _ in range(MAX_REDIRECTS + 1):
             # Whoever else led us back to the remote's host does not act with its credentials.
@@ -71,6 +71,7 @@ async def exchange(
             async with gates.ask(remote, url.host or ""), transfer.clock():
                 options = await routes.options(remote, url, identify=identify)
                 async with await _answer(session, options, url, transfer) as response:
+                    answered = True
                     if response.status in _REFUSALS:
                         raise failure.of_refusal(
                             source, download.unit, url, response, identified=identify
@@ -82,7 +83,7 @@ async def exchange(
         if transfer.is_out_of_time:
             seconds = remote.total_timeout_seconds
             raise failure.out_of_time(source.url, download.unit, seconds) from error
-        raise failure.of_exception(source, download.unit, error, url) from error
+        raise failure.of_exception(source, download.unit, error, url, answered=answered) from error
     why = f"there were more than {MAX_REDIRECTS} redirects"
     raise failure.unusable(source.url, download.unit, why, str(url))
 

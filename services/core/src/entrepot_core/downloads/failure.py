@@ -148,8 +148,10 @@ def unusable(url: str, unit: str, why: str, redirect: str | None = None) -> Fail
     return Failure(_error(url, unit, f'redirects to "{target}", which is not followed: {why}'))
 
 
-def of_exception(source: Source, unit: str, error: Exception, at: URL) -> Failure:
-    """The conversation broke off, where redirects had led."""
+def of_exception(
+    source: Source, unit: str, error: Exception, at: URL, *, answered: bool
+) -> Failure:
+    """The conversation broke off, where redirects had led; `answered`: after it had begun well."""
     url = source.url
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return _of_proxy(source, unit, error.status, error.message)
@@ -189,7 +191,7 @@ def of_exception(source: Source, unit: str, error: Exception, at: URL) -> Failur
         _error(url, unit, words),
         is_passing=not _is_final(error),
         is_absent=isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError),
-        is_host_down=isinstance(error, _NO_ANSWER),
+        is_host_down=not answered and isinstance(error, _NO_ANSWER),
     )
 
 
