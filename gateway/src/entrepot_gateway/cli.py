@@ -17,6 +17,7 @@ from entrepot_gateway.content.opening import open_blobs
 from entrepot_gateway.core import Core
 from entrepot_gateway.server import serve, serve_many
 from entrepot_rpc import logs
+from entrepot_rpc.memory import give_back
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,5 +68,6 @@ def make(config: Config) -> Application:
 def say_ready(config: Config) -> None:
     """Tell whoever started this that requests are served."""
     host = f"[{config.host}]" if ":" in config.host else config.host
+    give_back()
     sys.stdout.write(f"ready http://{host}:{config.port}\n")
     sys.stdout.flush()

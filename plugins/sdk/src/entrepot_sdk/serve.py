@@ -20,6 +20,7 @@ from entrepot.plugin.v1 import plugin_tasks_pb2
 from entrepot.plugin.v1.plugin_tasks_pb2_grpc import add_PluginTasksServicer_to_server
 from entrepot_rpc import logs
 from entrepot_rpc.channel import MAX_MESSAGE_BYTES, connect_async
+from entrepot_rpc.memory import give_back
 from entrepot_sdk._servicer import Servicer
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ async def _serve(
         for name in ("", _SERVICE):
             await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
         log.info("plugin.ready", address=address, version=plugin.version)
+        give_back()
         print(f"ready {address}", flush=True)  # noqa: T201  whoever started the process reads it
 
         await leave.wait()

@@ -20,6 +20,7 @@ from entrepot_core.store.database import Database, wait_until_ready
 from entrepot_core.store.migrate import migrate, pending
 from entrepot_core.store.secret_key import SETTING, SecretKey
 from entrepot_rpc import logs
+from entrepot_rpc.memory import give_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -123,6 +124,7 @@ def _api(config: Config) -> int:
     stop = _stop_signal()
     server = ApiServer(config)
     address = server.start()
+    give_back()
     print(f"ready grpc://{address}", flush=True)  # noqa: T201  who started it waits for this
     stop.wait()
     server.stop()
@@ -138,6 +140,7 @@ def _dispatch(config: Config) -> int:
     stop = _stop_signal()
     process = DispatchProcess(config)
     process.start()
+    give_back()
     print("ready dispatcher", flush=True)  # noqa: T201  who started it waits for this
     stop.wait()
     process.stop(_DRAIN_SECONDS)

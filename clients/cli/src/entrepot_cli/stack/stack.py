@@ -19,6 +19,7 @@ from entrepot_cli.stack.child import Child, ChildError
 from entrepot_cli.stack.console import Console
 from entrepot_cli.stack.environment import Environment
 from entrepot_cli.stack.home import Home
+from entrepot_rpc.memory import give_back
 
 if TYPE_CHECKING:
     from entrepot_cli.stack.registration import Registrar
@@ -133,6 +134,7 @@ class Stack:
             early.cancel()
             registrar.cancel()
         await self._wait_until_served()
+        give_back()
         self._tell()
         every = [child for row in self._rows for child in row]
         await asyncio.gather(*(child.failed() for child in every))
