@@ -179,7 +179,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         try:
             while context.is_active() and not self._log.is_closed:
                 with self._database.transaction() as cursor:
-                    is_over = tasks.get(cursor, task_id).is_over
+                    is_over = tasks.is_over(cursor, task_id)
                 left = deadline - time.monotonic()
                 if is_over or left <= 0:
                     return
