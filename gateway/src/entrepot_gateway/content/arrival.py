@@ -51,6 +51,11 @@ class Arrival:
         self._has_ended = False
         self._moved = asyncio.Event()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all bytes are here; never, of a file of unknown size."""
+        return self._spool.size_bytes == self.size
+
     async def run(self) -> None:
         """Read all of it."""
         loop = asyncio.get_running_loop()

@@ -36,7 +36,8 @@ class OnDemand:
         """The file on its way, from its start, as long as the block lasts.
 
         Whoever leaves, the others go on. When all have left, core decides: what is to be kept is
-        fetched to its end.
+        fetched to its end. Once all bytes have come, only core's word that they are stored is
+        missing, and it is waited for, so that the next client is sent the stored file.
         """
         key = (content_set, path)
         arrival = self._arriving.get(key)
@@ -48,11 +49,16 @@ class OnDemand:
         finally:
             arrival.readers -= 1
             if not arrival.readers:
-                self._forget(key, arrival)
-                task = self._tasks.pop(arrival, None)
-                if task is not None:
-                    task.cancel()
-                arrival.end()
+                self._leave(key, arrival)
+
+    def _leave(self, key: _Key, arrival: Arrival) -> None:
+        task = self._tasks.get(arrival)
+        if task is not None and arrival.is_whole:
+            return
+        self._forget(key, arrival)
+        if task is not None:
+            task.cancel()
+        arrival.end()
 
     def _begin(self, key: _Key, file: File) -> Arrival:
         content_set, path = key
@@ -71,6 +77,8 @@ class OnDemand:
         self._forget(key, arrival)
         if arrival.stored is not None:
             self._files.keep(*key, arrival.stored)
+        if not arrival.readers:
+            arrival.end()
 
     def _forget(self, key: _Key, arrival: Arrival) -> None:
         if self._arriving.get(key) is arrival:
