@@ -107,7 +107,9 @@ def test_a_fault_shows_no_trace(core: FakeCore, plugin: PluginProcess) -> None:
     assert reason_of(failure).reason == "PLUGIN_FAULT"
     assert reason_of(failure).domain == "graph.plugins.entrepot"
     assert "KeyError" not in str(failure)
-    assert any("KeyError" in line and "tasks/faulty" in line for line in plugin.logs().split("\n"))
+    assert any(
+        "KeyError" in line and '"task": "faulty"' in line for line in plugin.logs().split("\n")
+    )
 
 
 def test_a_unit_of_another_type_is_a_fault(core: FakeCore, plugin: PluginProcess) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -30,6 +29,7 @@ from entrepot_gateway.tasks import Tasks
 from entrepot_gateway.template import split_path
 from entrepot_gateway.transcode import Transcoder
 from entrepot_gateway.uploads import Uploads
+from entrepot_rpc import correlation, tracing
 from entrepot_rpc.errors import Code, ServiceError
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _FAULT = "Something went wrong. The log has more, under the request id."
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Ids of tasks begin with a digit, names of plugins with a letter.
 _PLUGIN = re.compile(r"[a-z][a-z0-9_]*")
 _ROOT = ("api", "v3")
@@ -91,19 +90,19 @@ class Api:
         started = time.perf_counter()
         request = Request(scope, receive)
         request_id = _request_id(request)
+        correlation.enter(request_id)
         try:
-            response = await self._answer(request)
+            response = await self._traced(request)
         except ServiceError as error:
             response = _problem(error, request, request_id)
         except ClientDisconnect:
             return
         except Exception:
-            log.exception("request.failed", request_id=request_id, path=scope["path"])
+            log.exception("request.failed", path=scope["path"])
             response = _problem(ServiceError(_FAULT), request, request_id)
         await _finish(response, request, request_id)(scope, receive, send)
         log.debug(
             "request.answered",
-            request_id=request_id,
             method=request.method,
             path=scope["path"],
             status=response.status_code,
@@ -141,6 +140,17 @@ class Api:
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return
+
+    async def _traced(self, request: Request) -> Response:
+        if not tracing.is_on():
+            return await self._answer(request)
+        parent = tracing.incoming([(tracing.TRACEPARENT, request.headers.get("traceparent", ""))])
+        with tracing.span(
+            request.method, "server", parent, http_request_method=request.method
+        ) as span:
+            response = await self._answer(request)
+            span.set_attribute("http.response.status_code", response.status_code)
+            return response
 
     async def _answer(self, request: Request) -> Response:
         raw = request.scope.get("raw_path") or quote(request.scope["path"]).encode("ascii")
@@ -258,8 +268,8 @@ def _at_once(function: Callable[..., Response], *arguments: object) -> Handler:
 
 
 def _request_id(request: Request) -> str:
-    given = request.headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    given = correlation.sane(request.headers.get(correlation.REQUEST_ID))
+    return given or correlation.new_request_id()
 
 
 def _nowhere(request: Request) -> ServiceError:
@@ -283,7 +293,6 @@ def _problem(error: ServiceError, request: Request, request_id: str) -> Response
     status = problem.http_status(error)
     log.info(
         "request.refused" if status < 500 else "request.failed",  # noqa: PLR2004  server errors
-        request_id=request_id,
         method=request.method,
         path=request.scope["path"],
         status=status,

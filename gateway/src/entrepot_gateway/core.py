@@ -8,7 +8,7 @@ import grpc
 import grpc.aio
 from google.protobuf import message_factory
 
-from entrepot_rpc import status
+from entrepot_rpc import correlation, status
 from entrepot_rpc.channel import connect_async, metadata
 from entrepot_rpc.errors import Code, ServiceError
 
@@ -58,7 +58,8 @@ class Core:
             )
             self._calls[method.full_name] = call
         try:
-            return cast("Message", await call(request, timeout=seconds, metadata=caller))
+            origin = correlation.outgoing()
+            return cast("Message", await call(request, timeout=seconds, metadata=caller + origin))
         except grpc.RpcError as error:
             raise service_error(error) from None
 

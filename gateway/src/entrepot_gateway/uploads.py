@@ -15,6 +15,7 @@ from entrepot.core.v1 import upload_service_pb2, upload_service_pb2_grpc
 from entrepot_gateway.answer import JsonAnswer
 from entrepot_gateway.core import service_error
 from entrepot_gateway.problem import refuse
+from entrepot_rpc import correlation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -59,7 +60,9 @@ class Uploads:
         opening, length = parse_range(call.request.headers.get("content-range"))
         opening.name = name
         body = _measured(_chunks(call.request.stream()), length)
-        stream = self._stub.WriteUpload(metadata=call.credentials, timeout=LONGEST_SECONDS)
+        stream = self._stub.WriteUpload(
+            metadata=call.credentials + correlation.outgoing(), timeout=LONGEST_SECONDS
+        )
         verdict = _Verdict(stream)
         try:
             if length == 0:

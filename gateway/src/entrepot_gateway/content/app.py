@@ -19,6 +19,7 @@ from entrepot_gateway.content.pointers import Pointers
 from entrepot_gateway.content.prepared import PreparedAnswers
 from entrepot_gateway.content.refusal import refuse
 from entrepot_gateway.content.versions import Versions
+from entrepot_rpc import correlation
 from entrepot_rpc.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Content:
             await send(prepared.start)
             await send(prepared.rest)
             return
+        correlation.enter(_request_id(scope))
         answer = Answer(receive, send)
         try:
             await self._answer(scope, answer)
@@ -173,6 +175,13 @@ class Content:
             await answer.absent()
         else:
             await answer.text(404, "Nothing is served yet.\n")
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            return correlation.sane(value) or correlation.new_request_id()
+    return correlation.new_request_id()
 
 
 def _with_slash(scope: Scope, path: str) -> str:

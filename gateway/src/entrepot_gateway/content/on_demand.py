@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from entrepot.core.v1 import serving_service_pb2, serving_service_pb2_grpc
 from entrepot_gateway.content.arrival import Arrival
+from entrepot_rpc import correlation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -64,7 +65,7 @@ class OnDemand:
         content_set, path = key
         call = self._stub.StreamFile(
             serving_service_pb2.StreamFileRequest(content_set=content_set, path=path),
-            metadata=self._core.own,
+            metadata=self._core.own + correlation.outgoing(),
             timeout=LONGEST_SECONDS,
         )
         arrival = self._arriving[key] = Arrival(call, file)

@@ -20,6 +20,7 @@ from entrepot.plugin.v1.plugin_tasks_pb2 import (
     Failed,
     Heartbeat,
 )
+from entrepot_rpc import correlation
 from entrepot_rpc.errors import Code, ServiceError, plugin_domain
 from entrepot_rpc.failpoints import failpoint
 from entrepot_rpc.status import to_status
@@ -84,9 +85,7 @@ class Attempt:
         self._core = Core(channel, request.attempt_token, self.stop)
         self._author = _Author(self._work, self._author_ended)
         self._is_stopped = False
-        self._log = log.bind(
-            task=request.task, attempt=request.attempt, task_type=request.task_type
-        )
+        self._log = log.bind(task_type=request.task_type)
 
     async def events(self) -> AsyncGenerator[ExecuteResponse, None]:
         """What core hears, up to the verdict.
@@ -282,7 +281,8 @@ class _Author(Generic[T]):
 
     def start(self) -> None:
         # A daemon: author code that never returns must not keep the process alive.
-        threading.Thread(target=self._run, name="author", daemon=True).start()
+        target = correlation.inheriting(self._run)
+        threading.Thread(target=target, name="author", daemon=True).start()
 
     def cancel(self) -> None:
         with self._lock:

@@ -25,6 +25,7 @@ from entrepot.core.v1.workspace_service_pb2 import (
     OpenWorkspaceRequest,
 )
 from entrepot.core.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
+from entrepot_rpc import correlation
 from entrepot_rpc.channel import metadata
 from entrepot_rpc.errors import Code, ServiceError
 from entrepot_rpc.status import from_rpc_error, from_status
@@ -75,7 +76,8 @@ class Core:
     ) -> None:
         self._workspace = WorkspaceServiceStub(channel)
         self._blobs = BlobServiceStub(channel)
-        self._metadata = metadata(token, "Attempt")
+        # The request and the span that the attempt is made in, so made in the attempt's context.
+        self._metadata = metadata(token, "Attempt") + correlation.outgoing()
         self._stop = stop
 
     async def open(self) -> None:

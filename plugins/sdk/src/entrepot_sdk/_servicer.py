@@ -10,6 +10,7 @@ import structlog
 
 from entrepot.plugin.v1.plugin_tasks_pb2 import ExecuteResponse, Failed, ValidateResponse
 from entrepot.plugin.v1.plugin_tasks_pb2_grpc import PluginTasksServicer
+from entrepot_rpc import correlation, tracing
 from entrepot_rpc.errors import Code, ServiceError, Violation, plugin_domain
 from entrepot_rpc.status import to_grpc_status, to_status
 from entrepot_sdk._attempt import Attempt
@@ -65,6 +66,14 @@ class Servicer(PluginTasksServicer):
         self, request: ValidateRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> ValidateResponse:
         """What is wrong with a request."""
+        origin = context.invocation_metadata()
+        correlation.enter(correlation.incoming(origin))
+        with tracing.continued("plugin Validate", tracing.incoming(origin)):
+            return await self._validate(request, context)
+
+    async def _validate(
+        self, request: ValidateRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> ValidateResponse:
         task_type = self._plugin.task_type(request.task_type)
         if task_type is None:
             await context.abort_with_status(to_grpc_status(self._unknown(request.task_type)))
@@ -88,6 +97,20 @@ class Servicer(PluginTasksServicer):
         self, request: ExecuteRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[ExecuteResponse]:
         """One attempt, as a stream of events."""
+        origin = context.invocation_metadata()
+        # For good: every call has a context of its own.
+        correlation.enter(
+            correlation.incoming(origin),
+            task=request.task.removeprefix("tasks/"),
+            attempt=request.attempt,
+        )
+        with tracing.continued("plugin Execute", tracing.incoming(origin)):
+            async for event in self._execute(request, context):
+                yield event
+
+    async def _execute(
+        self, request: ExecuteRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[ExecuteResponse]:
         refusal = self._refusal()
         if refusal is not None:
             await context.abort_with_status(to_grpc_status(refusal))

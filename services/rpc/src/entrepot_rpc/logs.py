@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from entrepot_rpc import tracing
+
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Callable, MutableMapping
 
 __all__ = ["configure", "redact"]
 
@@ -25,6 +27,8 @@ _SECRET_VALUE = re.compile(
 
 def configure(process: str) -> None:
     """Sets up logging for this process: to stderr, as text on a terminal and as JSON elsewhere.
+
+    And traces, if there is somewhere to send them.
 
     `ENTREPOT_LOG_LEVEL` (default "info") and `ENTREPOT_LOG_FORMAT` ("text" or "json") change that.
     """
@@ -42,6 +46,7 @@ def configure(process: str) -> None:
         else structlog.processors.JSONRenderer()
     )
     processors: list[Any] = [
+        _in_process(process),
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -56,7 +61,20 @@ def configure(process: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(process=process)
+    tracing.configure(process)
+
+
+def _in_process(
+    process: str,
+) -> Callable[[object, str, MutableMapping[str, Any]], MutableMapping[str, Any]]:
+    # Not a context variable, which threads do not inherit.
+    def add(
+        _logger: object, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        event["process"] = process
+        return event
+
+    return add
 
 
 def redact(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,14 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from entrepot_rpc import correlation, tracing
 from entrepot_rpc.channel import MAX_MESSAGE_BYTES
 from entrepot_rpc.errors import Code, ServiceError
 from entrepot_rpc.status import to_grpc_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 __all__ = ["ErrorInterceptor", "Server"]
 
@@ -104,7 +105,7 @@ class ErrorInterceptor(grpc.ServerInterceptor):
                 else grpc.unary_stream_rpc_method_handler
             )
             behavior = handler.stream_stream or handler.unary_stream
-            wrapped: Any = _guard_stream(behavior, method)
+            wrapped: Any = _guard_stream(behavior, _Origin(handler_call_details))
         else:
             make = (
                 grpc.stream_unary_rpc_method_handler
@@ -112,28 +113,51 @@ class ErrorInterceptor(grpc.ServerInterceptor):
                 else grpc.unary_unary_rpc_method_handler
             )
             behavior = handler.stream_unary or handler.unary_unary
-            wrapped = _guard(behavior, method)
+            wrapped = _guard(behavior, _Origin(handler_call_details))
         if method in self._pools:
             wrapped.experimental_thread_pool = self._pools[method]
         return make(wrapped, handler.request_deserializer, handler.response_serializer)
 
 
-def _guard(behavior: Callable[[Any, Any], Any], method: str) -> Callable[[Any, Any], Any]:
+class _Origin:
+    """What a call is, and which request it is made for."""
+
+    def __init__(self, details: Any) -> None:  # noqa: ANN401  grpc.HandlerCallDetails
+        self.method: str = details.method
+        self.request_id = correlation.incoming(details.invocation_metadata)
+        self._parent = tracing.incoming(details.invocation_metadata)
+
+    def span(self) -> AbstractContextManager[Any]:
+        return tracing.continued(self.method.removeprefix("/"), self._parent)
+
+
+def _guard(behavior: Callable[[Any, Any], Any], origin: _Origin) -> Callable[[Any, Any], Any]:
     def guarded(request: Any, context: Any) -> Any:  # noqa: ANN401
+        correlation.enter(origin.request_id)
         try:
-            return behavior(request, context)
+            with origin.span():
+                return behavior(request, context)
         except Exception as error:  # noqa: BLE001  the one place where every error ends
-            return _abort(error, context, method)
+            return _abort(error, context, origin.method)
+        finally:
+            # The thread serves others after this.
+            correlation.clear()
 
     return guarded
 
 
-def _guard_stream(behavior: Callable[[Any, Any], Any], method: str) -> Callable[[Any, Any], Any]:
+def _guard_stream(
+    behavior: Callable[[Any, Any], Any], origin: _Origin
+) -> Callable[[Any, Any], Any]:
     def guarded(request: Any, context: Any) -> Iterator[Any]:  # noqa: ANN401
+        correlation.enter(origin.request_id)
         try:
-            yield from behavior(request, context)
+            with origin.span():
+                yield from behavior(request, context)
         except Exception as error:  # noqa: BLE001  the one place where every error ends
-            _abort(error, context, method)
+            _abort(error, context, origin.method)
+        finally:
+            correlation.clear()
 
     return guarded
 
@@ -146,7 +170,7 @@ def _abort(error: Exception, context: Any, method: str) -> None:  # noqa: ANN401
         # So was the reading of a stream of requests.
         raise error
     if not isinstance(error, ServiceError):
-        request_id = uuid.uuid4().hex
+        request_id = correlation.current_request_id() or correlation.new_request_id()
         log.error("rpc.failed", method=method, request_id=request_id, exc_info=error)
         error = ServiceError.of(
             Code.INTERNAL,

@@ -13,6 +13,7 @@ from entrepot_core.domain.errors import DatabaseUnavailableError, FieldInvalidEr
 from entrepot_core.domain.names import new_id
 from entrepot_core.plugins import binding, builtin
 from entrepot_core.store import plugins, tasks
+from entrepot_rpc import correlation, tracing
 from entrepot_rpc.failpoints import failpoint
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class TaskCreator:
             if not self._is_stored(task_id):
                 raise
         failpoint("create.committed", reply=True)
+        log.debug("task.created", task=task_id)
         self._wake()
         return task_id
 
@@ -140,6 +142,8 @@ class TaskCreator:
             declaration_id=self._registry.declaration_id(view.plugin),
             request_id=order.request_id,
             cloned_from=order.cloned_from,
+            origin_request=correlation.current_request_id(),
+            traceparent=tracing.current(),
             warnings=[one.SerializeToString() for one in parameters.warnings],
         )
 

@@ -28,6 +28,7 @@ from entrepot_core.domain.task import Loss, State
 from entrepot_core.plugins import binding
 from entrepot_core.plugins.descriptors import pack_bytes
 from entrepot_core.store import plugins, queue, retry, tasks, workspaces
+from entrepot_rpc import correlation, tracing
 from entrepot_rpc.failpoints import failpoint
 
 if TYPE_CHECKING:
@@ -133,7 +134,10 @@ class Attempt:
 
     def run(self) -> None:
         """Runs the attempt and settles it, whatever happens."""
-        self._log.info("attempt.started")
+        with correlation.bound(task=self.claimed.task_id, attempt=self.claimed.attempt):
+            self._run()
+
+    def _run(self) -> None:
         try:
             try:
                 self._work()
@@ -161,6 +165,19 @@ class Attempt:
     def _work(self) -> None:
         with self._tools.database.transaction() as cursor:
             row = tasks.get(cursor, self.claimed.task_id)
+        with (
+            correlation.bound(request_id=row.origin_request),
+            tracing.span(
+                f"attempt {row.task_type}",
+                parent=row.traceparent,
+                entrepot_task=row.task_id,
+                entrepot_attempt=self.claimed.attempt,
+            ),
+        ):
+            self._log.info("attempt.started", task_type=row.task_type)
+            self._work_on(row)
+
+    def _work_on(self, row: tasks.TaskRow) -> None:
         parameters = self._parameters(row)
         bounds = retry.run(self._tools.database, lambda cursor: self._lend(cursor, parameters))
         if parameters.view.is_core_work:

@@ -13,6 +13,7 @@ from entrepot_core.domain.errors import CanceledError, DatabaseUnavailableError,
 from entrepot_core.downloads.group import DownloadGroup
 from entrepot_core.downloads.request import Download, Source
 from entrepot_core.store import wanted
+from entrepot_rpc import correlation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +81,9 @@ class AttemptDownloads:
         # What is under way, by digest or else by unit and path: the same bytes are fetched once.
         self._pending: set[bytes | tuple[int, str]] = set()
         self._group: DownloadGroup[WantedFile] = DownloadGroup(keeper, downloader, workspace_id)
-        self._thread = threading.Thread(target=self._run, name="attempt-downloads", daemon=True)
+        self._thread = threading.Thread(
+            target=correlation.inheriting(self._run), name="attempt-downloads", daemon=True
+        )
 
     def start(self) -> None:
         """Begins."""

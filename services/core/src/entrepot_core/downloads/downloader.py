@@ -20,6 +20,8 @@ from entrepot_core.downloads.failure import Failure
 from entrepot_core.downloads.gate import HOST_CONNECTIONS, Gates
 from entrepot_core.downloads.route import Routes
 from entrepot_core.downloads.transfer import Transfer
+from entrepot_core.downloads.url import host_of
+from entrepot_rpc import tracing
 
 if TYPE_CHECKING:
     import socket
@@ -106,7 +108,8 @@ class Downloader:
                 failures.append(refusal)
                 continue
             try:
-                fetched = await self._fetch_from(source, download, sink)
+                with tracing.span("download", "client", server_address=host_of(source.url)):
+                    fetched = await self._fetch_from(source, download, sink)
             except Failure as failed:
                 seconds = self._cooldowns.failed(source, failed)
                 if download.heeds_cooldown:

@@ -6,7 +6,7 @@ import re
 
 from yarl import URL
 
-__all__ = ["UnusableUrlError", "follow", "parse_url", "printable", "shown"]
+__all__ = ["UnusableUrlError", "follow", "host_of", "parse_url", "printable", "shown"]
 
 # Surrogates are bytes that were no UTF-8, which nothing could encode again.
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -57,6 +57,14 @@ def follow(url: URL, location: str) -> URL:
     if url.scheme == "https" and target.scheme == "http":
         raise UnusableUrlError("it leads from https to http")
     return target
+
+
+def host_of(url: str) -> str:
+    """The host's name or address alone, printable; empty if there is none."""
+    try:
+        return printable(URL(url).host or "", 253)
+    except ValueError:
+        return ""
 
 
 def printable(text: str, longest: int = _SHOWN) -> str:

@@ -13,6 +13,7 @@ from entrepot_core.domain.errors import (
     PluginUnavailableError,
 )
 from entrepot_core.plugins import builtin
+from entrepot_rpc import correlation
 from entrepot_rpc.channel import connect, reason_of_silence
 from entrepot_rpc.status import from_rpc_error
 
@@ -50,11 +51,15 @@ class PluginClient:
         self, plugin: str, request: plugin_tasks_pb2.ValidateRequest
     ) -> plugin_tasks_pb2.ValidateResponse:
         """What the plugin thinks of parameters. Raises PluginUnavailableError or its own error."""
-        return self._call(plugin, lambda: self._stub.Validate(request, timeout=VALIDATE_SECONDS))
+        origin = correlation.outgoing()
+        return self._call(
+            plugin,
+            lambda: self._stub.Validate(request, timeout=VALIDATE_SECONDS, metadata=origin),
+        )
 
     def execute(self, request: plugin_tasks_pb2.ExecuteRequest, timeout: float) -> Any:  # noqa: ANN401  grpc's call
         """The stream of one attempt's events; iterate it, or cancel it."""
-        return self._stub.Execute(request, timeout=timeout)
+        return self._stub.Execute(request, timeout=timeout, metadata=correlation.outgoing())
 
     def close(self) -> None:
         """Ends all calls."""

@@ -51,6 +51,8 @@ class NewTask:
     request_id: str = ""
     cloned_from: str | None = None
     priority: int = NORMAL
+    origin_request: str = ""
+    traceparent: str = ""
     warnings: Sequence[bytes] = ()
 
 
@@ -97,6 +99,9 @@ class TaskRow:
     differences: list[bytes]
     counters: list[bytes]
     warnings: list[bytes]
+    # The request that made it and its trace context; empty if there was none.
+    origin_request: str = ""
+    traceparent: str = ""
     resources: list[str] = field(default_factory=list)
     lost_attempts: list[LostAttempt] = field(default_factory=list)
 
@@ -134,8 +139,9 @@ _COLUMNS = """
   t.task_id::text, t.task_type, p.name, t.state, t.waits_for, t.parked, t.attempt,
   t.cancel_requested, t.is_repeatable, t.is_dry_run, t.changed, t.created_resource,
   t.cloned_from::text, t.created_at, t.not_before, t.started_at, t.ended_at, d.principal,
-  d.request_id, d.declaration_id, d.parameters_type, d.parameters, d.result_type, d.result,
-  d.error, d.differences, coalesce(g.counters, '{}'), coalesce(g.warnings, '{}')
+  d.request_id, d.declaration_id, d.origin_request, d.traceparent, d.parameters_type,
+  d.parameters, d.result_type, d.result, d.error, d.differences,
+  coalesce(g.counters, '{}'), coalesce(g.warnings, '{}')
 """
 _NAMES = [
     "task_id",
@@ -158,6 +164,8 @@ _NAMES = [
     "principal",
     "request_id",
     "declaration_id",
+    "origin_request",
+    "traceparent",
     "parameters_type",
     "parameters",
     "result_type",
@@ -251,7 +259,8 @@ def create(cursor: Cursor, task: NewTask) -> None:
     )
     cursor.execute(
         "INSERT INTO task_detail (task_id, principal, request_id, declaration_id, parameters_type,"
-        " parameters) VALUES (%s::uuid, %s, %s, %s, %s, %s)",
+        " parameters, origin_request, traceparent)"
+        " VALUES (%s::uuid, %s, %s, %s, %s, %s, %s, %s)",
         (
             task.task_id,
             task.principal,
@@ -259,6 +268,8 @@ def create(cursor: Cursor, task: NewTask) -> None:
             task.declaration_id,
             task.parameters_type,
             task.parameters,
+            task.origin_request,
+            task.traceparent,
         ),
     )
     if task.warnings:

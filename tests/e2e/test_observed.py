@@ -1,0 +1,135 @@
+"""What an operator sees of an installation: log lines, spans and metrics that belong together."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from polling import until
+from rest import Api, Json
+from span_receiver import Received, SpanReceiver
+from stack import Stack
+from upstream import Upstream
+
+REQUEST = "me-and-my-request.1"
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[SpanReceiver]:
+    """A collector of spans."""
+    with SpanReceiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def stack(receiver: SpanReceiver) -> Iterator[Stack]:
+    """An installation that tells everything."""
+    environment = {
+        "ENTREPOT_LOG_LEVEL": "debug",
+        "ENTREPOT_LOG_FORMAT": "json",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "50",
+    }
+    with Stack(environment) as stack:
+        yield stack
+        stack.check()
+
+
+@pytest.fixture(scope="module")
+def task(stack: Stack) -> Json:
+    """A finished sync of ten files, created by the request REQUEST."""
+    with Upstream().fill(10) as upstream:
+        api = stack.api
+        body = {
+            "repository": api.a_repository()["name"],
+            "remote": api.a_remote(upstream)["name"],
+        }
+        answer = api.request("POST", "tasks/file/syncs/", body, headers={"X-Request-Id": REQUEST})
+        assert answer.headers["X-Request-Id"] == REQUEST
+        task = api.finished(answer.expect(201))
+    assert task["state"] == "completed"
+    return task
+
+
+def lines(stack: Stack, process: str) -> list[Json]:
+    """What a process has logged."""
+    text = (stack.home / "logs" / f"{process}.log").read_text()
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+@pytest.mark.parametrize(
+    ("process", "event"),
+    [
+        ("gateway-api", "request.answered"),
+        ("core-api", "task.created"),
+        ("dispatch", "attempt.started"),
+        ("dispatch", "attempt.completed"),
+        ("plugin-file", "attempt.started"),
+        ("plugin-file", "attempt.ended"),
+    ],
+)
+def test_a_request_is_followed_through_all_logs(
+    stack: Stack, task: Json, process: str, event: str
+) -> None:
+    """The id of a request stands in the lines of every process that does something for it."""
+    found = [
+        line
+        for line in lines(stack, process)
+        if line["event"] == event and line.get("request_id") == REQUEST
+    ]
+
+    assert found, lines(stack, process)[-5:]
+    if process != "gateway-api":
+        assert {line["task"] for line in found} == {task["name"].removeprefix("tasks/")}
+    if event.startswith("attempt"):
+        assert {line["attempt"] for line in found} == {1}
+    assert all(line["process"] for line in found)
+
+
+def test_every_line_says_which_process_it_is_of(stack: Stack, task: Json) -> None:
+    """Also what threads say carries the name of their process."""
+    for process in ("gateway-api", "core-api", "dispatch", "plugin-file"):
+        assert all("process" in line for line in lines(stack, process)), process
+
+
+@pytest.mark.parametrize("given", ["", "two words", "x" * 65, "naïve"])
+def test_an_id_that_is_none_is_replaced(api: Api, given: str) -> None:
+    """A request id that could break a log line is not taken over."""
+    answer = api.request(
+        "GET", "status/", headers={"X-Request-Id": given.encode().decode("latin-1")}
+    )
+
+    assert answer.headers["X-Request-Id"] != given
+    assert len(answer.headers["X-Request-Id"]) == 32
+
+
+def test_a_sync_is_one_trace(receiver: SpanReceiver, task: Json) -> None:
+    """From the POST to the downloads every span is below another of the same trace."""
+    name = task["name"].removeprefix("tasks/")
+    wanted = {
+        ("entrepot-gateway-api", "POST"),
+        ("entrepot-core-api", "entrepot.core.v1.TaskService/CreateTask"),
+        ("entrepot-core-dispatch", "attempt file/syncs"),
+        ("entrepot-plugin-file", "plugin Validate"),
+        ("entrepot-plugin-file", "plugin Execute"),
+        ("entrepot-core-api", "entrepot.core.v1.WorkspaceService/StageChanges"),
+        ("entrepot-core-dispatch", "download"),
+    }
+
+    def arrived() -> list[Received] | None:
+        spans = receiver.trace_of(name)
+        return spans if wanted <= {(span.service, span.name) for span in spans} else None
+
+    spans = until(arrived, "all spans of the sync")
+
+    assert len({span.trace for span in spans}) == 1
+    known = {span.span for span in spans}
+    roots = [span for span in spans if span.parent not in known]
+    assert [(span.service, span.name) for span in roots] == [("entrepot-gateway-api", "POST")]
+    by_span = {span.span: span for span in spans}
+    downloads = [span for span in spans if span.name == "download"]
+    assert {by_span[span.parent].name for span in downloads} == {
+        "attempt file/syncs",
+        "entrepot.core.v1.BlobService/FetchBlobs",
+    }
+    assert all(span.attributes == {"server.address": "127.0.0.1"} for span in downloads)
