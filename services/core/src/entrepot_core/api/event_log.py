@@ -69,7 +69,7 @@ class EventLog:
 
     def start(self) -> None:
         """Starts to follow, from the newest event on."""
-        with self._database.transaction() as cursor:
+        with self._database.statements() as cursor:
             self._last = events.last_number(cursor)
         self._listener.start()
 
@@ -109,7 +109,7 @@ class EventLog:
         """
         position = self._last if after < 0 else after
         if 0 <= after < self._last:
-            with self._database.transaction() as cursor:
+            with self._database.statements() as cursor:
                 first = events.first_number(cursor)
             if after < first - 1:
                 raise ServiceError.of(
@@ -136,7 +136,7 @@ class EventLog:
             if self._recent and self._recent[0].number <= position + 1:
                 skip = position + 1 - self._recent[0].number
                 return list(islice(self._recent, skip, skip + _BATCH))
-        with self._database.transaction() as cursor:
+        with self._database.statements() as cursor:
             return events.read(cursor, position, _BATCH)
 
     def _heard(self, channels: set[str]) -> None:
@@ -145,7 +145,7 @@ class EventLog:
         if channels == {events.WORK}:
             return
         while not self._is_closed:
-            with self._database.transaction() as cursor:
+            with self._database.statements() as cursor:
                 batch = events.read(cursor, self._last, _BATCH)
             with self._grown:
                 for event in batch:

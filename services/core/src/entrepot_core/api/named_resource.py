@@ -188,7 +188,7 @@ def check_text(field: str, description: str, labels: Mapping[str, str]) -> None:
 
 def notify_pointers(database: Database) -> None:
     """Tells those who serve that what is at some base path has changed."""
-    with database.transaction() as cursor:
+    with database.statements() as cursor:
         events.notify(cursor, events.POINTERS)
 
 

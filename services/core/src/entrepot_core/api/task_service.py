@@ -101,7 +101,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         before = read_token(request.page_token)
         if before:
             check_id(before)
-        with self._database.transaction() as cursor:
+        with self._database.statements() as cursor:
             rows = tasks.page(cursor, self._filter(request), size + 1, before or None)
             found = [task_message(row, blockers(cursor, row)) for row in rows[:size]]
         token = write_token(rows[size - 1].task_id) if len(rows) > size else ""
@@ -147,7 +147,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         self, request: task_service_pb2.CloneTaskRequest, context: grpc.ServicerContext
     ) -> task_service_pb2.CloneTaskResponse:
         task_id = read_name(request.name)
-        with self._database.transaction() as cursor:
+        with self._database.statements() as cursor:
             row = tasks.get(cursor, task_id)
         wait = _wait_seconds(request.wait)
         created = self._creator.create(
@@ -167,7 +167,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         if wait_seconds > 0:
             with _room(self._waiting, "waiting calls", MAX_WAITING):
                 self._wait_for_end(task_id, wait_seconds, context)
-        with self._database.transaction() as cursor:
+        with self._database.statements() as cursor:
             row = tasks.get(cursor, task_id)
             return task_message(row, blockers(cursor, row))
 
@@ -178,7 +178,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         watch = self._log.watch(task_id)
         try:
             while context.is_active() and not self._log.is_closed:
-                with self._database.transaction() as cursor:
+                with self._database.statements() as cursor:
                     is_over = tasks.is_over(cursor, task_id)
                 left = deadline - time.monotonic()
                 if is_over or left <= 0:
@@ -195,14 +195,14 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
     ) -> Iterator[task_service_pb2.WatchTaskResponse]:
         watch = self._log.watch(task_id)
         try:
-            with self._database.transaction() as cursor:
+            with self._database.statements() as cursor:
                 row, sequence = self._state(cursor, task_id, after)
             if sequence > after or not after:
                 yield self._watched(row, max(sequence, after))
             while not row.is_over and context.is_active() and not self._log.is_closed:
                 if watch.wait(_IDLE_SECONDS) and watch.last > sequence:
                     sequence = watch.last
-                    with self._database.transaction() as cursor:
+                    with self._database.statements() as cursor:
                         row = tasks.get(cursor, task_id)
                     yield self._watched(row, sequence)
         finally:
@@ -215,7 +215,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         return row, happened[-1].number if happened else 0
 
     def _watched(self, row: TaskRow, sequence: int) -> task_service_pb2.WatchTaskResponse:
-        with self._database.transaction() as cursor:
+        with self._database.statements() as cursor:
             task = task_message(row, blockers(cursor, row))
         return task_service_pb2.WatchTaskResponse(task=task, sequence=sequence)
 

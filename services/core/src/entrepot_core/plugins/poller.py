@@ -54,7 +54,7 @@ class Poller:
 
     def step(self) -> float:
         """Asks the plugins that are due; returns how long until it should look again."""
-        with self._database.transaction() as cursor:
+        with self._database.statements() as cursor:
             rows = plugins.page(cursor, 1000)
         names = {row.name for row in rows}
         for name in set(self._watched) - names:

@@ -65,7 +65,7 @@ class Registry:
     def refresh(self) -> Catalog:
         """Reads what other processes have changed, and returns the catalog."""
         with self._lock:
-            with self._database.transaction() as cursor:
+            with self._database.statements() as cursor:
                 revision = plugins.revision(cursor)
                 if revision == self._catalog.revision:
                     return self._catalog

@@ -105,9 +105,25 @@ class Database:
                 raise
             connection.commit()
 
+    @contextmanager
+    def statements(self) -> Iterator[Cursor]:
+        """A cursor whose every statement is a transaction of its own: one round trip, not three.
+
+        For reads it is no different from `transaction`, where each statement sees the moment that
+        it begins too. Raises as that does.
+        """
+        with self._borrowed() as connection:
+            connection.autocommit = True
+            try:
+                with connection.cursor(cursor_factory=_StrictCursor) as cursor:
+                    yield cursor
+            finally:
+                if not connection.closed:
+                    connection.autocommit = False
+
     def fetch(self, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:  # noqa: ANN401  what psycopg2 takes
         """All rows of one statement, in a transaction of its own."""
-        with self.transaction() as cursor:
+        with self.statements() as cursor:
             cursor.execute(query, parameters)
             return cursor.fetchall() if cursor.description else []
 

@@ -48,9 +48,14 @@ def number(cursor: Cursor, most: int = 2000) -> tuple[int, int]:
 
 
 def notify(cursor: Cursor, channel: str, payload: str = "") -> None:
-    """Wakes listeners, in a transaction that has nothing else in it and need not be durable."""
-    cursor.execute("SET LOCAL synchronous_commit = off")
-    cursor.execute("SELECT pg_notify(%s, %s)", (channel, payload))
+    """Wakes listeners. The cursor is one of `statements`: nothing else is in the transaction.
+
+    It need not be durable, and is not waited for.
+    """
+    cursor.execute(
+        "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, %s)",
+        (channel, payload),
+    )
 
 
 def last_number(cursor: Cursor) -> int:

@@ -27,10 +27,10 @@ class Numberer:
 
     def step(self) -> float:
         """Numbers one batch; returns how long until the next."""
-        with self._database.transaction() as cursor:
+        with self._database.statements() as cursor:
             count, last = events.number(cursor, _BATCH)
         failpoint("events.numbered")
         if count:
-            with self._database.transaction() as cursor:
+            with self._database.statements() as cursor:
                 events.notify(cursor, events.EVENTS, str(last))
         return 0.0 if count == _BATCH else _IDLE_SECONDS

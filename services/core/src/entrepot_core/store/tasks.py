@@ -141,7 +141,10 @@ _COLUMNS = """
   t.cloned_from::text, t.created_at, t.not_before, t.started_at, t.ended_at, d.principal,
   d.request_id, d.declaration_id, d.origin_request, d.traceparent, d.parameters_type,
   d.parameters, d.result_type, d.result, d.error, d.differences,
-  coalesce(g.counters, '{}'), coalesce(g.warnings, '{}')
+  coalesce(g.counters, '{}'), coalesce(g.warnings, '{}'),
+  array(SELECT r.name FROM task_resource w JOIN resource r USING (resource_id)
+         WHERE w.task_id = t.task_id ORDER BY r.name),
+  EXISTS (SELECT FROM lost_attempt l WHERE l.task_id = t.task_id)
 """
 _NAMES = [
     "task_id",
@@ -174,6 +177,8 @@ _NAMES = [
     "differences",
     "counters",
     "warnings",
+    "resources",
+    "has_lost_attempts",
 ]
 _FROM = """
   FROM task t JOIN task_detail d USING (task_id) JOIN plugin p USING (plugin_id)
@@ -282,8 +287,7 @@ def create(cursor: Cursor, task: NewTask) -> None:
 def find(cursor: Cursor, task_id: str) -> TaskRow | None:
     """The task of an id, or None."""
     cursor.execute(f"SELECT {_COLUMNS} {_FROM} WHERE t.task_id = %s::uuid", (task_id,))
-    rows = [_row(row) for row in cursor.fetchall()]
-    _complete(cursor, rows)
+    rows = _rows(cursor)
     return rows[0] if rows else None
 
 
@@ -315,9 +319,7 @@ def page(cursor: Cursor, wanted: TaskFilter, size: int, before: str | None) -> l
         f"SELECT {_COLUMNS} {_FROM} WHERE {where} ORDER BY t.task_id DESC LIMIT %s",
         (*parameters, size),
     )
-    rows = [_row(row) for row in cursor.fetchall()]
-    _complete(cursor, rows)
-    return rows
+    return _rows(cursor)
 
 
 def blockers(cursor: Cursor, task_id: str) -> list[Blocker]:
@@ -369,32 +371,27 @@ def _conditions(wanted: TaskFilter) -> tuple[list[str], list[Any]]:
     return conditions, parameters
 
 
-def _row(values: tuple[Any, ...]) -> TaskRow:
-    named = dict(zip(_NAMES, values, strict=True))
-    for key in ("parameters", "result"):
-        named[key] = bytes(named[key])
-    named["error"] = None if named["error"] is None else bytes(named["error"])
-    for key in ("differences", "counters", "warnings"):
-        named[key] = [bytes(item) for item in named[key]]
-    return TaskRow(**named)
-
-
-def _complete(cursor: Cursor, rows: list[TaskRow]) -> None:
-    # What a task has several of, for all of the page at once.
-    if not rows:
-        return
-    by_id = {row.task_id: row for row in rows}
-    cursor.execute(
-        "SELECT task_id::text, name FROM task_resource JOIN resource USING (resource_id)"
-        " WHERE task_id = ANY(%s::uuid[]) ORDER BY task_id, name",
-        (list(by_id),),
-    )
-    for task_id, name in cursor.fetchall():
-        by_id[task_id].resources.append(name)
-    cursor.execute(
-        "SELECT task_id::text, number, reason, is_counted, started_at, ended_at FROM lost_attempt"
-        " WHERE task_id = ANY(%s::uuid[]) ORDER BY task_id, number",
-        (list(by_id),),
-    )
-    for task_id, *values in cursor.fetchall():
-        by_id[task_id].lost_attempts.append(LostAttempt(*values))
+def _rows(cursor: Cursor) -> list[TaskRow]:
+    rows = []
+    losers = {}
+    for values in cursor.fetchall():
+        named = dict(zip(_NAMES, values, strict=True))
+        for key in ("parameters", "result"):
+            named[key] = bytes(named[key])
+        named["error"] = None if named["error"] is None else bytes(named["error"])
+        for key in ("differences", "counters", "warnings"):
+            named[key] = [bytes(item) for item in named[key]]
+        has_lost = named.pop("has_lost_attempts")
+        row = TaskRow(**named)
+        rows.append(row)
+        if has_lost:
+            losers[row.task_id] = row
+    if losers:
+        cursor.execute(
+            "SELECT task_id::text, number, reason, is_counted, started_at, ended_at"
+            " FROM lost_attempt WHERE task_id = ANY(%s::uuid[]) ORDER BY task_id, number",
+            (list(losers),),
+        )
+        for task_id, *lost in cursor.fetchall():
+            losers[task_id].lost_attempts.append(LostAttempt(*lost))
+    return rows
