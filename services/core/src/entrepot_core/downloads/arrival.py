@@ -35,6 +35,8 @@ class Reader:
 class VerifyingSink:
     """Looks at the bytes and keeps none."""
 
+    gathers_bytes = 0
+
     def __init__(self) -> None:
         self._verifier: Verifier
 
@@ -80,6 +82,11 @@ class Arrival:
     def begin(self, verifier: Verifier) -> None:
         self._sink.begin(verifier)
         self._position = 0
+
+    @property
+    def gathers_bytes(self) -> int:
+        # Readers have them as they come.
+        return 0 if self._is_read else self._sink.gathers_bytes
 
     async def write(self, chunk: bytes) -> None:
         await self._sink.write(chunk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +17,10 @@ __all__ = ["MAX_BYTES", "BatchSink", "Download", "Fetched", "Sink", "Source"]
 
 # A file of which nobody said how long it is.
 MAX_BYTES = 64 * 1024**3
+# So much of a file is gathered for one step of hashing and writing,
+GATHERED_BYTES = 512 * 1024
+# and from here on another thread takes the step; below, handing it over costs more.
+ASIDE_BYTES = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,10 @@ class Fetched:
 class Sink(Protocol):
     """Takes the bytes of one download; begun again for every try."""
 
+    @property
+    def gathers_bytes(self) -> int:
+        """How many it would have at once; zero: each as soon as it comes."""
+
     def begin(self, verifier: Verifier) -> None:
         """Bytes will come; forgets those of an earlier try."""
 
@@ -74,6 +83,7 @@ class BatchSink:
     """Makes a blob of a batch."""
 
     batch: BlobBatch
+    gathers_bytes: int = field(default=GATHERED_BYTES, init=False)
     _writer: BlobWriter | None = field(default=None, init=False)
 
     def begin(self, verifier: Verifier) -> None:
@@ -82,7 +92,12 @@ class BatchSink:
 
     async def write(self, chunk: bytes) -> None:
         assert self._writer is not None  # noqa: S101  begin comes first
-        self._writer.write(chunk)
+        if len(chunk) < ASIDE_BYTES:
+            self._writer.write(chunk)
+        else:
+            # Hashing and writing let go of the interpreter, so the loop reads on meanwhile.
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, self._writer.write, chunk)
 
     def finish(self) -> Blob:
         assert self._writer is not None  # noqa: S101  begin comes first

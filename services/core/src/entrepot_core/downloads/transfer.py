@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from entrepot_core.domain.blob import Verifier
+from entrepot_core.downloads.gathering import Gathering
 from entrepot_core.downloads.url import printable
 
 if TYPE_CHECKING:
@@ -124,6 +125,22 @@ class Transfer:
         kept if it can be gone on with.
         """
         self._begin(response)
+        gathering = Gathering(self._sink)
+        try:
+            await self._read(response, gathering)
+        except asyncio.CancelledError:
+            gathering.forget()
+            raise
+        except Exception:
+            # What has come may be gone on with.
+            await gathering.flush()
+            raise
+        await gathering.flush()
+        if self._end is not None and self.received_bytes < self._end:
+            raise BrokenOffError
+        return self._sink.finish()
+
+    async def _read(self, response: aiohttp.ClientResponse, gathering: Gathering) -> None:
         stall = self.source.remote.stall_timeout_seconds
         loop = asyncio.get_running_loop()
         waited, came, began = 0.0, 0, loop.time()
@@ -136,13 +153,10 @@ class Transfer:
                     if came < LEAST_BYTES:
                         raise StalledError
                     waited, came = 0.0, 0
-                await self._sink.write(chunk)
+                await gathering.take(chunk)
                 # A slow sink is not the source's fault.
                 began = loop.time()
                 silence.reschedule(began + stall)
-        if self._end is not None and self.received_bytes < self._end:
-            raise BrokenOffError
-        return self._sink.finish()
 
     def forget(self, *, takes_ranges: bool = True) -> None:
         """Begins at the beginning next time, and from then on if it takes no ranges."""
