@@ -187,8 +187,8 @@ def test_old_tasks_and_events_are_forgotten(database: Database) -> None:
         task = a_task(cursor)
         queue.cancel(cursor, task, b"canceled")
     with database.transaction() as cursor:
-        count, last = events.number(cursor)
-        assert count == 2
+        numbered = events.number(cursor)
+        assert numbered.count == 2
     with database.transaction() as cursor:
         cursor.execute("UPDATE task SET ended_at = ended_at - interval '31 days'")
         cursor.execute("UPDATE event SET happened_at = happened_at - interval '31 days'")
@@ -196,7 +196,7 @@ def test_old_tasks_and_events_are_forgotten(database: Database) -> None:
     sweep(database)
 
     assert database.fetch("SELECT count(*) FROM task_detail") == [(0,)]
-    assert database.fetch("SELECT event_id FROM event") == [(last,)]
+    assert database.fetch("SELECT event_id FROM event") == [(numbered.last,)]
     with database.transaction() as cursor:
         a_task(cursor)
-        assert events.number(cursor) == (1, last + 1)
+        assert events.number(cursor) == events.Numbered(1, numbered.last + 1, has_cancels=False)

@@ -58,7 +58,7 @@ class Dispatcher:
         self._stopping = threading.Event()
         self._look_for_cancels = threading.Event()
         self._listener = Listener(
-            database.url, (events.WORK, events.EVENTS), self._heard, sweep_seconds=_SWEEP_SECONDS
+            database.url, (events.WORK, events.CANCELS), self._heard, sweep_seconds=_SWEEP_SECONDS
         )
         self._session = Session(
             database, slots, given_up=self._give_up, resumed=self._forget_superseded
@@ -110,10 +110,11 @@ class Dispatcher:
             threads[0].join(timeout=left)
 
     def _heard(self, channels: set[str]) -> None:
-        self._also_heard()
-        if events.EVENTS in channels or not channels:
+        if events.WORK in channels or not channels:
+            self._also_heard()
+            self._poked.set()
+        if events.CANCELS in channels:
             self._look_for_cancels.set()
-        self._poked.set()
 
     def _claim_loop(self) -> None:
         while not self._stopping.is_set():

@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from entrepot_core.store.database import Cursor
 
 __all__ = [
+    "CANCELS",
     "EVENTS",
     "POINTERS",
     "WORK",
     "EventRow",
+    "Numbered",
     "first_number",
     "last_number",
     "notify",
@@ -26,6 +28,8 @@ __all__ = [
 # Channels: something is in the inbox or ready; the log has grown.
 WORK = "entrepot_work"
 EVENTS = "entrepot_events"
+# A running task is to stop.
+CANCELS = "entrepot_cancels"
 # Something that is served may have changed.
 POINTERS = "entrepot_pointers"
 
@@ -40,11 +44,20 @@ class EventRow:
     happened_at: datetime
 
 
-def number(cursor: Cursor, most: int = 2000) -> tuple[int, int]:
-    """Moves committed events to the log; returns how many, and the last number."""
-    cursor.execute("SELECT numbered, last_event FROM number_events(%s)", (most,))
-    count, last = cursor.fetchone() or (0, 0)
-    return count, last or 0
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """How many events were numbered, the last number, and whether one asks a task to stop."""
+
+    count: int
+    last: int
+    has_cancels: bool
+
+
+def number(cursor: Cursor, most: int = 2000) -> Numbered:
+    """Moves committed events to the log."""
+    cursor.execute("SELECT numbered, last_event, has_cancels FROM number_events(%s)", (most,))
+    count, last, has_cancels = cursor.fetchone() or (0, 0, False)
+    return Numbered(count, last or 0, has_cancels or False)
 
 
 def notify(cursor: Cursor, channel: str, payload: str = "") -> None:

@@ -5,6 +5,7 @@ Every process of core stands by for it.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from entrepot_core.store import events
@@ -17,6 +18,8 @@ __all__ = ["Numberer"]
 
 _BATCH = 2_000
 _IDLE_SECONDS = 0.5
+# Between two batches: whatever happens in between is numbered, and told, at once.
+_PACE_SECONDS = 0.004
 
 
 class Numberer:
@@ -28,9 +31,15 @@ class Numberer:
     def step(self) -> float:
         """Numbers one batch; returns how long until the next."""
         with self._database.statements() as cursor:
-            count, last = events.number(cursor, _BATCH)
+            numbered = events.number(cursor, _BATCH)
+        if not numbered.count:
+            return _IDLE_SECONDS
         failpoint("events.numbered")
-        if count:
-            with self._database.statements() as cursor:
-                events.notify(cursor, events.EVENTS, str(last))
-        return 0.0 if count == _BATCH else _IDLE_SECONDS
+        with self._database.statements() as cursor:
+            events.notify(cursor, events.EVENTS, str(numbered.last))
+            if numbered.has_cancels:
+                events.notify(cursor, events.CANCELS)
+        if numbered.count == _BATCH:
+            return 0.0
+        time.sleep(_PACE_SECONDS)
+        return _IDLE_SECONDS

@@ -38,7 +38,7 @@ class SingleRunner:
         role: Role,
         step: Callable[[], float],
         *,
-        stand_by_seconds: float = 1.0,
+        stand_by_seconds: float = 0.5,
     ) -> None:
         """`step` does what is to do and returns how many seconds later it wants to be called."""
         self._url = url
@@ -46,7 +46,7 @@ class SingleRunner:
         self._step = step
         self._stand_by_seconds = stand_by_seconds
         self._poked = threading.Event()
-        self._stopped = False
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=role.name.lower(), daemon=True)
 
     def start(self) -> None:
@@ -59,34 +59,34 @@ class SingleRunner:
 
     def stop(self) -> None:
         """Gives up the role and waits until the step under way is over."""
-        self._stopped = True
+        self._stopped.set()
         self._poked.set()
         if self._thread.is_alive():
             self._thread.join(timeout=30)
 
     def _run(self) -> None:
-        while not self._stopped:
+        while not self._stopped.is_set():
             try:
                 self._hold()
             except (psycopg2.Error, ServiceError) as error:
                 log.warning("runner.interrupted", role=self._role.name, error=str(error))
-            if not self._stopped:
-                self._wait(self._stand_by_seconds)
+            self._stopped.wait(self._stand_by_seconds)
 
     def _hold(self) -> None:
         connection = connect(self._url, name=f"entrepot {self._role.name.lower()}")
         try:
             with connection.cursor() as cursor:
-                while not self._stopped:
+                while not self._stopped.is_set():
                     cursor.execute("SELECT pg_try_advisory_lock(0, %s)", (self._role.value,))
                     if (cursor.fetchone() or (False,))[0]:
                         break
-                    self._wait(self._stand_by_seconds)
-                while not self._stopped:
+                    # Pokes are for who has the role.
+                    self._stopped.wait(self._stand_by_seconds)
+                while not self._stopped.is_set():
                     # The session is the role: who lost it must not go on.
                     cursor.execute("SELECT")
                     seconds = self._step()
-                    if not self._stopped:
+                    if not self._stopped.is_set():
                         self._wait(seconds)
         finally:
             connection.close()
