@@ -119,9 +119,12 @@ def begin_call(
     The fence: raises AttemptSupersededError if the workspace is gone, and holds it otherwise.
     """
     # A batch is small: whatever the statistics say, each of its rows is looked up by an index.
+    # Nobody waits for the disk: a crash that loses the batch takes the unlogged workspace with it,
+    # and the commit of the version, which is durable, comes after it in the log.
     cursor.execute(
         "SELECT pg_current_xact_id(), set_config('enable_hashjoin', 'off', true),"
-        " set_config('enable_mergejoin', 'off', true)"
+        " set_config('enable_mergejoin', 'off', true),"
+        " set_config('synchronous_commit', 'off', true)"
     )
     workspaces.share_fate(cursor)
     cursor.execute(
