@@ -224,6 +224,15 @@ def test_a_file_that_is_here_needs_no_bytes(client: Client) -> None:
     assert (known.received_bytes, unsized.size_bytes) == (3, 3)
 
 
+@pytest.mark.parametrize("size", [-1, 64 * 1024**3 + 1])
+def test_no_file_has_such_a_size(client: Client, size: int) -> None:
+    """What could never be written is not begun, and the field is named."""
+    with raises("FIELD_INVALID") as refused:
+        client.create(size_bytes=size)
+
+    assert refused[0].violations[0].field == "upload.size_bytes"
+
+
 def test_many_are_opened_at_once(client: Client) -> None:
     """A batch is answered in its order; one wrong field refuses all of it, by its index."""
     client.write(client.create(size_bytes=1), 0, b"a")

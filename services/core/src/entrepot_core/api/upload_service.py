@@ -17,6 +17,7 @@ from entrepot_core.domain.errors import (
     SizeMismatchError,
 )
 from entrepot_core.domain.names import full_name, new_id
+from entrepot_core.downloads.request import MAX_BYTES
 from entrepot_core.store import uploads
 from entrepot_rpc.errors import Code
 
@@ -165,6 +166,8 @@ def _new(given: upload_service_pb2.Upload, field: str, principal: str) -> upload
 def _size(size_bytes: int, field: str) -> int:
     if size_bytes < 0:
         raise FieldInvalidError.at(field, "must not be negative.")
+    if size_bytes > MAX_BYTES:
+        raise FieldInvalidError.at(field, f"must be at most {MAX_BYTES} (64 GiB).")
     return size_bytes
 
 
