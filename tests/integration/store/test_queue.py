@@ -10,7 +10,7 @@ import pytest
 
 from entrepot_core.domain.errors import AttemptSupersededError, CanceledError
 from entrepot_core.domain.task import Loss, State
-from entrepot_core.store import queue, tasks
+from entrepot_core.store import queue, tasks, waits
 from entrepot_core.store.database import Database
 from queues import a_dispatcher, a_plugin, a_task, claim
 
@@ -96,10 +96,12 @@ def test_what_blocks_is_named(database: Database, resources: list[int]) -> None:
     with database.transaction() as cursor:
         made = [a_task(cursor, {resources[0]: True}) for _ in range(3)]
 
-        assert [
-            tasks.Blocker("r0", made[0], is_holder=True),
-            tasks.Blocker("r0", made[1], is_holder=False),
-        ] == tasks.blockers(cursor, made[2])
+        found = waits.of(cursor, [made[2]], counted=True)
+
+    assert [(one.resource, one.task_id, one.is_holder, one.place) for one in found] == [
+        ("r0", made[0], True, 2),
+        ("r0", made[1], False, 2),
+    ]
 
 
 def test_a_plugin_never_runs_more_than_its_limit(database: Database) -> None:

@@ -5,6 +5,7 @@ import json
 from entrepot.core.v1 import task_service_pb2
 from entrepot.plugins.file.v1 import file_pb2
 from entrepot.type.v1 import progress_pb2
+from entrepot_cli.progress import pace, remaining
 from entrepot_rpc.errors import Code, ServiceError
 from entrepot_rpc.status import to_status
 from scripted_core import Cli, a_task, watching
@@ -150,3 +151,39 @@ def test_a_list_says_what_a_task_returned(cli: Cli) -> None:
     knowing(cli, task)
 
     assert "size bytes: 3.0 KiB" in cli("task", "list").out
+
+
+def test_why_speaks_in_sentences(cli: Cli) -> None:
+    """What the server says in words is shown to people, and all of it as JSON to scripts."""
+    explanation = task_service_pb2.Explanation(
+        task="tasks/0190", state=Task.STATE_WAITING,
+        sentences=["It waits for repositories/file/foo.", "It has waited so far: 2 s for locks."],
+        blocked_by=[Task.Blocker(cause=Task.Blocker.CAUSE_HELD, place=3)],
+    )  # fmt: skip
+    response = task_service_pb2.ExplainTaskResponse(explanation=explanation)
+    cli.core.answers["ExplainTask"] = lambda _: response
+
+    out = cli("task", "why", "0190").out
+    shown = json.loads(cli("task", "why", "0190", "-o", "json").out)
+
+    (asked, _) = cli.core.asked(task_service_pb2.ExplainTaskRequest)
+    assert asked.task == "tasks/0190"
+    assert out.splitlines() == [
+        "Task 0190 is waiting.",
+        "  It waits for repositories/file/foo.",
+        "  It has waited so far: 2 s for locks.",
+    ]
+    assert shown["blocked_by"][0]["place"] == 3
+
+
+def test_pace_and_rest_of_a_counter() -> None:
+    """A rate is told a second or a minute, the rest as a length of time; unknown is empty."""
+    progress = progress_pb2.Progress(rate=12.4, remaining=5, total=9)
+    progress.estimated_end_time.FromSeconds(1_000)
+
+    assert (pace(progress), remaining(progress, 730)) == (", 12/s", "0:04:30")
+    progress.rate = 0.1
+    assert pace(progress) == ", 6/min"
+    progress.unit, progress.rate = progress_pb2.Progress.UNIT_BYTES, 2048
+    assert pace(progress) == ", 2.0 KiB/s"
+    assert (pace(progress_pb2.Progress()), remaining(progress_pb2.Progress(), 0)) == ("", "")

@@ -4,6 +4,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 from entrepot.core.v1 import task_service_pb2
@@ -69,7 +70,7 @@ class Lines:
             self._last = text
             print(text, file=sys.stderr, flush=True)
         for phase in task.progress:
-            text = f"  {phase.message}: {amount(phase)}"
+            text = f"  {phase.message}: {amount(phase)}{pace(phase)}"
             is_due = phase.code not in self._phases or time.monotonic() > self._next
             if self._phases.get(phase.code) != text and (is_due or _is_done(task, phase)):
                 self._phases[phase.code] = text
@@ -90,15 +91,32 @@ def amount(phase: progress_pb2.Progress) -> str:
     return f"{form(phase.done)}{total}"
 
 
+def pace(phase: progress_pb2.Progress) -> str:
+    """How fast it goes on; empty if nobody knows."""
+    from entrepot_cli.output import size
+
+    if not phase.rate or (phase.HasField("remaining") and not phase.remaining):
+        return ""
+    if phase.unit == progress_pb2.Progress.UNIT_BYTES:
+        return f", {size(int(phase.rate))}/s"
+    return f", {phase.rate:,.0f}/s" if phase.rate >= 1 else f", {60 * phase.rate:,.0f}/min"
+
+
+def remaining(phase: progress_pb2.Progress, now: float) -> str:
+    """How long the rest takes, "0:04:30"; empty if nobody knows."""
+    if not phase.HasField("estimated_end_time"):
+        return ""
+    left = phase.estimated_end_time.ToNanoseconds() / 1e9 - now
+    return str(timedelta(seconds=max(0, round(left))))
+
+
 @contextlib.contextmanager
 def _bars() -> Iterator[Show]:
     # Slow to import, and only for a terminal.
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
     from rich.table import Column
     from rich.text import Text
-
-    from entrepot_cli.output import size
 
     phases: dict[str, progress_pb2.Progress] = {}
 
@@ -110,17 +128,21 @@ def _bars() -> Iterator[Show]:
             phase = phases.get(row.fields.get("code", ""))
             if phase is None:
                 return Text("")
-            rate = ""
-            if row.speed and not row.finished:
-                is_bytes = phase.unit == progress_pb2.Progress.UNIT_BYTES
-                rate = f", {size(int(row.speed)) if is_bytes else f'{row.speed:,.0f}'}/s"
-            return Text(f"{amount(phase)}{rate}")
+            return Text(f"{amount(phase)}{pace(phase)}")
+
+    class Remaining(ProgressColumn):
+        """How long the rest takes, as the server sees it."""
+
+        def render(self, row: Any) -> Text:  # noqa: ANN401, rich's own Task
+            """The cell of a row."""
+            phase = phases.get(row.fields.get("code", ""))
+            return Text(remaining(phase, time.time()) if phase is not None else "")
 
     columns = (
         TextColumn("{task.description}", table_column=Column(ratio=2, no_wrap=True)),
         BarColumn(bar_width=24),
         Amount(),
-        TimeRemainingColumn(),
+        Remaining(),
     )
     rows: dict[str, Any] = {}
     console = Console(stderr=True)

@@ -410,7 +410,7 @@ def test_a_task_that_backs_off_says_until_when() -> None:
     (blocker,) = blockers(no_cursor(), row)
 
     assert Task.Blocker.CAUSE_BACK_OFF == blocker.cause
-    assert "The next attempt starts at 03:04:05 UTC. It went away." == blocker.message
+    assert "The next attempt starts at 2026-01-02 03:04:05 UTC. It went away." == blocker.message
 
 
 @pytest.mark.parametrize(

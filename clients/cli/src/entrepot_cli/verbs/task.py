@@ -13,12 +13,13 @@ from entrepot_cli.progress import amount
 from entrepot_cli.server.name import full_name, short_name, version_name
 from entrepot_cli.session import Session, session
 from entrepot_cli.verbs import run as runs
-from entrepot_rpc.field import enum_choices
+from entrepot_rpc.field import enum_choices, enum_words
 
 VERBS = {
     "create": "create one: create TYPE --flag …",
     "list": "list them, newest first",
     "get": "show one, and why it waits or failed",
+    "why": "say why one waits, how far it is, or what became of it",
     "watch": "follow one to its end",
     "wait": "wait for its end, silently",
     "cancel": "ask one to stop",
@@ -31,7 +32,8 @@ LISTED = 50
 _IN_WORDS = frozenset({"differences", "error", "lost_attempts", "progress", "warnings"})
 
 _Task = task_service_pb2.Task
-_STATES = enum_choices(_Task.DESCRIPTOR.enum_types_by_name["State"])
+_STATE = _Task.DESCRIPTOR.enum_types_by_name["State"]
+_STATES = enum_choices(_STATE)
 
 
 def run(words: list[str]) -> int:
@@ -41,6 +43,7 @@ def run(words: list[str]) -> int:
         "create": runs.create,
         "list": _list,
         "get": _get,
+        "why": _why,
         "watch": _watch,
         "wait": _wait,
         "cancel": _cancel,
@@ -102,6 +105,20 @@ def _get(words: list[str]) -> int:
             work.output.item({key: one for key, one in shown.items() if key not in _IN_WORDS})
         else:
             work.output.item(work.json(task))
+    return 0
+
+
+def _why(words: list[str]) -> int:
+    options = _one("task why", "Says why a task is where it is.", words)
+    with session(options) as work:
+        request = task_service_pb2.ExplainTaskRequest(task=full_name(options.task, "tasks"))
+        explanation = work.connection.call(SERVICE, "ExplainTask", request).explanation
+        if work.output.form != "table":
+            work.output.item(work.json(explanation))
+            return 0
+        state = enum_words(_STATE)[explanation.state]
+        print(f"Task {short_name(explanation.task)} is {state}.")
+        print("\n".join(f"  {sentence}" for sentence in explanation.sentences))
     return 0
 
 

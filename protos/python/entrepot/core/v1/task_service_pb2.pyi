@@ -100,6 +100,10 @@ class Task(_message.Message):
         RESOURCE_FIELD_NUMBER: _builtins.int
         TASK_FIELD_NUMBER: _builtins.int
         MESSAGE_FIELD_NUMBER: _builtins.int
+        TASK_TYPE_FIELD_NUMBER: _builtins.int
+        SINCE_FIELD_NUMBER: _builtins.int
+        PLACE_FIELD_NUMBER: _builtins.int
+        WAITING_FIELD_NUMBER: _builtins.int
         cause: Global___Task.Blocker.Cause.ValueType
         """What kind of thing."""
         resource: _builtins.str
@@ -108,6 +112,18 @@ class Task(_message.Message):
         """The task that holds the resource or is next before this one; empty for a plugin."""
         message: _builtins.str
         """One sentence for a person."""
+        task_type: _builtins.str
+        """Type of the task that holds the resource or is next before this one."""
+        place: _builtins.int
+        """Place in the queue for the resource, 1 for the next; 1,001 means more than 1,000. Zero where there is no queue, and
+        in lists of tasks, which do not count.
+        """
+        waiting: _builtins.str
+        """The task that waits for this, "tasks/<id>"; in the chain of an explanation it may be one further on."""
+        @_builtins.property
+        def since(self) -> _timestamp_pb2.Timestamp:
+            """Since when: that task runs or was created, the plugin has been down, or the task backs off."""
+
         def __init__(
             self,
             *,
@@ -115,10 +131,14 @@ class Task(_message.Message):
             resource: _builtins.str = ...,
             task: _builtins.str = ...,
             message: _builtins.str = ...,
+            task_type: _builtins.str = ...,
+            since: _timestamp_pb2.Timestamp | None = ...,
+            place: _builtins.int = ...,
+            waiting: _builtins.str = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "message", b"message", "resource", b"resource", "task", b"task"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "message", b"message", "place", b"place", "resource", b"resource", "since", b"since", "task", b"task", "task_type", b"task_type", "waiting", b"waiting"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -411,6 +431,128 @@ class GetTaskResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetTaskResponse: _TypeAlias = GetTaskResponse  # noqa: Y015
+
+@_typing.final
+class ExplainTaskRequest(_message.Message):
+    """Which task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    task: _builtins.str
+    """"tasks/<id>" """
+    def __init__(
+        self,
+        *,
+        task: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainTaskRequest: _TypeAlias = ExplainTaskRequest  # noqa: Y015
+
+@_typing.final
+class ExplainTaskResponse(_message.Message):
+    """Why it is where it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def explanation(self) -> Global___Explanation:
+        """Why."""
+
+    def __init__(
+        self,
+        *,
+        explanation: Global___Explanation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainTaskResponse: _TypeAlias = ExplainTaskResponse  # noqa: Y015
+
+@_typing.final
+class Explanation(_message.Message):
+    """Why a task is where it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Wait(_message.Message):
+        """Time spent waiting."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CAUSE_FIELD_NUMBER: _builtins.int
+        DURATION_FIELD_NUMBER: _builtins.int
+        cause: Global___Task.Blocker.Cause.ValueType
+        """What for. CAUSE_HELD stands for all locks, and CAUSE_PLUGIN_FULL for all waiting for a place to run in."""
+        @_builtins.property
+        def duration(self) -> _duration_pb2.Duration:
+            """How long, in all attempts together."""
+
+        def __init__(
+            self,
+            *,
+            cause: Global___Task.Blocker.Cause.ValueType = ...,
+            duration: _duration_pb2.Duration | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "duration", b"duration"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TASK_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    SENTENCES_FIELD_NUMBER: _builtins.int
+    BLOCKED_BY_FIELD_NUMBER: _builtins.int
+    WAITS_FIELD_NUMBER: _builtins.int
+    PROGRESS_TIME_FIELD_NUMBER: _builtins.int
+    task: _builtins.str
+    """"tasks/<id>" """
+    state: Global___Task.State.ValueType
+    """Where it stands."""
+    @_builtins.property
+    def sentences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The same as the rest, for a person, what matters most first."""
+
+    @_builtins.property
+    def blocked_by(self) -> _containers.RepeatedCompositeFieldContainer[Global___Task.Blocker]:
+        """What it waits for; then, at most ten steps on, what those tasks wait for that it waits for."""
+
+    @_builtins.property
+    def waits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Explanation.Wait]:
+        """How long it has waited so far, or did, by cause; causes that cost it nothing are left out."""
+
+    @_builtins.property
+    def progress_time(self) -> _timestamp_pb2.Timestamp:
+        """When a counter of the current attempt last moved; unset before."""
+
+    def __init__(
+        self,
+        *,
+        task: _builtins.str = ...,
+        state: Global___Task.State.ValueType = ...,
+        sentences: _abc.Iterable[_builtins.str] | None = ...,
+        blocked_by: _abc.Iterable[Global___Task.Blocker] | None = ...,
+        waits: _abc.Iterable[Global___Explanation.Wait] | None = ...,
+        progress_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["progress_time", b"progress_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_by", b"blocked_by", "progress_time", b"progress_time", "sentences", b"sentences", "state", b"state", "task", b"task", "waits", b"waits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Explanation: _TypeAlias = Explanation  # noqa: Y015
 
 @_typing.final
 class ListTasksRequest(_message.Message):

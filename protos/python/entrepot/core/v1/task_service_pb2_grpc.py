@@ -50,6 +50,11 @@ class TaskServiceStub:
                 request_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ListTasksRequest.SerializeToString,
                 response_deserializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ListTasksResponse.FromString,
                 _registered_method=True)
+        self.ExplainTask = channel.unary_unary(
+                '/entrepot.core.v1.TaskService/ExplainTask',
+                request_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ExplainTaskRequest.SerializeToString,
+                response_deserializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ExplainTaskResponse.FromString,
+                _registered_method=True)
         self.WatchTask = channel.unary_stream(
                 '/entrepot.core.v1.TaskService/WatchTask',
                 request_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.WatchTaskRequest.SerializeToString,
@@ -93,6 +98,14 @@ class TaskServiceServicer:
 
     def ListTasks(self, request, context):
         """Pages through tasks, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainTask(self, request, context):
+        """Says why a task waits, who is before it and what those wait for in turn; of one that runs, how far it is; of one that
+        is over, what became of it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -144,6 +157,11 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.ListTasks,
                     request_deserializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ListTasksRequest.FromString,
                     response_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ListTasksResponse.SerializeToString,
+            ),
+            'ExplainTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainTask,
+                    request_deserializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ExplainTaskRequest.FromString,
+                    response_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ExplainTaskResponse.SerializeToString,
             ),
             'WatchTask': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchTask,
@@ -248,6 +266,33 @@ class TaskService:
             '/entrepot.core.v1.TaskService/ListTasks',
             entrepot_dot_core_dot_v1_dot_task__service__pb2.ListTasksRequest.SerializeToString,
             entrepot_dot_core_dot_v1_dot_task__service__pb2.ListTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/entrepot.core.v1.TaskService/ExplainTask',
+            entrepot_dot_core_dot_v1_dot_task__service__pb2.ExplainTaskRequest.SerializeToString,
+            entrepot_dot_core_dot_v1_dot_task__service__pb2.ExplainTaskResponse.FromString,
             options,
             channel_credentials,
             insecure,

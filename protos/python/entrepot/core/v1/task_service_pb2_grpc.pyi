@@ -41,6 +41,10 @@ class TaskServiceStub:
     """Reads one task; with `wait`, once it is over or the time is up."""
     ListTasks: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.ListTasksRequest, _task_service_pb2.ListTasksResponse]
     """Pages through tasks, newest first."""
+    ExplainTask: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.ExplainTaskRequest, _task_service_pb2.ExplainTaskResponse]
+    """Says why a task waits, who is before it and what those wait for in turn; of one that runs, how far it is; of one that
+    is over, what became of it.
+    """
     WatchTask: _grpc.UnaryStreamMultiCallable[_task_service_pb2.WatchTaskRequest, _task_service_pb2.WatchTaskResponse]
     """Streams the task on every change, from its state now to its end."""
     WatchEvents: _grpc.UnaryStreamMultiCallable[_task_service_pb2.WatchEventsRequest, _task_service_pb2.WatchEventsResponse]
@@ -65,6 +69,10 @@ class TaskServiceAsyncStub(TaskServiceStub):
     """Reads one task; with `wait`, once it is over or the time is up."""
     ListTasks: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ListTasksRequest, _task_service_pb2.ListTasksResponse]  # type: ignore[assignment]
     """Pages through tasks, newest first."""
+    ExplainTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ExplainTaskRequest, _task_service_pb2.ExplainTaskResponse]  # type: ignore[assignment]
+    """Says why a task waits, who is before it and what those wait for in turn; of one that runs, how far it is; of one that
+    is over, what became of it.
+    """
     WatchTask: _aio.UnaryStreamMultiCallable[_task_service_pb2.WatchTaskRequest, _task_service_pb2.WatchTaskResponse]  # type: ignore[assignment]
     """Streams the task on every change, from its state now to its end."""
     WatchEvents: _aio.UnaryStreamMultiCallable[_task_service_pb2.WatchEventsRequest, _task_service_pb2.WatchEventsResponse]  # type: ignore[assignment]
@@ -104,6 +112,16 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_task_service_pb2.ListTasksResponse, _abc.Awaitable[_task_service_pb2.ListTasksResponse]]:
         """Pages through tasks, newest first."""
+
+    @_abc_1.abstractmethod
+    def ExplainTask(
+        self,
+        request: _task_service_pb2.ExplainTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_service_pb2.ExplainTaskResponse, _abc.Awaitable[_task_service_pb2.ExplainTaskResponse]]:
+        """Says why a task waits, who is before it and what those wait for in turn; of one that runs, how far it is; of one that
+        is over, what became of it.
+        """
 
     @_abc_1.abstractmethod
     def WatchTask(

@@ -22,17 +22,18 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x65ntrepot/type/v1/progress.proto\x12\x10\x65ntrepot.type.v1\"\xc2\x01\n\x08Progress\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04\x64one\x18\x03 \x01(\x03\x12\x12\n\x05total\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12-\n\x04unit\x18\x05 \x01(\x0e\x32\x1f.entrepot.type.v1.Progress.Unit\"<\n\x04Unit\x12\x14\n\x10UNIT_UNSPECIFIED\x10\x00\x12\x0e\n\nUNIT_ITEMS\x10\x01\x12\x0e\n\nUNIT_BYTES\x10\x02\x42\x08\n\x06_totalb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x65ntrepot/type/v1/progress.proto\x12\x10\x65ntrepot.type.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\x02\n\x08Progress\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04\x64one\x18\x03 \x01(\x03\x12\x12\n\x05total\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12-\n\x04unit\x18\x05 \x01(\x0e\x32\x1f.entrepot.type.v1.Progress.Unit\x12\x0c\n\x04rate\x18\x06 \x01(\x01\x12\x16\n\tremaining\x18\x07 \x01(\x03H\x01\x88\x01\x01\x12/\n\x0b\x63hange_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12\x65stimated_end_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x04Unit\x12\x14\n\x10UNIT_UNSPECIFIED\x10\x00\x12\x0e\n\nUNIT_ITEMS\x10\x01\x12\x0e\n\nUNIT_BYTES\x10\x02\x42\x08\n\x06_totalB\x0c\n\n_remainingb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'entrepot.type.v1.progress_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PROGRESS']._serialized_start=54
-  _globals['_PROGRESS']._serialized_end=248
-  _globals['_PROGRESS_UNIT']._serialized_start=178
-  _globals['_PROGRESS_UNIT']._serialized_end=238
+  _globals['_PROGRESS']._serialized_start=87
+  _globals['_PROGRESS']._serialized_end=438
+  _globals['_PROGRESS_UNIT']._serialized_start=354
+  _globals['_PROGRESS_UNIT']._serialized_end=414
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -47,6 +48,10 @@ class Progress(_message.Message):
     DONE_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
+    CHANGE_TIME_FIELD_NUMBER: _builtins.int
+    ESTIMATED_END_TIME_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """Stable code such as "sync.parse", unique in the task."""
     message: _builtins.str
@@ -57,6 +62,18 @@ class Progress(_message.Message):
     """How many there are in all, once known."""
     unit: Global___Progress.Unit.ValueType
     """What is counted."""
+    rate: _builtins.float
+    """How many a second, of late. Core says this and what follows, of a running task; a plugin leaves it alone."""
+    remaining: _builtins.int
+    """How many are left of the total."""
+    @_builtins.property
+    def change_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last moved."""
+
+    @_builtins.property
+    def estimated_end_time(self) -> _timestamp_pb2.Timestamp:
+        """When the rest will be done if it goes on at this rate."""
+
     def __init__(
         self,
         *,
@@ -65,13 +82,22 @@ class Progress(_message.Message):
         done: _builtins.int = ...,
         total: _builtins.int | None = ...,
         unit: Global___Progress.Unit.ValueType = ...,
+        rate: _builtins.float = ...,
+        remaining: _builtins.int | None = ...,
+        change_time: _timestamp_pb2.Timestamp | None = ...,
+        estimated_end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_total", b"_total", "total", b"total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_remaining", b"_remaining", "_total", b"_total", "change_time", b"change_time", "estimated_end_time", b"estimated_end_time", "remaining", b"remaining", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_total", b"_total", "code", b"code", "done", b"done", "message", b"message", "total", b"total", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_remaining", b"_remaining", "_total", b"_total", "change_time", b"change_time", "code", b"code", "done", b"done", "estimated_end_time", b"estimated_end_time", "message", b"message", "rate", b"rate", "remaining", b"remaining", "total", b"total", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__remaining: _TypeAlias = _typing.Literal["remaining"]  # noqa: Y015
+    _WhichOneofArgType__remaining: _TypeAlias = _typing.Literal["_remaining", b"_remaining"]  # noqa: Y015
     _WhichOneofReturnType__total: _TypeAlias = _typing.Literal["total"]  # noqa: Y015
     _WhichOneofArgType__total: _TypeAlias = _typing.Literal["_total", b"_total"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__remaining) -> _WhichOneofReturnType__remaining | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__total) -> _WhichOneofReturnType__total | None: ...
 
 Global___Progress: _TypeAlias = Progress  # noqa: Y015

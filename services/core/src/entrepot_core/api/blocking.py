@@ -1,73 +1,77 @@
-"""Why a task waits, in words."""
+"""What a waiting task waits for: locks, its plugin, or its next attempt."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from entrepot.core.v1 import task_service_pb2
-from entrepot_core.store import plugins, tasks
+from entrepot_core.domain.words import instant
+from entrepot_core.store import plugins, waits
 
 if TYPE_CHECKING:
     from entrepot_core.store.database import Cursor
     from entrepot_core.store.tasks import TaskRow
 
-__all__ = ["blockers"]
+__all__ = ["blocker_of", "blockers", "other_blockers"]
 
 _Blocker = task_service_pb2.Task.Blocker
 
 
-def blockers(cursor: Cursor, row: TaskRow) -> list[task_service_pb2.Task.Blocker]:
+def blockers(
+    cursor: Cursor, row: TaskRow, *, counted: bool = False
+) -> list[task_service_pb2.Task.Blocker]:
     """What a task waits for; empty if it does not wait, or will start in a moment."""
     if row.state != "waiting":
         return []
     if row.waits_for:
-        return [_of_lock(blocker) for blocker in tasks.blockers(cursor, row.task_id)]
+        return [blocker_of(block) for block in waits.of(cursor, [row.task_id], counted=counted)]
+    return other_blockers(cursor, row)
+
+
+def blocker_of(block: waits.Block) -> task_service_pb2.Task.Blocker:
+    """The message of a task that is in the way of another."""
+    task = f"tasks/{block.task_id}"
+    blocker = _Blocker(
+        cause=_Blocker.CAUSE_HELD if block.is_holder else _Blocker.CAUSE_QUEUED,
+        resource=block.resource,
+        task=task,
+        message=f"{task} holds {block.resource}."
+        if block.is_holder
+        else f"{task} is before it in the queue for {block.resource}.",
+        task_type=block.task_type,
+        place=block.place,
+        waiting=f"tasks/{block.waiting}",
+    )
+    blocker.since.FromDatetime(block.since)
+    return blocker
+
+
+def other_blockers(cursor: Cursor, row: TaskRow) -> list[task_service_pb2.Task.Blocker]:
+    """What a task waits for that waits and has all its locks."""
+    blocker = _Blocker(waiting=row.name)
     if row.parked and row.not_before is not None:
-        when = row.not_before.strftime("%H:%M:%S UTC")
         reason = f" {row.lost_attempts[-1].reason}" if row.lost_attempts else ""
-        return [
-            _Blocker(
-                cause=_Blocker.CAUSE_BACK_OFF,
-                message=f"The next attempt starts at {when}.{reason}",
-            )
-        ]
+        blocker.cause = _Blocker.CAUSE_BACK_OFF
+        blocker.message = f"The next attempt starts at {instant(row.not_before)}.{reason}"
+        if row.lost_attempts:
+            blocker.since.FromDatetime(row.lost_attempts[-1].ended_at)
+        return [blocker]
     if row.executor == plugins.CORE:
         return []
     plugin = plugins.find(cursor, row.executor)
-    name = f"plugins/{row.executor}"
+    blocker.resource = f"plugins/{row.executor}"
     if plugin is None or plugin.health != "serving":
         why = f" {plugin.message}" if plugin is not None and plugin.message else ""
-        return [
-            _Blocker(
-                cause=_Blocker.CAUSE_PLUGIN_DOWN,
-                resource=name,
-                message=f"The plugin {row.executor} does not take tasks.{why}",
-            )
-        ]
+        blocker.cause = _Blocker.CAUSE_PLUGIN_DOWN
+        blocker.message = f"The plugin {row.executor} does not take tasks.{why}"
+        for began, ended in waits.outages(cursor, row.executor, row.created_at):
+            if ended is None:
+                blocker.since.FromDatetime(began)
+        return [blocker]
     if plugin.running >= plugin.max_running:
-        return [
-            _Blocker(
-                cause=_Blocker.CAUSE_PLUGIN_FULL,
-                resource=name,
-                message=f"The plugin {row.executor} runs {plugin.running} attempts, "
-                "as many as it can.",
-            )
-        ]
-    return []
-
-
-def _of_lock(blocker: tasks.Blocker) -> task_service_pb2.Task.Blocker:
-    task = f"tasks/{blocker.task}"
-    if blocker.is_holder:
-        return _Blocker(
-            cause=_Blocker.CAUSE_HELD,
-            resource=blocker.resource,
-            task=task,
-            message=f"{task} holds {blocker.resource}.",
+        blocker.cause = _Blocker.CAUSE_PLUGIN_FULL
+        blocker.message = (
+            f"The plugin {row.executor} runs {plugin.running} attempts, as many as it can."
         )
-    return _Blocker(
-        cause=_Blocker.CAUSE_QUEUED,
-        resource=blocker.resource,
-        task=task,
-        message=f"{task} is before it in the queue for {blocker.resource}.",
-    )
+        return [blocker]
+    return []

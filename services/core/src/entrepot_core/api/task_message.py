@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from google.rpc import status_pb2
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
     from entrepot_core.store.events import EventRow
     from entrepot_core.store.tasks import TaskRow
 
-__all__ = ["EVENT_KINDS", "STATES", "event_message", "task_message"]
+__all__ = ["EVENT_KINDS", "STATES", "event_message", "progress_messages", "task_message"]
+
+# A counter that has not moved for so long is not on its way anywhere.
+_STILL = timedelta(seconds=30)
 
 STATES = {
     "waiting": task_service_pb2.Task.STATE_WAITING,
@@ -45,7 +49,7 @@ def task_message(
         state=STATES[row.state],
         parameters=pack_bytes(row.parameters_type, row.parameters),
         resources=row.resources,
-        progress=[progress_pb2.Progress.FromString(one) for one in row.counters],
+        progress=progress_messages(row, datetime.now(UTC)),
         warnings=[diagnostic_pb2.Diagnostic.FromString(one) for one in row.warnings],
         differences=[difference_pb2.Difference.FromString(one) for one in row.differences],
         changed=row.changed,
@@ -75,6 +79,17 @@ def task_message(
     if row.ended_at is not None:
         task.end_time.FromDatetime(row.ended_at)
     return task
+
+
+def progress_messages(row: TaskRow, now: datetime) -> list[progress_pb2.Progress]:
+    """The counters of a task. Of one that is over, or still, nobody says how fast it goes on."""
+    found = [progress_pb2.Progress.FromString(one) for one in row.counters]
+    for one in found:
+        moved = one.change_time.ToDatetime(UTC)
+        if row.state != "running" or now - moved > _STILL:
+            one.ClearField("rate")
+            one.ClearField("estimated_end_time")
+    return found
 
 
 def event_message(row: EventRow) -> task_service_pb2.Event:

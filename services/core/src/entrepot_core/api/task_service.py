@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from entrepot.core.v1 import task_service_pb2, task_service_pb2_grpc
 from entrepot_core.api.authentication import principal_of
 from entrepot_core.api.blocking import blockers
+from entrepot_core.api.explanation import explain
 from entrepot_core.api.paging import check_id, page_size, read_token, write_token
 from entrepot_core.api.task_creator import Order
 from entrepot_core.api.task_message import STATES, event_message, task_message
@@ -107,6 +108,14 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         token = write_token(rows[size - 1].task_id) if len(rows) > size else ""
         return task_service_pb2.ListTasksResponse(tasks=found, next_page_token=token)
 
+    def ExplainTask(
+        self, request: task_service_pb2.ExplainTaskRequest, context: grpc.ServicerContext
+    ) -> task_service_pb2.ExplainTaskResponse:
+        task_id = read_name(request.task, "task")
+        with self._database.transaction() as cursor:
+            explanation = explain(cursor, tasks.get(cursor, task_id))
+        return task_service_pb2.ExplainTaskResponse(explanation=explanation)
+
     def WatchTask(
         self, request: task_service_pb2.WatchTaskRequest, context: grpc.ServicerContext
     ) -> Iterator[task_service_pb2.WatchTaskResponse]:
@@ -169,7 +178,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
                 self._wait_for_end(task_id, wait_seconds, context)
         with self._database.statements() as cursor:
             row = tasks.get(cursor, task_id)
-            return task_message(row, blockers(cursor, row))
+            return task_message(row, blockers(cursor, row, counted=True))
 
     def _wait_for_end(
         self, task_id: str, wait_seconds: float, context: grpc.ServicerContext

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from entrepot.type.v1 import diagnostic_pb2, progress_pb2
+from entrepot_core.dispatch.pace import Pace
 from entrepot_core.store import queue
 
 if TYPE_CHECKING:
@@ -28,19 +29,37 @@ class AttemptProgress:
         self.task_id = task_id
         self._lock = threading.Lock()
         self._counters: dict[str, progress_pb2.Progress] = {}
+        self._paces: dict[str, Pace] = {}
         self._warnings: list[diagnostic_pb2.Diagnostic] = []
         self._warned = 0
         self._is_changed = False
         self._written = 0.0
 
+    @property
+    def counters(self) -> list[progress_pb2.Progress]:
+        """The latest of each code, in the order in which they first came."""
+        with self._lock:
+            return list(self._counters.values())
+
     def count(self, progress: progress_pb2.Progress) -> None:
-        """Takes a counter; one too many is dropped."""
+        """Takes a counter; one too many is dropped, and one that cannot be is put right.
+
+        There is nothing below zero, and no total below what is done.
+        """
         with self._lock:
             if progress.code not in self._counters and len(self._counters) >= _MAX_COUNTERS:
                 return
-            kept = progress_pb2.Progress()
-            kept.CopyFrom(progress)
-            kept.code, kept.message = kept.code[:_MAX_TEXT], kept.message[:_MAX_TEXT]
+            kept = progress_pb2.Progress(
+                code=progress.code[:_MAX_TEXT],
+                message=progress.message[:_MAX_TEXT],
+                done=max(0, progress.done),
+                unit=progress.unit,
+            )
+            if progress.HasField("total"):
+                kept.total = max(kept.done, progress.total)
+                kept.remaining = kept.total - kept.done
+            pace = self._paces.setdefault(progress.code, Pace())
+            pace.take(kept, time.monotonic(), time.time())
             self._counters[progress.code] = kept
             self._is_changed = True
 

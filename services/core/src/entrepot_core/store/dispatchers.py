@@ -29,6 +29,7 @@ class DispatcherRow:
     name: str
     beat_at: datetime
     running: int
+    slots: int = 0
 
 
 def register(cursor: Cursor, name: str, slots: int) -> int:
@@ -77,7 +78,7 @@ def alive(cursor: Cursor) -> list[DispatcherRow]:
     """The dispatchers that are not given up, with how many attempts each runs."""
     cursor.execute(
         "SELECT dispatcher_id, name, beat_at, (SELECT count(*) FROM workspace w"
-        " WHERE w.dispatcher_id = d.dispatcher_id) FROM dispatcher d ORDER BY dispatcher_id"
+        " WHERE w.dispatcher_id = d.dispatcher_id), slots FROM dispatcher d ORDER BY dispatcher_id"
     )
     return [DispatcherRow(*row) for row in cursor.fetchall()]
 

@@ -124,10 +124,20 @@ def lose(
         if workspace_id is not None:
             cursor.execute("DELETE FROM workspace WHERE workspace_id = %s", (workspace_id,))
         cursor.execute(
+            "UPDATE task SET first_ready_at = ready_at"
+            " WHERE task_id = %s::uuid AND first_ready_at IS NULL",
+            (task_id,),
+        )
+        cursor.execute(
             "SELECT repeat_task(%s::uuid, %s, %s, make_interval(secs => %s))",
             (task_id, loss.reason, loss.is_counted, verdict.delay_seconds),
         )
         if (cursor.fetchone() or (False,))[0]:
+            cursor.execute(
+                "UPDATE lost_attempt l SET resumes_at = t.not_before FROM task t"
+                " WHERE t.task_id = %s::uuid AND l.task_id = t.task_id AND l.number = t.attempt",
+                (task_id,),
+            )
             return State.WAITING
         # Somebody has asked for it to stop: nothing is to be repeated.
     error = verdict.error

@@ -48,6 +48,7 @@ def age(cursor: Cursor, seconds: float, most: int = 100) -> int:
     """Moves tasks that have been ready for long one class up; returns how many."""
     cursor.execute(
         "UPDATE task SET class = class - 1, ready_at = clock_timestamp(),"
+        " first_ready_at = coalesce(first_ready_at, ready_at),"
         " tag = ready_tag(plugin_id, (class - 1)::int, lane) WHERE task_id = ANY(ARRAY("
         "  SELECT task_id FROM task WHERE state = 'waiting' AND waits_for = 0 AND NOT parked"
         "  AND class > 0 AND ready_at < clock_timestamp() - make_interval(secs => %s)"

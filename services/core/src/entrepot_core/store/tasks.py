@@ -14,14 +14,13 @@ if TYPE_CHECKING:
     from entrepot_core.store.database import Cursor
 
 __all__ = [
-    "Blocker",
     "LostAttempt",
     "NewTask",
     "TaskFilter",
     "TaskRow",
-    "blockers",
     "claim_request",
     "count_open",
+    "counters",
     "create",
     "find",
     "find_request",
@@ -65,6 +64,7 @@ class LostAttempt:
     is_counted: bool
     started_at: datetime | None
     ended_at: datetime
+    resumes_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +85,7 @@ class TaskRow:
     created_resource: str
     cloned_from: str | None
     created_at: datetime
+    first_ready_at: datetime | None = None
     not_before: datetime | None
     started_at: datetime | None
     ended_at: datetime | None
@@ -126,21 +127,12 @@ class TaskFilter:
     created_resource: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Blocker:
-    """A task that holds a resource, or is next before another in its queue."""
-
-    resource: str
-    task: str
-    is_holder: bool
-
-
 _COLUMNS = """
   t.task_id::text, t.task_type, p.name, t.state, t.waits_for, t.parked, t.attempt,
   t.cancel_requested, t.is_repeatable, t.is_dry_run, t.changed, t.created_resource,
-  t.cloned_from::text, t.created_at, t.not_before, t.started_at, t.ended_at, d.principal,
-  d.request_id, d.declaration_id, d.origin_request, d.traceparent, d.parameters_type,
-  d.parameters, d.result_type, d.result, d.error, d.differences,
+  t.cloned_from::text, t.created_at, coalesce(t.first_ready_at, t.ready_at), t.not_before,
+  t.started_at, t.ended_at, d.principal, d.request_id, d.declaration_id, d.origin_request,
+  d.traceparent, d.parameters_type, d.parameters, d.result_type, d.result, d.error, d.differences,
   coalesce(g.counters, '{}'), coalesce(g.warnings, '{}'),
   array(SELECT r.name FROM task_resource w JOIN resource r USING (resource_id)
          WHERE w.task_id = t.task_id ORDER BY r.name),
@@ -161,6 +153,7 @@ _NAMES = [
     "created_resource",
     "cloned_from",
     "created_at",
+    "first_ready_at",
     "not_before",
     "started_at",
     "ended_at",
@@ -322,20 +315,13 @@ def page(cursor: Cursor, wanted: TaskFilter, size: int, before: str | None) -> l
     return _rows(cursor)
 
 
-def blockers(cursor: Cursor, task_id: str) -> list[Blocker]:
-    """Who holds what a waiting task needs, at most 10 each, and who is next before it."""
+def counters(cursor: Cursor, task_ids: Sequence[str]) -> dict[str, list[bytes]]:
+    """What tasks last said of their progress, as serialised messages; by task, where any has."""
     cursor.execute(
-        "SELECT r.name, b.task_id::text, b.holds FROM lock_entry w JOIN resource r USING"
-        " (resource_id), LATERAL ("
-        "(SELECT task_id, true AS holds FROM lock_entry h WHERE h.resource_id = w.resource_id"
-        "   AND h.granted ORDER BY seq LIMIT 10)"
-        " UNION ALL "
-        "(SELECT task_id, false FROM lock_entry h WHERE h.resource_id = w.resource_id"
-        "   AND NOT h.granted AND h.seq < w.seq ORDER BY seq DESC LIMIT 1)"
-        ") AS b WHERE w.task_id = %s::uuid AND NOT w.granted ORDER BY r.name, b.holds DESC",
-        (task_id,),
+        "SELECT task_id::text, counters FROM progress WHERE task_id = ANY(%s::uuid[])",
+        (list(task_ids),),
     )
-    return [Blocker(*row) for row in cursor.fetchall()]
+    return {task_id: [bytes(one) for one in found] for task_id, found in cursor.fetchall()}
 
 
 def count_open(cursor: Cursor) -> tuple[int, int]:
@@ -388,8 +374,9 @@ def _rows(cursor: Cursor) -> list[TaskRow]:
             losers[row.task_id] = row
     if losers:
         cursor.execute(
-            "SELECT task_id::text, number, reason, is_counted, started_at, ended_at"
-            " FROM lost_attempt WHERE task_id = ANY(%s::uuid[]) ORDER BY task_id, number",
+            "SELECT task_id::text, number, reason, is_counted, started_at, ended_at,"
+            " resumes_at FROM lost_attempt WHERE task_id = ANY(%s::uuid[])"
+            " ORDER BY task_id, number",
             (list(losers),),
         )
         for task_id, *lost in cursor.fetchall():
