@@ -203,14 +203,16 @@ class _Intercepted:
             details = _Details(f"/{self._service}/{name}", context.invocation_metadata())
             handler = self._chain(plain, 0)(details)
             behavior = handler.unary_unary or handler.unary_stream or handler.stream_unary
+            # What a stream without a thread says later is not heard here, only a refusal.
+            later = [lambda _: None] if hasattr(behavior, "experimental_non_blocking") else []
             try:
-                return behavior(request, _Context(context))
+                return behavior(request, _Context(context), *later)
             except _Aborted:
                 return None
 
         def stream(request: Any, context: Any) -> Iterator[Any]:  # noqa: ANN401  as above
             try:
-                yield from behave(request, context)
+                yield from behave(request, context) or ()
             except _Aborted:
                 return
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent import futures
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 import structlog
@@ -19,9 +19,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-__all__ = ["ErrorInterceptor", "Server"]
+__all__ = ["ErrorInterceptor", "Server", "known", "non_blocking"]
 
 log = structlog.get_logger()
+
+Behavior = TypeVar("Behavior", bound="Callable[..., Any]")
+
+
+def non_blocking(behavior: Behavior) -> Behavior:
+    """Marks a method with a stream of responses that is given `send` as its third argument.
+
+    It returns at once and keeps no thread; `send(message)` and `send(None)`, for the end, may be
+    called later, by any thread. grpc calls this experimental; its own health service relies on it.
+    """
+    behavior.experimental_non_blocking = True  # type: ignore[attr-defined]
+    return behavior
 
 
 class Server:
@@ -114,6 +126,8 @@ class ErrorInterceptor(grpc.ServerInterceptor):
             )
             behavior = handler.stream_unary or handler.unary_unary
             wrapped = _guard(behavior, _Origin(handler_call_details))
+        if getattr(behavior, "experimental_non_blocking", False):
+            wrapped = non_blocking(_guard(behavior, _Origin(handler_call_details)))
         if method in self._pools:
             wrapped.experimental_thread_pool = self._pools[method]
         return make(wrapped, handler.request_deserializer, handler.response_serializer)
@@ -131,12 +145,12 @@ class _Origin:
         return tracing.continued(self.method.removeprefix("/"), self._parent)
 
 
-def _guard(behavior: Callable[[Any, Any], Any], origin: _Origin) -> Callable[[Any, Any], Any]:
-    def guarded(request: Any, context: Any) -> Any:  # noqa: ANN401
+def _guard(behavior: Callable[..., Any], origin: _Origin) -> Callable[..., Any]:
+    def guarded(request: Any, context: Any, *send: Any) -> Any:  # noqa: ANN401
         correlation.enter(origin.request_id)
         try:
             with origin.span():
-                return behavior(request, context)
+                return behavior(request, context, *send)
         except Exception as error:  # noqa: BLE001  the one place where every error ends
             return _abort(error, context, origin.method)
         finally:
@@ -162,6 +176,20 @@ def _guard_stream(
     return guarded
 
 
+def known(error: Exception, method: str) -> ServiceError:
+    """The error itself if it is one for clients; else it is logged, and one that says so."""
+    if isinstance(error, ServiceError):
+        return error
+    request_id = correlation.current_request_id() or correlation.new_request_id()
+    log.error("rpc.failed", method=method, request_id=request_id, exc_info=error)
+    return ServiceError.of(
+        Code.INTERNAL,
+        "INTERNAL",
+        "Something went wrong inside Entrepot. The log has more under this request id.",
+        metadata={"request_id": request_id},
+    )
+
+
 def _abort(error: Exception, context: Any, method: str) -> None:  # noqa: ANN401
     if context.code() is not None:
         # context.abort was called, or has been interrupted by the client's going away.
@@ -169,13 +197,4 @@ def _abort(error: Exception, context: Any, method: str) -> None:  # noqa: ANN401
     if isinstance(error, grpc.RpcError) and not context.is_active():
         # So was the reading of a stream of requests.
         raise error
-    if not isinstance(error, ServiceError):
-        request_id = correlation.current_request_id() or correlation.new_request_id()
-        log.error("rpc.failed", method=method, request_id=request_id, exc_info=error)
-        error = ServiceError.of(
-            Code.INTERNAL,
-            "INTERNAL",
-            "Something went wrong inside Entrepot. The log has more under this request id.",
-            metadata={"request_id": request_id},
-        )
-    context.abort_with_status(to_grpc_status(error))
+    context.abort_with_status(to_grpc_status(known(error, method)))

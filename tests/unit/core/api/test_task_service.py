@@ -17,7 +17,7 @@ from entrepot_core.api.event_log import EventLog, Watch
 from entrepot_core.api.paging import write_token
 from entrepot_core.api.task_creator import Order, TaskCreator
 from entrepot_core.api.task_message import EVENT_KINDS, STATES, event_message, task_message
-from entrepot_core.api.task_service import MAX_WAITING, MAX_WATCHING, TaskService, read_name
+from entrepot_core.api.task_service import MAX_WAITING, TaskService, read_name
 from entrepot_core.plugins.client import Clients
 from entrepot_core.plugins.parameters import ParameterReader
 from entrepot_core.store.events import EventRow
@@ -223,25 +223,14 @@ def test_a_request_is_known_again() -> None:
     assert digests[0] == Order(parameters=elsewhere, principal="b", request_id="r").digest()
 
 
-@pytest.mark.parametrize("method", ["WatchTask", "WatchEvents", "GetTask"])
-def test_places_are_bounded(servicer: TaskService, servicing: Servicing, method: str) -> None:
+def test_places_are_bounded(servicer: TaskService, servicing: Servicing) -> None:
     """Who finds all places taken is told to come back, and takes no thread."""
-    places, most = (
-        (servicer._waiting, MAX_WAITING)
-        if method == "GetTask"
-        else (servicer._watching, MAX_WATCHING)
-    )
-    for _ in range(most):
-        places.acquire()
-    request = getattr(task_service_pb2, f"{method}Request")()
-    if method != "WatchEvents":
-        request.name = NAME
-    if method == "GetTask":
-        request.wait.seconds = 1
+    for _ in range(MAX_WAITING):
+        servicer._waiting.acquire()
+    request = task_service_pb2.GetTaskRequest(name=NAME)
+    request.wait.seconds = 1
 
-    error = refusal(
-        lambda: (servicing.call if method == "GetTask" else servicing.read)(method, request)
-    )
+    error = refusal(lambda: servicing.call("GetTask", request))
 
     assert ("RESOURCE_EXHAUSTED", "TOO_MANY_WAITING") == (error.code.name, error.reason)
     assert error.retry_after_seconds == 5
@@ -250,15 +239,13 @@ def test_places_are_bounded(servicer: TaskService, servicing: Servicing, method:
 def test_a_place_is_given_back_after_a_failure(
     servicer: TaskService, servicing: Servicing
 ) -> None:
-    """However a wait or a watch ends, the next one finds room."""
+    """However a wait ends, the next one finds room."""
     waiting = task_service_pb2.GetTaskRequest(name=NAME)
     waiting.wait.seconds = 1
-    watching = task_service_pb2.WatchTaskRequest(name=NAME)
 
     refusal(lambda: servicing.call("GetTask", waiting))
-    refusal(lambda: servicing.read("WatchTask", watching))
 
-    assert (MAX_WAITING, MAX_WATCHING) == (servicer._waiting._value, servicer._watching._value)
+    assert MAX_WAITING == servicer._waiting._value
     assert {} == servicer._log._watches
 
 

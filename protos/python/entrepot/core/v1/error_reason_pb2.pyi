@@ -121,6 +121,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """So many calls wait already that one more would take the threads of the others."""
     ERROR_REASON_SECRET_UNREADABLE: _ErrorReason.ValueType  # 49
     """A secret of a remote cannot be encrypted or decrypted. Metadata: remote, setting."""
+    ERROR_REASON_EVENT_OUT_OF_RANGE: _ErrorReason.ValueType  # 60
+    """The log of events cannot go on after this number: it is too old to be kept, or higher than any. Metadata: oldest, newest."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why core refused or failed: the `reason` of google.rpc.ErrorInfo with domain "entrepot", without the prefix. Each has a
@@ -226,4 +228,6 @@ ERROR_REASON_TOO_MANY_WAITING: ErrorReason.ValueType  # 48
 """So many calls wait already that one more would take the threads of the others."""
 ERROR_REASON_SECRET_UNREADABLE: ErrorReason.ValueType  # 49
 """A secret of a remote cannot be encrypted or decrypted. Metadata: remote, setting."""
+ERROR_REASON_EVENT_OUT_OF_RANGE: ErrorReason.ValueType  # 60
+"""The log of events cannot go on after this number: it is too old to be kept, or higher than any. Metadata: oldest, newest."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

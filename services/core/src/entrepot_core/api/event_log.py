@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from entrepot_core.domain.errors import Code, ServiceError
+from entrepot_core.api.event_streams import EventStreams
+from entrepot_core.domain.errors import EventOutOfRangeError
 from entrepot_core.domain.task import State
 from entrepot_core.store import events
 from entrepot_core.store.listener import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from entrepot_core.store.database import Database
     from entrepot_core.store.events import EventRow
@@ -60,7 +61,8 @@ class EventLog:
         self._work_heard = work_heard
         self._recent: deque[EventRow] = deque(maxlen=_KEPT)
         self._last = -1
-        self._grown = threading.Condition()
+        self._reading = threading.Lock()
+        self.streams = EventStreams()
         self._watches: dict[str, set[Watch]] = {}
         self._is_closed = False
         self._listener = Listener(
@@ -71,14 +73,15 @@ class EventLog:
         """Starts to follow, from the newest event on."""
         with self._database.statements() as cursor:
             self._last = events.last_number(cursor)
+        self.streams.start()
         self._listener.start()
 
     def close(self) -> None:
         """Stops, and ends all watches."""
         self._is_closed = True
         self._listener.stop()
-        with self._grown:
-            self._grown.notify_all()
+        self.streams.close()
+        with self._reading:
             for watch in [one for watches in self._watches.values() for one in watches]:
                 watch.tell(None)
 
@@ -90,70 +93,85 @@ class EventLog:
     def watch(self, task_id: str) -> Watch:
         """A watch over one task; give it back with `unwatch`."""
         watch = Watch()
-        with self._grown:
+        with self._reading:
             self._watches.setdefault(task_id, set()).add(watch)
         return watch
 
     def unwatch(self, task_id: str, watch: Watch) -> None:
         """Ends a watch."""
-        with self._grown:
+        with self._reading:
             watches = self._watches.get(task_id, set())
             watches.discard(watch)
             if not watches:
                 self._watches.pop(task_id, None)
 
-    def follow(self, after: int, idle_seconds: float) -> Iterator[list[EventRow]]:
-        """Batches of events after a number, in order; empty ones when nothing happens for a while.
+    @property
+    def last(self) -> int:
+        """Number of the newest event that this process has read."""
+        return self._last
 
-        -1 means from now on. Raises ServiceError OUT_OF_RANGE if events after it are gone.
+    def check(self, after: int) -> None:
+        """Raises EventOutOfRangeError if the log cannot go on after a number."""
+        last = self._last
+        if after == last:
+            return
+        with self._database.statements() as cursor:
+            first = events.first_number(cursor)
+            if after > last:
+                # Another process may have shown it before this one has read it.
+                last = events.last_number(cursor)
+        if not first - 1 <= after <= last:
+            raise EventOutOfRangeError.after(after, first, last)
+
+    def after(self, position: int) -> list[EventRow]:
+        """The next events after a number; none if there are none yet.
+
+        Raises EventOutOfRangeError if they are not kept any more.
         """
-        position = self._last if after < 0 else after
-        if 0 <= after < self._last:
-            with self._database.statements() as cursor:
-                first = events.first_number(cursor)
-            if after < first - 1:
-                raise ServiceError.of(
-                    Code.OUT_OF_RANGE,
-                    "QUERY_INVALID",
-                    f"Events after {after} are no longer kept; the oldest is {first}.",
-                    metadata={"position": str(first)},
-                )
-        while not self._is_closed:
-            batch = self._after(position)
-            if not batch:
-                with self._grown:
-                    if self._last <= position:
-                        self._grown.wait(idle_seconds)
-                batch = self._after(position)
-            if batch:
-                position = batch[-1].number
-            yield batch
-
-    def _after(self, position: int) -> list[EventRow]:
-        with self._grown:
-            if self._last <= position:
+        with self._reading:
+            if self._last == position:
                 return []
-            if self._recent and self._recent[0].number <= position + 1:
+            if self._recent and self._recent[0].number <= position + 1 <= self._last:
                 skip = position + 1 - self._recent[0].number
                 return list(islice(self._recent, skip, skip + _BATCH))
+        if position > self._last:
+            self.check(position)
+            return []
         with self._database.statements() as cursor:
-            return events.read(cursor, position, _BATCH)
+            batch = events.read(cursor, position, _BATCH)
+        if batch and batch[0].number != position + 1:
+            raise EventOutOfRangeError.after(position, batch[0].number, self._last)
+        return batch
 
     def _heard(self, channels: set[str]) -> None:
         if events.WORK in channels:
             self._work_heard()
         if channels == {events.WORK}:
             return
+        batch: list[EventRow] = []
         while not self._is_closed:
             with self._database.statements() as cursor:
                 batch = events.read(cursor, self._last, _BATCH)
-            with self._grown:
+            with self._reading:
                 for event in batch:
                     self._recent.append(event)
                     self._last = event.number
                     for watch in self._watches.get(event.task_id, ()):
                         watch.tell(event)
-                if batch:
-                    self._grown.notify_all()
+            if batch:
+                self.streams.tell(batch)
             if len(batch) < _BATCH:
-                return
+                break
+        if not batch and len(channels) > 1:
+            self._look_back()
+
+    def _look_back(self) -> None:
+        # After a failover to a standby that lagged, or a restore, the log may be shorter.
+        with self._database.statements() as cursor:
+            last = events.last_number(cursor)
+        if last < self._last:
+            log.warning("events.went_back", from_number=self._last, to_number=last)
+            with self._reading:
+                self._recent.clear()
+                self._last = last
+            self.streams.tell([])

@@ -34,7 +34,7 @@ from entrepot_core.api.repository_service import RepositoryService
 from entrepot_core.api.serving_service import LONG_CALLS, ServingService
 from entrepot_core.api.status_service import StatusService
 from entrepot_core.api.task_creator import TaskCreator
-from entrepot_core.api.task_service import MAX_WAITING, MAX_WATCHING, TaskService
+from entrepot_core.api.task_service import MAX_WAITING, TaskService
 from entrepot_core.api.upload_service import UploadService
 from entrepot_core.api.workspace_service import WorkspaceService, workspace_of
 from entrepot_core.blobs.opening import open_blob_store
@@ -71,6 +71,8 @@ _THREADS = 48
 _CONNECTIONS = 32
 _SERVICE = "entrepot.core.v1."
 _LONG_THREADS = 128
+# One for each gateway that follows what plugins there are.
+_WATCHING_THREADS = 64
 
 T = TypeVar("T")
 
@@ -251,20 +253,14 @@ class ApiServer:
 def _pools() -> Mapping[str, futures.ThreadPoolExecutor]:
     # Calls that wait have threads of their own, so that no number of them delays the others.
     waiting = futures.ThreadPoolExecutor(MAX_WAITING + _THREADS, thread_name_prefix="waiting")
-    watching = futures.ThreadPoolExecutor(MAX_WATCHING + 8, thread_name_prefix="watching")
+    watching = futures.ThreadPoolExecutor(_WATCHING_THREADS, thread_name_prefix="watching")
     long_calls = futures.ThreadPoolExecutor(_LONG_THREADS, thread_name_prefix="long")
     pools = {
         f"/{_SERVICE}TaskService/{method}": waiting
         for method in ("CreateTask", "GetTask", "CloneTask")
     }
-    pools |= {
-        f"/{_SERVICE}{method}": watching
-        for method in (
-            "TaskService/WatchTask",
-            "TaskService/WatchEvents",
-            "PluginService/WatchPlugins",
-        )
-    }
+    # Streams of tasks and events need none; see event_streams.
+    pools[f"/{_SERVICE}PluginService/WatchPlugins"] = watching
     pools |= dict.fromkeys(LONG_CALLS, long_calls)
     pools |= {
         f"/{_SERVICE}{method}": long_calls

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from entrepot.core.v1 import task_service_pb2, task_service_pb2_grpc
 from entrepot_core.api.authentication import principal_of
@@ -13,7 +13,8 @@ from entrepot_core.api.blocking import blockers
 from entrepot_core.api.explanation import explain
 from entrepot_core.api.paging import check_id, page_size, read_token, write_token
 from entrepot_core.api.task_creator import Order
-from entrepot_core.api.task_message import STATES, event_message, task_message
+from entrepot_core.api.task_message import STATES, task_message
+from entrepot_core.api.task_streams import AllEvents, OneTask, TaskReader
 from entrepot_core.domain.errors import (
     CanceledError,
     FieldInvalidError,
@@ -23,11 +24,12 @@ from entrepot_core.domain.errors import (
 )
 from entrepot_core.plugins import binding, messages
 from entrepot_core.plugins.descriptors import pack_bytes
-from entrepot_core.store import events, queue, tasks
+from entrepot_core.store import queue, tasks
+from entrepot_rpc.server import non_blocking
 from entrepot_rpc.status import to_status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import grpc
     from google.protobuf import any_pb2, duration_pb2
@@ -36,17 +38,15 @@ if TYPE_CHECKING:
     from entrepot_core.api.event_log import EventLog
     from entrepot_core.api.task_creator import TaskCreator
     from entrepot_core.plugins.registry import Registry
-    from entrepot_core.store.database import Cursor, Database
+    from entrepot_core.store.database import Database
     from entrepot_core.store.tasks import TaskRow
 
-__all__ = ["MAX_WAITING", "MAX_WATCHING", "TaskService"]
+__all__ = ["MAX_WAITING", "TaskService"]
 
-# How many calls may wait, and how many streams may be open, in one process; each has a thread.
+# How many calls may wait in one process; each has a thread.
 MAX_WAITING = 128
-MAX_WATCHING = 256
 
 _MAX_WAIT_SECONDS = 600
-_IDLE_SECONDS = 10.0
 # A change that nobody told of is seen after this long.
 _LOOK_SECONDS = 2.0
 
@@ -70,7 +70,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         self._log = log
         self._wake = wake
         self._waiting = threading.BoundedSemaphore(MAX_WAITING)
-        self._watching = threading.BoundedSemaphore(MAX_WATCHING)
+        self._reader = TaskReader(database)
 
     def CreateTask(
         self, request: task_service_pb2.CreateTaskRequest, context: grpc.ServicerContext
@@ -116,23 +116,31 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
             explanation = explain(cursor, tasks.get(cursor, task_id))
         return task_service_pb2.ExplainTaskResponse(explanation=explanation)
 
-    def WatchTask(
-        self, request: task_service_pb2.WatchTaskRequest, context: grpc.ServicerContext
-    ) -> Iterator[task_service_pb2.WatchTaskResponse]:
+    # Streams of grpc's other kind: they have no thread.
+    @non_blocking
+    def WatchTask(  # type: ignore[override]
+        self,
+        request: task_service_pb2.WatchTaskRequest,
+        context: grpc.ServicerContext,
+        send: Callable[[Any], None],
+    ) -> None:
         task_id = read_name(request.name)
-        with _room(self._watching, "open streams", MAX_WATCHING):
-            yield from self._watch(task_id, request.after_sequence, context)
+        stream = OneTask(context, send, self._reader, task_id, request.after_sequence)
+        self._log.streams.open(stream)
 
-    def WatchEvents(
-        self, request: task_service_pb2.WatchEventsRequest, context: grpc.ServicerContext
-    ) -> Iterator[task_service_pb2.WatchEventsResponse]:
-        with _room(self._watching, "open streams", MAX_WATCHING):
-            # At once, so that the caller knows that it is heard.
-            yield task_service_pb2.WatchEventsResponse()
-            for batch in self._log.follow(request.after_sequence, _IDLE_SECONDS):
-                if not context.is_active():
-                    return
-                yield task_service_pb2.WatchEventsResponse(events=map(event_message, batch))
+    @non_blocking
+    def WatchEvents(  # type: ignore[override]
+        self,
+        request: task_service_pb2.WatchEventsRequest,
+        context: grpc.ServicerContext,
+        send: Callable[[Any], None],
+    ) -> None:
+        after = request.after_sequence
+        if after < -1:
+            raise FieldInvalidError.at("after_sequence", "is the number of an event, or -1.")
+        if after >= 0:
+            self._log.check(after)
+        self._log.streams.open(AllEvents(context, send, self._log, after))
 
     def CancelTask(
         self, request: task_service_pb2.CancelTaskRequest, context: grpc.ServicerContext
@@ -198,35 +206,6 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
                     watch.wait(pause)
         finally:
             self._log.unwatch(task_id, watch)
-
-    def _watch(
-        self, task_id: str, after: int, context: grpc.ServicerContext
-    ) -> Iterator[task_service_pb2.WatchTaskResponse]:
-        watch = self._log.watch(task_id)
-        try:
-            with self._database.statements() as cursor:
-                row, sequence = self._state(cursor, task_id, after)
-            if sequence > after or not after:
-                yield self._watched(row, max(sequence, after))
-            while not row.is_over and context.is_active() and not self._log.is_closed:
-                if watch.wait(_IDLE_SECONDS) and watch.last > sequence:
-                    sequence = watch.last
-                    with self._database.statements() as cursor:
-                        row = tasks.get(cursor, task_id)
-                    yield self._watched(row, sequence)
-        finally:
-            self._log.unwatch(task_id, watch)
-
-    @staticmethod
-    def _state(cursor: Cursor, task_id: str, after: int) -> tuple[TaskRow, int]:
-        row = tasks.get(cursor, task_id)
-        happened = events.read_of_task(cursor, task_id, after)
-        return row, happened[-1].number if happened else 0
-
-    def _watched(self, row: TaskRow, sequence: int) -> task_service_pb2.WatchTaskResponse:
-        with self._database.statements() as cursor:
-            task = task_message(row, blockers(cursor, row))
-        return task_service_pb2.WatchTaskResponse(task=task, sequence=sequence)
 
     def _hypothetical(self, order: Order) -> task_service_pb2.Task:
         parameters = self._creator.check(order)

@@ -22,6 +22,7 @@ __all__ = [
     "DigestMismatchError",
     "DownloadFailedError",
     "EtagMismatchError",
+    "EventOutOfRangeError",
     "FieldInvalidError",
     "NameTakenError",
     "NeededUnitMissingError",
@@ -321,6 +322,23 @@ class PathNotFoundError(ServiceError):
     """The distribution serves nothing at this path."""
 
     code, reason = Code.NOT_FOUND, "PATH_NOT_FOUND"
+
+
+class EventOutOfRangeError(ServiceError):
+    """The log of events does not go on after this number: it is too old, or not there yet."""
+
+    code, reason = Code.OUT_OF_RANGE, "EVENT_OUT_OF_RANGE"
+
+    @classmethod
+    def after(cls, after: int, oldest: int, newest: int) -> EventOutOfRangeError:
+        """The error for a number, and the numbers of the oldest and newest event that is kept."""
+        message = (
+            f"The log has no event {after} yet; the newest is {newest}."
+            if after > newest
+            else f"Events after {after} are no longer kept; the oldest is {oldest}."
+        )
+        metadata = {"oldest": str(oldest), "newest": str(newest)}
+        return cls(message, metadata=metadata)
 
 
 class TooManyWaitingError(ServiceError):

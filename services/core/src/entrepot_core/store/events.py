@@ -19,10 +19,10 @@ __all__ = [
     "Numbered",
     "first_number",
     "last_number",
+    "last_number_of_task",
     "notify",
     "number",
     "read",
-    "read_of_task",
 ]
 
 # Channels: something is in the inbox or ready; the log has grown.
@@ -93,11 +93,9 @@ def read(cursor: Cursor, after: int, most: int = 1000) -> list[EventRow]:
     return [EventRow(*row) for row in cursor.fetchall()]
 
 
-def read_of_task(cursor: Cursor, task_id: str, after: int) -> list[EventRow]:
-    """The events of one task after a number, in order."""
+def last_number_of_task(cursor: Cursor, task_id: str) -> int:
+    """The number of the newest event of a task; zero if there is none."""
     cursor.execute(
-        "SELECT event_id, task_id::text, kind, happened_at FROM event"
-        " WHERE task_id = %s::uuid AND event_id > %s ORDER BY event_id",
-        (task_id, after),
+        "SELECT coalesce(max(event_id), 0) FROM event WHERE task_id = %s::uuid", (task_id,)
     )
-    return [EventRow(*row) for row in cursor.fetchall()]
+    return int((cursor.fetchone() or (0,))[0])
