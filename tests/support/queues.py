@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Iterable
 
 from entrepot_core.domain.names import new_id
 from entrepot_core.store import queue, tasks
@@ -38,6 +39,8 @@ def a_task(
 ) -> str:
     """The id of a new task with these locks, by number of resource: whether exclusive."""
     task_id = new_id()
+    cursor.execute("SELECT resource_id, name FROM resource")
+    names = dict(cursor.fetchall())
     tasks.create(
         cursor,
         tasks.NewTask(
@@ -47,7 +50,7 @@ def a_task(
             principal="admin",
             parameters_type="test.Work",
             parameters=b"",
-            locks=locks or {},
+            locks={names[number]: exclusive for number, exclusive in (locks or {}).items()},
             is_repeatable=is_repeatable,
             is_dry_run=False,
             priority=priority,
@@ -55,6 +58,18 @@ def a_task(
         ),
     )
     return task_id
+
+
+def resource_numbers(cursor: Cursor, names: Iterable[str]) -> dict[str, int]:
+    """The numbers of resources, made where there are none."""
+    wanted = list(names)
+    cursor.execute(
+        "INSERT INTO resource (name) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", (wanted,)
+    )
+    cursor.execute(
+        "SELECT name, resource_id FROM resource WHERE name = ANY(%s::text[])", (wanted,)
+    )
+    return dict(cursor.fetchall())
 
 
 def claim(database: Database, dispatcher_id: int, most: int = 1) -> list[queue.Claimed]:

@@ -25,6 +25,7 @@ from entrepot.plugins.file.v1 import file_pb2
 from entrepot.type.v1 import diagnostic_pb2
 from entrepot_rpc.errors import Code, ServiceError
 from fake_plugin import FakePlugin
+from polling import until
 
 Task = task_service_pb2.Task
 SYNC = file_pb2.Sync(repository="foo", remote="bar")
@@ -169,6 +170,58 @@ def test_a_plugin_that_is_down_refuses(core: Core, plugin: FakePlugin) -> None:
 
     assert (caught.value.code, caught.value.reason) == (Code.UNAVAILABLE, "PLUGIN_UNAVAILABLE")
     assert caught.value.retry_after_seconds
+
+
+@pytest.fixture
+def frugal(plugin: FakePlugin, core: Core) -> FakePlugin:
+    """The plugin, which now declares that core can check all its tasks alone."""
+    for declared in plugin.declaration.task_types:
+        declared.validated_by_core = True
+    plugin.declaration.declaration_digest = "frugal"
+    core.register(plugin)
+    return plugin
+
+
+def test_what_core_can_check_alone_is_not_asked(core: Core, frugal: FakePlugin) -> None:
+    """With validated_by_core the plugin is not called; what is absent is refused all the same."""
+    core.create(SYNC)
+
+    for parameters, field in (
+        (file_pb2.Sync(repository="foo", remote="none"), "remote"),
+        (file_pb2.Copy(source="foo@7", repository="foo", all=True), "source"),
+        (file_pb2.Add(repository="foo", content=[f"content/file/files/{'0' * 64}"]), "content[0]"),
+    ):
+        with pytest.raises(ServiceError) as caught:
+            core.create(parameters)
+        assert caught.value.code == Code.NOT_FOUND
+        assert [field] == [violation.field for violation in caught.value.violations]
+    assert len(listed(core)) == 1
+    assert frugal.validated == []
+
+
+def test_a_request_id_is_kept_by_what_core_checks_alone(core: Core, frugal: FakePlugin) -> None:
+    """The request id of a request that was refused is free again; then it makes one task."""
+    with pytest.raises(ServiceError, match="There is no remotes/file/none"):
+        core.create(file_pb2.Sync(repository="foo", remote="none"), request_id="1")
+
+    made = {core.create(SYNC, request_id="1").name for _ in range(2)}
+
+    assert listed(core) == list(made)
+    assert frugal.validated == []
+
+
+def test_a_plugin_that_is_down_is_asked_nevertheless(core: Core, frugal: FakePlugin) -> None:
+    """Once it is known to be down, its tasks are refused, though core could check them alone."""
+    frugal.stop()
+
+    def refusal() -> str | None:
+        try:
+            core.create(SYNC)
+        except ServiceError as error:
+            return error.reason
+        return None
+
+    assert until(refusal, "a refusal") == "PLUGIN_UNAVAILABLE"
 
 
 def test_validate_only_stores_nothing(core: Core, plugin: FakePlugin) -> None:

@@ -12,7 +12,7 @@ from entrepot_core.store.database import Database
 from entrepot_core.store.engine_check import check_engine
 from entrepot_core.store.session import HeldSession
 from polling import until
-from queues import a_dispatcher, a_plugin, a_task, claim
+from queues import a_dispatcher, a_plugin, a_task, claim, resource_numbers
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_tasks_of_a_removed_plugin_fail(database: Database) -> None:
 def test_a_lost_grant_is_made_good(database: Database) -> None:
     """A resource that somebody waits for and nobody holds is granted."""
     with database.transaction() as cursor:
-        (resource,) = tasks.resource_numbers(cursor, ["r"]).values()
+        (resource,) = resource_numbers(cursor, ["r"]).values()
         first, second = a_task(cursor, {resource: True}), a_task(cursor, {resource: True})
     with database.transaction() as cursor:
         cursor.execute("DELETE FROM lock_entry WHERE task_id = %s::uuid", (first,))

@@ -12,7 +12,7 @@ from entrepot_core.domain.errors import AttemptSupersededError, CanceledError
 from entrepot_core.domain.task import Loss, State
 from entrepot_core.store import queue, tasks, waits
 from entrepot_core.store.database import Database
-from queues import a_dispatcher, a_plugin, a_task, claim
+from queues import a_dispatcher, a_plugin, a_task, claim, resource_numbers
 
 CANCELED = CanceledError("Canceled.")
 
@@ -22,7 +22,7 @@ def resources(database: Database) -> list[int]:
     """Numbers of some resources."""
     with database.transaction() as cursor:
         a_plugin(cursor)
-        return list(tasks.resource_numbers(cursor, [f"r{i}" for i in range(6)]).values())
+        return list(resource_numbers(cursor, [f"r{i}" for i in range(6)]).values())
 
 
 def state_of(database: Database, task_id: str) -> tuple[str, int]:

@@ -17,13 +17,12 @@ from entrepot_core.store import (
     distributions,
     janitor,
     repositories,
-    tasks,
     versions,
 )
 from entrepot_core.store.content import Condition, VersionRange
 from entrepot_core.store.database import Database
 from entrepot_core.store.filters import compile_filter
-from queues import a_task
+from queues import a_task, resource_numbers
 
 
 @pytest.fixture
@@ -183,7 +182,7 @@ def test_what_a_task_waits_for_stays(scene: Scene, number: str | None) -> None:
     put(scene, scene.file("a"))
     name = "repositories/test/main"
     with scene.database.transaction() as cursor:
-        (resource_id,) = tasks.resource_numbers(cursor, [name]).values()
+        (resource_id,) = resource_numbers(cursor, [name]).values()
         task_id = a_task(cursor, {resource_id: True})
 
     remove = repositories.delete if number is None else versions.delete

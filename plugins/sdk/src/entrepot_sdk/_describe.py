@@ -75,6 +75,8 @@ def _task_type(task_type: TaskType[Any]) -> describe_pb2.TaskType:
         implementation=(
             task_type.core.value if task_type.core else describe_pb2.TaskType.IMPLEMENTATION_PLUGIN
         ),
+        # Of required fields core is as strict as `missing_fields`.
+        validated_by_core=task_type.validate is None,
     )
 
 

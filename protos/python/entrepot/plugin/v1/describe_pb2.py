@@ -26,19 +26,19 @@ from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!entrepot/plugin/v1/describe.proto\x12\x12\x65ntrepot.plugin.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xbc\x01\n\tReference\x12.\n\x04kind\x18\x01 \x01(\x0e\x32 .entrepot.plugin.v1.ResourceKind\x12\x34\n\x06\x61\x63\x63\x65ss\x18\x02 \x01(\x0e\x32$.entrepot.plugin.v1.Reference.Access\"I\n\x06\x41\x63\x63\x65ss\x12\x16\n\x12\x41\x43\x43\x45SS_UNSPECIFIED\x10\x00\x12\x11\n\rACCESS_SHARED\x10\x01\x12\x14\n\x10\x41\x43\x43\x45SS_EXCLUSIVE\x10\x02\"f\n\x0f\x44\x65scribeRequest\x12\x14\n\x0c\x63ore_version\x18\x01 \x01(\t\x12=\n\x11\x63ore_capabilities\x18\x02 \x03(\x0e\x32\".entrepot.plugin.v1.CoreCapability\"\xd4\x03\n\x10\x44\x65scribeResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0binstance_id\x18\x03 \x01(\t\x12\x1a\n\x12\x64\x65\x63laration_digest\x18\x04 \x01(\t\x12:\n\x0c\x63\x61pabilities\x18\x05 \x03(\x0e\x32$.entrepot.plugin.v1.PluginCapability\x12\x30\n\ntask_types\x18\x06 \x03(\x0b\x32\x1c.entrepot.plugin.v1.TaskType\x12\x36\n\rcontent_types\x18\x07 \x03(\x0b\x32\x1f.entrepot.plugin.v1.ContentType\x12\x38\n\x0eresource_types\x18\x08 \x03(\x0b\x32 .entrepot.plugin.v1.ResourceType\x12\x37\n\x0b\x64\x65scriptors\x18\t \x01(\x0b\x32\".google.protobuf.FileDescriptorSet\x12\x1f\n\x17max_concurrent_attempts\x18\n \x01(\x05\x12\x36\n\rclient_guides\x18\x0b \x03(\x0b\x32\x1f.entrepot.plugin.v1.ClientGuide\"\xbb\x03\n\x08TaskType\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x1a\n\x12parameters_message\x18\x02 \x01(\t\x12\x16\n\x0eresult_message\x18\x03 \x01(\t\x12\x31\n\x07\x63reates\x18\x04 \x01(\x0e\x32 .entrepot.plugin.v1.ResourceKind\x12\x12\n\nrepeatable\x18\x05 \x01(\x08\x12\x32\n\x0f\x64\x65\x66\x61ult_timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x43\n\x0eimplementation\x18\x07 \x01(\x0e\x32+.entrepot.plugin.v1.TaskType.Implementation\"\xa6\x01\n\x0eImplementation\x12\x1e\n\x1aIMPLEMENTATION_UNSPECIFIED\x10\x00\x12\x19\n\x15IMPLEMENTATION_PLUGIN\x10\x01\x12\x1b\n\x17IMPLEMENTATION_CORE_ADD\x10\x02\x12\x1e\n\x1aIMPLEMENTATION_CORE_REMOVE\x10\x03\x12\x1c\n\x18IMPLEMENTATION_CORE_COPY\x10\x04\"\xf6\x01\n\x0b\x43ontentType\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncollection\x18\x02 \x01(\t\x12\x1a\n\x12\x61ttributes_message\x18\x03 \x01(\t\x12\x12\n\nkey_fields\x18\x04 \x03(\t\x12\x1d\n\x15repository_key_fields\x18\x05 \x03(\t\x12\x19\n\x11\x66ilterable_fields\x18\x06 \x03(\t\x12\x36\n\x07indexes\x18\x07 \x03(\x0b\x32%.entrepot.plugin.v1.ContentType.Index\x1a#\n\x05Index\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\t\"T\n\x0cResourceType\x12.\n\x04kind\x18\x01 \x01(\x0e\x32 .entrepot.plugin.v1.ResourceKind\x12\x14\n\x0cspec_message\x18\x02 \x01(\t\"M\n\x0b\x43lientGuide\x12\x0e\n\x06\x63lient\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x10\n\x08template\x18\x03 \x01(\t\x12\r\n\x05\x63heck\x18\x04 \x01(\t*\xff\x01\n\x0cResourceKind\x12\x1d\n\x19RESOURCE_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18RESOURCE_KIND_REPOSITORY\x10\x01\x12$\n RESOURCE_KIND_REPOSITORY_VERSION\x10\x02\x12\x18\n\x14RESOURCE_KIND_REMOTE\x10\x03\x12\x1d\n\x19RESOURCE_KIND_PUBLICATION\x10\x04\x12\x1e\n\x1aRESOURCE_KIND_DISTRIBUTION\x10\x05\x12\x19\n\x15RESOURCE_KIND_CONTENT\x10\x06\x12\x18\n\x14RESOURCE_KIND_UPLOAD\x10\x07*1\n\x0e\x43oreCapability\x12\x1f\n\x1b\x43ORE_CAPABILITY_UNSPECIFIED\x10\x00*5\n\x10PluginCapability\x12!\n\x1dPLUGIN_CAPABILITY_UNSPECIFIED\x10\x00:Q\n\treference\x12\x1d.google.protobuf.FieldOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x1d.entrepot.plugin.v1.Reference:0\n\x07\x61liases\x12\x1d.google.protobuf.FieldOptions\x18\xb5\x87\x03 \x03(\t:5\n\x0c\x66ile_content\x12\x1d.google.protobuf.FieldOptions\x18\xb6\x87\x03 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!entrepot/plugin/v1/describe.proto\x12\x12\x65ntrepot.plugin.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xbc\x01\n\tReference\x12.\n\x04kind\x18\x01 \x01(\x0e\x32 .entrepot.plugin.v1.ResourceKind\x12\x34\n\x06\x61\x63\x63\x65ss\x18\x02 \x01(\x0e\x32$.entrepot.plugin.v1.Reference.Access\"I\n\x06\x41\x63\x63\x65ss\x12\x16\n\x12\x41\x43\x43\x45SS_UNSPECIFIED\x10\x00\x12\x11\n\rACCESS_SHARED\x10\x01\x12\x14\n\x10\x41\x43\x43\x45SS_EXCLUSIVE\x10\x02\"f\n\x0f\x44\x65scribeRequest\x12\x14\n\x0c\x63ore_version\x18\x01 \x01(\t\x12=\n\x11\x63ore_capabilities\x18\x02 \x03(\x0e\x32\".entrepot.plugin.v1.CoreCapability\"\xd4\x03\n\x10\x44\x65scribeResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0binstance_id\x18\x03 \x01(\t\x12\x1a\n\x12\x64\x65\x63laration_digest\x18\x04 \x01(\t\x12:\n\x0c\x63\x61pabilities\x18\x05 \x03(\x0e\x32$.entrepot.plugin.v1.PluginCapability\x12\x30\n\ntask_types\x18\x06 \x03(\x0b\x32\x1c.entrepot.plugin.v1.TaskType\x12\x36\n\rcontent_types\x18\x07 \x03(\x0b\x32\x1f.entrepot.plugin.v1.ContentType\x12\x38\n\x0eresource_types\x18\x08 \x03(\x0b\x32 .entrepot.plugin.v1.ResourceType\x12\x37\n\x0b\x64\x65scriptors\x18\t \x01(\x0b\x32\".google.protobuf.FileDescriptorSet\x12\x1f\n\x17max_concurrent_attempts\x18\n \x01(\x05\x12\x36\n\rclient_guides\x18\x0b \x03(\x0b\x32\x1f.entrepot.plugin.v1.ClientGuide\"\xd6\x03\n\x08TaskType\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x1a\n\x12parameters_message\x18\x02 \x01(\t\x12\x16\n\x0eresult_message\x18\x03 \x01(\t\x12\x31\n\x07\x63reates\x18\x04 \x01(\x0e\x32 .entrepot.plugin.v1.ResourceKind\x12\x12\n\nrepeatable\x18\x05 \x01(\x08\x12\x32\n\x0f\x64\x65\x66\x61ult_timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x43\n\x0eimplementation\x18\x07 \x01(\x0e\x32+.entrepot.plugin.v1.TaskType.Implementation\x12\x19\n\x11validated_by_core\x18\x32 \x01(\x08\"\xa6\x01\n\x0eImplementation\x12\x1e\n\x1aIMPLEMENTATION_UNSPECIFIED\x10\x00\x12\x19\n\x15IMPLEMENTATION_PLUGIN\x10\x01\x12\x1b\n\x17IMPLEMENTATION_CORE_ADD\x10\x02\x12\x1e\n\x1aIMPLEMENTATION_CORE_REMOVE\x10\x03\x12\x1c\n\x18IMPLEMENTATION_CORE_COPY\x10\x04\"\xf6\x01\n\x0b\x43ontentType\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\ncollection\x18\x02 \x01(\t\x12\x1a\n\x12\x61ttributes_message\x18\x03 \x01(\t\x12\x12\n\nkey_fields\x18\x04 \x03(\t\x12\x1d\n\x15repository_key_fields\x18\x05 \x03(\t\x12\x19\n\x11\x66ilterable_fields\x18\x06 \x03(\t\x12\x36\n\x07indexes\x18\x07 \x03(\x0b\x32%.entrepot.plugin.v1.ContentType.Index\x1a#\n\x05Index\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\t\"T\n\x0cResourceType\x12.\n\x04kind\x18\x01 \x01(\x0e\x32 .entrepot.plugin.v1.ResourceKind\x12\x14\n\x0cspec_message\x18\x02 \x01(\t\"M\n\x0b\x43lientGuide\x12\x0e\n\x06\x63lient\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x10\n\x08template\x18\x03 \x01(\t\x12\r\n\x05\x63heck\x18\x04 \x01(\t*\xff\x01\n\x0cResourceKind\x12\x1d\n\x19RESOURCE_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18RESOURCE_KIND_REPOSITORY\x10\x01\x12$\n RESOURCE_KIND_REPOSITORY_VERSION\x10\x02\x12\x18\n\x14RESOURCE_KIND_REMOTE\x10\x03\x12\x1d\n\x19RESOURCE_KIND_PUBLICATION\x10\x04\x12\x1e\n\x1aRESOURCE_KIND_DISTRIBUTION\x10\x05\x12\x19\n\x15RESOURCE_KIND_CONTENT\x10\x06\x12\x18\n\x14RESOURCE_KIND_UPLOAD\x10\x07*1\n\x0e\x43oreCapability\x12\x1f\n\x1b\x43ORE_CAPABILITY_UNSPECIFIED\x10\x00*5\n\x10PluginCapability\x12!\n\x1dPLUGIN_CAPABILITY_UNSPECIFIED\x10\x00:Q\n\treference\x12\x1d.google.protobuf.FieldOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x1d.entrepot.plugin.v1.Reference:0\n\x07\x61liases\x12\x1d.google.protobuf.FieldOptions\x18\xb5\x87\x03 \x03(\t:5\n\x0c\x66ile_content\x12\x1d.google.protobuf.FieldOptions\x18\xb6\x87\x03 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'entrepot.plugin.v1.describe_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RESOURCEKIND']._serialized_start=1750
-  _globals['_RESOURCEKIND']._serialized_end=2005
-  _globals['_CORECAPABILITY']._serialized_start=2007
-  _globals['_CORECAPABILITY']._serialized_end=2056
-  _globals['_PLUGINCAPABILITY']._serialized_start=2058
-  _globals['_PLUGINCAPABILITY']._serialized_end=2111
+  _globals['_RESOURCEKIND']._serialized_start=1777
+  _globals['_RESOURCEKIND']._serialized_end=2032
+  _globals['_CORECAPABILITY']._serialized_start=2034
+  _globals['_CORECAPABILITY']._serialized_end=2083
+  _globals['_PLUGINCAPABILITY']._serialized_start=2085
+  _globals['_PLUGINCAPABILITY']._serialized_end=2138
   _globals['_REFERENCE']._serialized_start=124
   _globals['_REFERENCE']._serialized_end=312
   _globals['_REFERENCE_ACCESS']._serialized_start=239
@@ -48,15 +48,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESCRIBERESPONSE']._serialized_start=419
   _globals['_DESCRIBERESPONSE']._serialized_end=887
   _globals['_TASKTYPE']._serialized_start=890
-  _globals['_TASKTYPE']._serialized_end=1333
-  _globals['_TASKTYPE_IMPLEMENTATION']._serialized_start=1167
-  _globals['_TASKTYPE_IMPLEMENTATION']._serialized_end=1333
-  _globals['_CONTENTTYPE']._serialized_start=1336
-  _globals['_CONTENTTYPE']._serialized_end=1582
-  _globals['_CONTENTTYPE_INDEX']._serialized_start=1547
-  _globals['_CONTENTTYPE_INDEX']._serialized_end=1582
-  _globals['_RESOURCETYPE']._serialized_start=1584
-  _globals['_RESOURCETYPE']._serialized_end=1668
-  _globals['_CLIENTGUIDE']._serialized_start=1670
-  _globals['_CLIENTGUIDE']._serialized_end=1747
+  _globals['_TASKTYPE']._serialized_end=1360
+  _globals['_TASKTYPE_IMPLEMENTATION']._serialized_start=1194
+  _globals['_TASKTYPE_IMPLEMENTATION']._serialized_end=1360
+  _globals['_CONTENTTYPE']._serialized_start=1363
+  _globals['_CONTENTTYPE']._serialized_end=1609
+  _globals['_CONTENTTYPE_INDEX']._serialized_start=1574
+  _globals['_CONTENTTYPE_INDEX']._serialized_end=1609
+  _globals['_RESOURCETYPE']._serialized_start=1611
+  _globals['_RESOURCETYPE']._serialized_end=1695
+  _globals['_CLIENTGUIDE']._serialized_start=1697
+  _globals['_CLIENTGUIDE']._serialized_end=1774
 # @@protoc_insertion_point(module_scope)

@@ -271,6 +271,7 @@ class TaskType(_message.Message):
     REPEATABLE_FIELD_NUMBER: _builtins.int
     DEFAULT_TIMEOUT_FIELD_NUMBER: _builtins.int
     IMPLEMENTATION_FIELD_NUMBER: _builtins.int
+    VALIDATED_BY_CORE_FIELD_NUMBER: _builtins.int
     collection: _builtins.str
     """Plural noun, the collection's name in REST: "syncs", "adds", "copies"."""
     parameters_message: _builtins.str
@@ -283,6 +284,10 @@ class TaskType(_message.Message):
     """False if an attempt reaches outside core, for example pushes to a remote; such a task is never repeated by core."""
     implementation: Global___TaskType.Implementation.ValueType
     """Who does the work; a ready-made implementation of core needs no Execute."""
+    validated_by_core: _builtins.bool
+    """True if core can check all there is to check: fields that are unknown, missing or of a wrong type, and whether what
+    they name is there. Core then need not call Validate. False: it calls.
+    """
     @_builtins.property
     def default_timeout(self) -> _duration_pb2.Duration:
         """Longest total time of one attempt; unset: 6 hours."""
@@ -297,10 +302,11 @@ class TaskType(_message.Message):
         repeatable: _builtins.bool = ...,
         default_timeout: _duration_pb2.Duration | None = ...,
         implementation: Global___TaskType.Implementation.ValueType = ...,
+        validated_by_core: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["default_timeout", b"default_timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "creates", b"creates", "default_timeout", b"default_timeout", "implementation", b"implementation", "parameters_message", b"parameters_message", "repeatable", b"repeatable", "result_message", b"result_message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collection", b"collection", "creates", b"creates", "default_timeout", b"default_timeout", "implementation", b"implementation", "parameters_message", b"parameters_message", "repeatable", b"repeatable", "result_message", b"result_message", "validated_by_core", b"validated_by_core"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

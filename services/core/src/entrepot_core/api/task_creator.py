@@ -74,10 +74,7 @@ class TaskCreator:
     def check(self, order: Order) -> Parameters:
         """Everything but storing: the parameters as a task would have them."""
         parameters = self._reader.decode(order.parameters)
-        failpoint("create.decoded")
-        checked = self._reader.validate(parameters, self._reader.resolve(parameters))
-        failpoint("create.validated")
-        return checked
+        return self._reader.validate(parameters, self._reader.resolve(parameters))
 
     def create(self, order: Order) -> str:
         """The id of the new task, or of the one that the same request made before."""
@@ -88,7 +85,10 @@ class TaskCreator:
         known = self._made_before(order)
         if known is not None:
             return known
-        parameters = self.check(order)
+        parameters = self._reader.decode(order.parameters)
+        failpoint("create.decoded")
+        parameters = self._reader.checked(parameters)
+        failpoint("create.validated")
         task_id = new_id()
         try:
             task_id = self._store(order, parameters, task_id)
@@ -105,27 +105,20 @@ class TaskCreator:
         if parameters.view.plugin == builtin.NAME:
             # Core's own tasks have no resources of their own, and one of a kind runs at a time.
             wanted[parameters.view.name] = True
-        with self._database.transaction() as cursor:
-            numbers = tasks.resource_numbers(cursor, wanted)
-        with self._database.transaction() as cursor:
-            if order.request_id:
-                earlier = tasks.claim_request(
-                    cursor, order.principal, order.request_id, order.digest(), task_id
-                )
-                if earlier is not None:
-                    return earlier
-            tasks.create(cursor, self._row(order, parameters, task_id, numbers, wanted))
-            # The locks are held now: what they protect cannot be deleted under a task any more.
-            binding.resolve(cursor, self._registry.catalog(), parameters.references)
-            failpoint("create.inserted")
-        return task_id
+        row = self._row(order, parameters, task_id, wanted)
+        try:
+            with self._database.transaction() as cursor:
+                stored = tasks.create(cursor, row)
+                failpoint("create.inserted")
+        except tasks.ResourceMissingError as error:
+            raise binding.absent(parameters.references, error.name) from error
+        return stored
 
     def _row(
         self,
         order: Order,
         parameters: Parameters,
         task_id: str,
-        numbers: dict[str, int],
         wanted: dict[str, bool],
     ) -> tasks.NewTask:
         view = parameters.view
@@ -136,11 +129,14 @@ class TaskCreator:
             principal=order.principal,
             parameters_type=view.parameters_message,
             parameters=parameters.data,
-            locks={numbers[name]: is_exclusive for name, is_exclusive in wanted.items()},
+            locks=wanted,
+            # The locks protect these: what is there then cannot be deleted under the task.
+            needed=binding.locked_names(parameters.references),
             is_repeatable=view.declared.repeatable or view.is_core_work,
             is_dry_run=order.is_dry_run,
             declaration_id=self._registry.declaration_id(view.plugin),
             request_id=order.request_id,
+            request_digest=order.digest() if order.request_id else b"",
             cloned_from=order.cloned_from,
             origin_request=correlation.current_request_id(),
             traceparent=tracing.current(),
@@ -150,7 +146,7 @@ class TaskCreator:
     def _made_before(self, order: Order) -> str | None:
         if not order.request_id:
             return None
-        with self._database.transaction() as cursor:
+        with self._database.statements() as cursor:
             return tasks.find_request(cursor, order.principal, order.request_id, order.digest())
 
     def _is_stored(self, task_id: str) -> bool:
@@ -158,7 +154,7 @@ class TaskCreator:
         deadline = time.monotonic() + _OUTCOME_SECONDS
         while True:
             try:
-                with self._database.transaction() as cursor:
+                with self._database.statements() as cursor:
                     return tasks.find(cursor, task_id) is not None
             except DatabaseUnavailableError:
                 if time.monotonic() > deadline:

@@ -30,7 +30,17 @@ if TYPE_CHECKING:
     from entrepot_core.plugins.units import UnitKey
     from entrepot_core.store.database import Cursor
 
-__all__ = ["Bound", "Reference", "lend", "locks", "read", "resolve", "to_resources"]
+__all__ = [
+    "Bound",
+    "Reference",
+    "absent",
+    "lend",
+    "locked_names",
+    "locks",
+    "read",
+    "resolve",
+    "to_resources",
+]
 
 _KIND = describe_pb2
 _COLLECTIONS: dict[int, str] = {
@@ -106,6 +116,16 @@ def locks(found: Iterable[Reference]) -> dict[str, bool]:
         if reference.lock:
             wanted[reference.lock] = wanted.get(reference.lock, False) or reference.is_exclusive
     return wanted
+
+
+def locked_names(found: Iterable[Reference]) -> list[str]:
+    """Full names of what the references name and locks protect, versions with their numbers."""
+    return [reference.name for reference in found if reference.lock]
+
+
+def absent(found: Iterable[Reference], name: str) -> ResourceNotFoundError:
+    """The error of a reference to what is not there, which names the field."""
+    return _absent(next(reference for reference in found if reference.name == name))
 
 
 def resolve(cursor: Cursor, catalog: Catalog, found: Sequence[Reference]) -> list[Bound]:

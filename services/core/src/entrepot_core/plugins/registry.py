@@ -27,6 +27,8 @@ __all__ = ["Registry"]
 
 log = structlog.get_logger()
 
+_MOST_PLUGINS = 10_000
+
 
 class Registry:
     """The catalog of all declarations. Cheap to ask; `refresh` reads only what has changed."""
@@ -37,6 +39,7 @@ class Registry:
         self._known: dict[int, Declaration] = {}
         self._catalog = Catalog([self._core])
         self._ids: dict[str, int] = {}
+        self._rows: dict[str, plugins.PluginRow] = {}
         self._lock = threading.Lock()
         self._changed = threading.Condition()
 
@@ -47,6 +50,15 @@ class Registry:
     def declaration_id(self, plugin: str) -> int | None:
         """The number of a plugin's current declaration."""
         return self._ids.get(plugin)
+
+    def find(self, plugin: str) -> plugins.PluginRow | None:
+        """A registered plugin as last read: maybe half a second ago, `running` even longer."""
+        return self._rows.get(plugin)
+
+    def is_serving(self, plugin: str) -> bool:
+        """Whether a plugin took tasks when last read."""
+        row = self._rows.get(plugin)
+        return row is not None and row.health == "serving"
 
     def task_type(self, parameters_message: str) -> TaskTypeView:
         """As `Catalog.task_type`; what is not known is looked for once more."""
@@ -70,6 +82,7 @@ class Registry:
                 if revision == self._catalog.revision:
                     return self._catalog
                 rows = plugins.declarations(cursor)
+                registered = plugins.page(cursor, _MOST_PLUGINS)
             current = [self._core]
             removed: list[Declaration] = []
             ids: dict[str, int] = {}
@@ -81,6 +94,7 @@ class Registry:
                 (removed if row.is_removed else current).append(declaration)
                 ids[row.plugin] = row.declaration_id
             self._ids = ids
+            self._rows = {row.name: row for row in registered}
             self._catalog = Catalog(current, removed, revision)
         with self._changed:
             self._changed.notify_all()

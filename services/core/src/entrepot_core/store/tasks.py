@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import psycopg2
+
 from entrepot_core.domain.errors import RequestIdReusedError, ResourceNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from entrepot_core.store.database import Cursor
@@ -16,9 +18,9 @@ if TYPE_CHECKING:
 __all__ = [
     "LostAttempt",
     "NewTask",
+    "ResourceMissingError",
     "TaskFilter",
     "TaskRow",
-    "claim_request",
     "count_open",
     "counters",
     "create",
@@ -27,15 +29,21 @@ __all__ = [
     "get",
     "is_over",
     "page",
-    "resource_numbers",
 ]
+
+# The error of submit_task for a resource that is not there.
+_RESOURCE_MISSING = "EN002"
 
 INTERACTIVE, NORMAL, BACKGROUND = 0, 1, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTask:
-    """A task to be stored; `locks` says of each resource number whether it is exclusive."""
+    """A task to be stored.
+
+    `locks` says of each resource, by its full name, whether it is exclusive; of `needed` all must
+    be there once they are locked. `request_digest` tells requests of one id apart.
+    """
 
     task_id: str
     task_type: str
@@ -43,16 +51,26 @@ class NewTask:
     principal: str
     parameters_type: str
     parameters: bytes
-    locks: dict[int, bool]
+    locks: dict[str, bool]
     is_repeatable: bool
     is_dry_run: bool
+    needed: Sequence[str] = ()
     declaration_id: int | None = None
     request_id: str = ""
+    request_digest: bytes = b""
     cloned_from: str | None = None
     priority: int = NORMAL
     origin_request: str = ""
     traceparent: str = ""
     warnings: Sequence[bytes] = ()
+
+
+class ResourceMissingError(Exception):
+    """A resource that a task needs is not there; `name` is its full name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,24 +197,6 @@ _FROM = """
 """
 
 
-def claim_request(
-    cursor: Cursor, principal: str, request_id: str, digest: bytes, task_id: str
-) -> str | None:
-    """Binds a request id to a new task; returns the id of the task that it is bound to already.
-
-    A request under way with the same id is waited for. Raises RequestIdReusedError if it was
-    another request.
-    """
-    cursor.execute(
-        "INSERT INTO creation_request (principal, request_id, digest, task_id)"
-        " VALUES (%s, %s, %s, %s::uuid) ON CONFLICT DO NOTHING",
-        (principal, request_id, digest, task_id),
-    )
-    if cursor.rowcount:
-        return None
-    return find_request(cursor, principal, request_id, digest)
-
-
 def find_request(cursor: Cursor, principal: str, request_id: str, digest: bytes) -> str | None:
     """The id of the task that a request made before; RequestIdReusedError if it was another."""
     cursor.execute(
@@ -207,74 +207,65 @@ def find_request(cursor: Cursor, principal: str, request_id: str, digest: bytes)
     row = cursor.fetchone()
     if row is None:
         return None
-    if bytes(row[0]) != digest:
-        raise RequestIdReusedError(
-            f"The request id {request_id} was used for another request, which made "
-            f"tasks/{row[1]}. Use a new one.",
-            metadata={"request_id": request_id},
-        )
+    _check_request(request_id, digest, row[1], bytes(row[0]))
     return str(row[1])
 
 
-def resource_numbers(cursor: Cursor, names: Iterable[str]) -> dict[str, int]:
-    """The numbers of resources, made where there are none; in a transaction of its own."""
-    wanted = sorted(set(names))
-    if not wanted:
-        return {}
-    cursor.execute(
-        "SELECT name, resource_id FROM resource WHERE name = ANY(%s::text[])", (wanted,)
-    )
-    numbers: dict[str, int] = dict(cursor.fetchall())
-    missing = [name for name in wanted if name not in numbers]
-    if missing:
-        cursor.execute(
-            "INSERT INTO resource (name) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING",
-            (missing,),
-        )
-        cursor.execute(
-            "SELECT name, resource_id FROM resource WHERE name = ANY(%s::text[])", (missing,)
-        )
-        numbers.update(cursor.fetchall())
-    return numbers
+def create(cursor: Cursor, task: NewTask) -> str:
+    """Stores a task in its queues, and returns its id, or that of the task made by its request.
 
-
-def create(cursor: Cursor, task: NewTask) -> None:
-    """Stores a task in its queues; its resources stay locked until the transaction ends."""
-    cursor.execute(
-        "SELECT create_task(%s::uuid, (SELECT plugin_id FROM plugin WHERE name = %s), %s, %s, %s,"
-        " %s, %s::uuid, %s::bigint[], %s::boolean[])",
-        (
-            task.task_id,
-            task.executor,
-            task.task_type,
-            task.priority,
-            task.is_repeatable,
-            task.is_dry_run,
-            task.cloned_from,
-            list(task.locks),
-            list(task.locks.values()),
-        ),
-    )
-    cursor.execute(
-        "INSERT INTO task_detail (task_id, principal, request_id, declaration_id, parameters_type,"
-        " parameters, origin_request, traceparent)"
-        " VALUES (%s::uuid, %s, %s, %s, %s, %s, %s, %s)",
-        (
-            task.task_id,
-            task.principal,
-            task.request_id,
-            task.declaration_id,
-            task.parameters_type,
-            task.parameters,
-            task.origin_request,
-            task.traceparent,
-        ),
-    )
-    if task.warnings:
+    Its resources stay locked until the transaction ends. Raises ResourceMissingError if one of
+    those needed is not there now that they are, RequestIdReusedError if the request id was used
+    for another request; one under way with the same id is waited for.
+    """
+    # Functions see what was committed while they waited for locks; a plain statement would not.
+    try:
         cursor.execute(
-            "INSERT INTO progress (task_id, warnings) VALUES (%s::uuid, %s::bytea[])",
-            (task.task_id, list(task.warnings)),
+            "WITH made AS MATERIALIZED ("
+            "SELECT * FROM submit_task(%s::uuid, %s, %s, %s, %s, %s, %s::uuid,"
+            " %s::text[], %s::boolean[], %s::text[], %s, %s, %s)"
+            "), detail AS ("
+            "INSERT INTO task_detail (task_id, principal, request_id, declaration_id,"
+            " parameters_type, parameters, origin_request, traceparent)"
+            " SELECT task_id, %s, %s, %s::bigint, %s, %s, %s, %s FROM made"
+            " WHERE earlier_digest IS NULL"
+            "), said AS ("
+            "INSERT INTO progress (task_id, warnings) SELECT task_id, %s::bytea[] FROM made"
+            " WHERE earlier_digest IS NULL AND %s"
+            ") SELECT task_id::text, earlier_digest FROM made",
+            (
+                task.task_id,
+                task.executor,
+                task.task_type,
+                task.priority,
+                task.is_repeatable,
+                task.is_dry_run,
+                task.cloned_from,
+                list(task.locks),
+                list(task.locks.values()),
+                list(task.needed),
+                task.principal,
+                task.request_id,
+                task.request_digest,
+                task.principal,
+                task.request_id,
+                task.declaration_id,
+                task.parameters_type,
+                task.parameters,
+                task.origin_request,
+                task.traceparent,
+                list(task.warnings),
+                bool(task.warnings),
+            ),
         )
+    except psycopg2.Error as error:
+        if error.pgcode == _RESOURCE_MISSING:
+            raise ResourceMissingError(str(error.diag.message_primary)) from error
+        raise
+    made, earlier_digest = cursor.fetchone() or ("", None)
+    if earlier_digest is not None:
+        _check_request(task.request_id, task.request_digest, made, bytes(earlier_digest))
+    return str(made)
 
 
 def find(cursor: Cursor, task_id: str) -> TaskRow | None:
@@ -332,6 +323,15 @@ def count_open(cursor: Cursor) -> tuple[int, int]:
     )
     waiting, running = cursor.fetchone() or (0, 0)
     return waiting, running
+
+
+def _check_request(request_id: str, digest: bytes, made: str, earlier: bytes) -> None:
+    if earlier != digest:
+        raise RequestIdReusedError(
+            f"The request id {request_id} was used for another request, which made "
+            f"tasks/{made}. Use a new one.",
+            metadata={"request_id": request_id},
+        )
 
 
 def _conditions(wanted: TaskFilter) -> tuple[list[str], list[Any]]:
