@@ -18,6 +18,7 @@ from entrepot_core.domain.errors import ServiceError
 from entrepot_core.store import installation, remote_secrets
 from entrepot_core.store.database import Database, wait_until_ready
 from entrepot_core.store.migrate import migrate, pending
+from entrepot_core.store.pooling import require_own_sessions
 from entrepot_core.store.secret_key import SETTING, SecretKey
 from entrepot_rpc import logs
 from entrepot_rpc.memory import give_back
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _migrate(config: Config) -> int:
     wait_until_ready(config.database_url, _DATABASE_SECONDS)
+    require_own_sessions(config.database_url)
     applied = migrate(config.database_url)
     for name in applied:
         print(f"applied {name}")  # noqa: T201  for a person
@@ -186,6 +188,7 @@ def _findings(
 def _prepare(config: Config) -> None:
     log.info("settings", settings=repr(config))
     wait_until_ready(config.database_url, _DATABASE_SECONDS)
+    require_own_sessions(config.database_url)
     missing = pending(config.database_url)
     if missing:
         raise RuntimeError(

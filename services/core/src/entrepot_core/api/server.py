@@ -38,6 +38,7 @@ from entrepot_core.api.task_service import MAX_WAITING, TaskService
 from entrepot_core.api.upload_service import UploadService
 from entrepot_core.api.workspace_service import WorkspaceService, workspace_of
 from entrepot_core.blobs.opening import open_blob_store
+from entrepot_core.blobs.probe import StoreProbe
 from entrepot_core.downloads.downloader import Downloader
 from entrepot_core.downloads.fetching import Fetching
 from entrepot_core.downloads.index_files import IndexFiles, IndexTemplate
@@ -175,6 +176,8 @@ class ApiServer:
                 self.database,
                 self.registry,
                 self._keeper.store.free_bytes,
+                StoreProbe(self._keeper.store.probe),
+                self._secret_key,
                 self._config.content_url,
             ),
         )

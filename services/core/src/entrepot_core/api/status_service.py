@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import time
 from typing import TYPE_CHECKING
 
 from entrepot.core.v1 import status_service_pb2, status_service_pb2_grpc
+from entrepot_core.api import problems
 from entrepot_core.api.plugin_service import plugin_message
 from entrepot_core.domain.errors import ServiceError
 from entrepot_core.plugins import builtin
-from entrepot_core.store import dispatchers, installation, plugins, tasks
+from entrepot_core.store import (
+    condition,
+    dispatchers,
+    installation,
+    plugins,
+    remote_secrets,
+    tasks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import grpc
 
+    from entrepot_core.blobs.probe import StoreProbe
     from entrepot_core.plugins.registry import Registry
     from entrepot_core.store.database import Database
     from entrepot_core.store.dispatchers import DispatcherRow
-    from entrepot_core.store.plugins import PluginRow
+    from entrepot_core.store.secret_key import SecretKey
 
-__all__ = ["StatusService", "dispatcher_problems", "plugin_problems"]
+__all__ = ["StatusService"]
 
-_SILENT = timedelta(seconds=10)
 _MAX_PLUGINS = 1_000
 
 
@@ -35,12 +43,16 @@ class StatusService(status_service_pb2_grpc.StatusServiceServicer):
         database: Database,
         registry: Registry,
         free_bytes: Callable[[], int],
+        store: StoreProbe,
+        secret_key: SecretKey,
         content_url: str,
     ) -> None:
         """`free_bytes` says how many there are for blobs; it may raise ServiceError."""
         self._database = database
         self._registry = registry
         self._free_bytes = free_bytes
+        self._store = store
+        self._secret_key = secret_key
         self._content_url = content_url
 
     def GetStatus(
@@ -48,22 +60,37 @@ class StatusService(status_service_pb2_grpc.StatusServiceServicer):
     ) -> status_service_pb2.GetStatusResponse:
         with self._database.transaction() as cursor:
             version = installation.server_version(cursor)
-            problems = installation.problems(cursor)
+            found = installation.problems(cursor)
+            now = time.time()
+            state = condition.read(cursor, problems.STALLED_SECONDS)
             rows = plugins.page(cursor, _MAX_PLUGINS)
             running_dispatchers = dispatchers.alive(cursor)
             waiting, running = tasks.count_open(cursor)
-        problems += plugin_problems(rows)
-        problems += dispatcher_problems(running_dispatchers, waiting)
-        free_bytes = 0
+            waiting_for = {
+                row.name: condition.waiting_for(cursor, row.plugin_id)
+                for row in rows
+                if row.health != "serving"
+            }
+            unreadable = remote_secrets.unreadable(cursor, self._secret_key)
+        fault, free_bytes = self._store.fault(), 0
         try:
             free_bytes = self._free_bytes()
         except (ServiceError, OSError) as error:
-            problems.append(f"The store for blobs does not answer: {error}")
+            fault = fault or str(error)
+        ahead = now - state.now.timestamp()
+        found += problems.database_problems(state)
+        found += filter(None, [problems.clock_problem("this api process", ahead)])
+        found += problems.dispatcher_problems(running_dispatchers, waiting)
+        found += problems.plugin_problems(rows, waiting_for)
+        found += problems.store_problems(fault, free_bytes)
+        found += problems.stalled_problems(state.stalled)
+        found += problems.secret_problems(unreadable)
+        found += problems.remote_problems(state.unverified_remotes)
         catalog = self._registry.refresh()
         return status_service_pb2.GetStatusResponse(
             version=builtin.version(),
             database_version=version,
-            problems=problems,
+            problems=found,
             plugins=[plugin_message(row, catalog) for row in rows],
             dispatchers=[_dispatcher(row) for row in running_dispatchers],
             waiting_tasks=waiting,
@@ -71,32 +98,6 @@ class StatusService(status_service_pb2_grpc.StatusServiceServicer):
             blob_free_bytes=free_bytes,
             content_url=self._content_url,
         )
-
-
-def plugin_problems(rows: list[PluginRow]) -> list[str]:
-    """What is wrong with plugins, in sentences."""
-    problems = [
-        f"The plugin {row.name} is {row.health}"
-        + (f": {row.message}" if row.message else " and its tasks wait.")
-        for row in rows
-        if row.health != "serving"
-    ]
-    if not rows:
-        problems.append("No plugin is registered, so there is nothing to sync.")
-    return problems
-
-
-def dispatcher_problems(rows: list[DispatcherRow], waiting: int) -> list[str]:
-    """What is wrong with dispatchers, while so many tasks wait, in sentences."""
-    silent = datetime.now(UTC) - _SILENT
-    problems = [
-        f"The dispatcher {row.name} has said nothing since {row.beat_at:%H:%M:%S} UTC."
-        for row in rows
-        if row.beat_at < silent
-    ]
-    if not rows:
-        problems.append(f"No dispatcher runs, and {waiting} tasks wait for one.")
-    return problems
 
 
 def _dispatcher(row: DispatcherRow) -> status_service_pb2.GetStatusResponse.Dispatcher:

@@ -117,5 +117,8 @@ class BlobStore(Protocol):
     def free_bytes(self) -> int:
         """How much more fits, the reserve not counted; a large number if nobody knows."""
 
+    def probe(self) -> None:
+        """Does next to nothing, but for real; StorageFailedError if the store does not work."""
+
     def close(self) -> None:
         """Gives back what the process holds."""

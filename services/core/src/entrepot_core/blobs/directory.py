@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -120,6 +121,16 @@ class DirectoryBlobStore:
 
     def free_bytes(self) -> int:
         return self.disk.free_bytes()
+
+    def probe(self) -> None:
+        try:
+            with tempfile.TemporaryFile(dir=self.root) as file:
+                file.write(b"?")
+                file.flush()
+            for folder in (self._blobs, self._aside):
+                os.scandir(folder).close()
+        except OSError as error:
+            raise storage_error(error) from error
 
     def close(self) -> None:
         self._scratch.close()

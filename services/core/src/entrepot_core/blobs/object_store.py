@@ -142,6 +142,10 @@ class ObjectBlobStore:
         # As above.
         return self.disk.free_bytes()
 
+    def probe(self) -> None:
+        # A list, as what is wrong with the bucket has words there, which a HEAD has not.
+        next(iter(self.bucket.list("sha256")), None)
+
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
         self._scratch.close()

@@ -68,6 +68,10 @@ class Succession:
     def free_bytes(self) -> int:
         return self.new.free_bytes()
 
+    def probe(self) -> None:
+        self.new.probe()
+        self.previous.probe()
+
     def close(self) -> None:
         self.new.close()
         self.previous.close()

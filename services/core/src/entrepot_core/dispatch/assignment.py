@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from entrepot.type.v1 import progress_pb2
+    from entrepot.type.v1 import diagnostic_pb2, progress_pb2
     from entrepot_core.plugins.binding import Bound
     from entrepot_core.plugins.parameters import Parameters
     from entrepot_core.store.queue import Claimed
@@ -34,6 +34,7 @@ class Assignment:
     bounds: list[Bound]
     is_dry_run: bool
     report: Callable[[progress_pb2.Progress], None]
+    warn: Callable[[diagnostic_pb2.Diagnostic], None]
     is_stopped: Callable[[], bool]
 
     @property

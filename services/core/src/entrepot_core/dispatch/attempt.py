@@ -210,6 +210,7 @@ class Attempt:
             bounds=bounds,
             is_dry_run=row.is_dry_run,
             report=self.progress.count,
+            warn=self.progress.warn,
             is_stopped=lambda: self._stop is not None,
         )
         completion = self._tools.ready_made.run(assignment)

@@ -22,7 +22,15 @@ from entrepot_core.domain.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["MINIMUM_VERSION", "Connection", "Cursor", "Database", "connect"]
+__all__ = [
+    "MINIMUM_VERSION",
+    "Connection",
+    "Cursor",
+    "Database",
+    "PooledSessionsError",
+    "connect",
+    "wait_until_ready",
+]
 
 log = structlog.get_logger()
 
@@ -46,7 +54,21 @@ _LIBPQ: dict[str, Any] = {
     "tcp_user_timeout": 5000,
     "application_name": "entrepot",
 }
+# What PgBouncer says to options that it could only keep for a session.
+_PROXY = "unsupported startup parameter"
 _RETRIED = (errorcodes.DEADLOCK_DETECTED, errorcodes.SERIALIZATION_FAILURE)
+
+
+class PooledSessionsError(RuntimeError):
+    """What answers is a proxy that does not give each connection a session of its own."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(
+            f"The database URL leads to a proxy that pools transactions: {how} Entrepot needs a "
+            "session of its own for each connection, for locks and notifications: let "
+            "ENTREPOT_DATABASE_URL name PostgreSQL itself, or a pool in session mode that passes "
+            "`options` on."
+        )
 
 
 def connect(url: str, *, name: str = "entrepot") -> Connection:
@@ -196,12 +218,17 @@ class Database:
 
 
 def wait_until_ready(url: str, seconds: float) -> None:
-    """Returns when the database takes connections; DatabaseUnavailableError after the time."""
+    """Returns when the database takes connections; DatabaseUnavailableError after the time.
+
+    PooledSessionsError at once if a proxy answers that cannot work.
+    """
     deadline = time.monotonic() + seconds
     while True:
         try:
             connect(url).close()
-        except DatabaseUnavailableError:
+        except DatabaseUnavailableError as error:
+            if _PROXY in error.message:
+                raise PooledSessionsError("it refuses the settings of a session.") from None
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ class DispatcherRow:
     beat_at: datetime
     running: int
     slots: int = 0
+    silent_seconds: float = 0.0
+    clock_ahead_seconds: float = 0.0
 
 
 def register(cursor: Cursor, name: str, slots: int) -> int:
@@ -57,10 +60,11 @@ def resume(cursor: Cursor, dispatcher_id: int) -> bool:
 
 
 def beat(cursor: Cursor, dispatcher_id: int) -> bool:
-    """Says that a dispatcher lives; False if it was given up."""
+    """Says that a dispatcher lives, and what its clock shows; False if it was given up."""
     cursor.execute(
-        "UPDATE dispatcher SET beat_at = clock_timestamp() WHERE dispatcher_id = %s",
-        (dispatcher_id,),
+        "UPDATE dispatcher SET beat_at = clock_timestamp(), clock_ahead_seconds ="
+        " %s - extract(epoch FROM clock_timestamp())::float8 WHERE dispatcher_id = %s",
+        (time.time(), dispatcher_id),
     )
     return cursor.rowcount == 1
 
@@ -78,7 +82,9 @@ def alive(cursor: Cursor) -> list[DispatcherRow]:
     """The dispatchers that are not given up, with how many attempts each runs."""
     cursor.execute(
         "SELECT dispatcher_id, name, beat_at, (SELECT count(*) FROM workspace w"
-        " WHERE w.dispatcher_id = d.dispatcher_id), slots FROM dispatcher d ORDER BY dispatcher_id"
+        " WHERE w.dispatcher_id = d.dispatcher_id), slots,"
+        " extract(epoch FROM clock_timestamp() - beat_at)::float8, clock_ahead_seconds"
+        " FROM dispatcher d ORDER BY dispatcher_id"
     )
     return [DispatcherRow(*row) for row in cursor.fetchall()]
 

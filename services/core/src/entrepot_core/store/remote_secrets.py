@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from entrepot_core.store.remotes import RemoteRow
     from entrepot_core.store.secret_key import SecretKey
 
-__all__ = ["exist", "renew", "reveal", "seal"]
+__all__ = ["exist", "renew", "reveal", "seal", "unreadable"]
 
 _PAGE = 100
 
@@ -50,6 +50,23 @@ def exist(cursor: Cursor) -> bool:
     """Whether any remote has a secret."""
     cursor.execute("SELECT EXISTS (SELECT FROM remote WHERE secrets <> '{}')")
     return bool((cursor.fetchone() or (False,))[0])
+
+
+def unreadable(cursor: Cursor, key: SecretKey, most: int = 20) -> list[tuple[str, str]]:
+    """Names of remotes with a secret that no key opens, and why; of the first so many."""
+    cursor.execute(
+        "SELECT remote_id, plugin, name, secrets FROM remote WHERE secrets <> '{}'"
+        " ORDER BY remote_id LIMIT %s",
+        (most,),
+    )
+    found = []
+    for remote_id, plugin, name, secrets in cursor.fetchall():
+        try:
+            for field, sealed in secrets.items():
+                key.open(sealed, _place(remote_id, field))
+        except SecretUnreadableError as error:
+            found.append((f"remotes/{plugin}/{name}", error.message))
+    return found
 
 
 def renew(database: Database, key: SecretKey) -> int:

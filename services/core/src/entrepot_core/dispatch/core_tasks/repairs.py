@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from entrepot.core.v1 import tasks_pb2
-from entrepot.type.v1 import progress_pb2
+from entrepot.type.v1 import diagnostic_pb2, progress_pb2
 from entrepot_core.dispatch.assignment import told
 from entrepot_core.dispatch.core_tasks.repositories import repository_ids
 from entrepot_core.domain.blob import Blob
@@ -48,8 +48,20 @@ class Repairs:
             repair = _Repair(assignment, self._keeper, self._remotes, group)
             repair.run()
         result = repair.result
+        if result.unrepaired_blobs:
+            assignment.warn(_warning(result))
         is_well = not (result.damaged_blobs or result.missing_blobs)
         return told(result, "Everything is as it must be." if is_well else "")
+
+
+def _warning(result: tasks_pb2.RepairBlobsResult) -> diagnostic_pb2.Diagnostic:
+    count = result.unrepaired_blobs
+    what = "1 file is lost or damaged" if count == 1 else f"{count} files are lost or damaged"
+    return diagnostic_pb2.Diagnostic(
+        severity=diagnostic_pb2.Diagnostic.SEVERITY_WARNING,
+        reason="BLOBS_UNREPAIRED",
+        message=f"{what} and cannot be fetched again. The result says which, why, and whose.",
+    )
 
 
 class _Repair:
