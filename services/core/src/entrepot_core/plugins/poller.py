@@ -37,6 +37,7 @@ class _Watched:
     target: str
     due: float = 0.0
     was_ready: bool = False
+    is_connected: bool = False
     is_asked: bool = False
 
 
@@ -81,7 +82,9 @@ class Poller:
             log.warning("plugin.poll_failed", plugin=row.name, error=error.message)
             watched.was_ready = False
         finally:
-            pause = _EVERY_SECONDS if watched.was_ready else _DOWN_SECONDS
+            # The connection may have been lost while the answer was on its way.
+            is_well = watched.was_ready and watched.is_connected
+            pause = _EVERY_SECONDS if is_well else _DOWN_SECONDS
             watched.due = time.monotonic() + pause
             watched.is_asked = False
 
@@ -89,8 +92,9 @@ class Poller:
         watched = _Watched(target)
 
         def changed(state: Any) -> None:  # noqa: ANN401  grpc.ChannelConnectivity
-            is_ready = state is grpc.ChannelConnectivity.READY
-            if is_ready != watched.was_ready and self._watched.get(name) is watched:
+            watched.is_connected = state is grpc.ChannelConnectivity.READY
+            is_news = watched.is_connected != watched.was_ready
+            if is_news and self._watched.get(name) is watched:
                 watched.due = 0.0
                 self.poke()
 
