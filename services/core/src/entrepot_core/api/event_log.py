@@ -66,7 +66,10 @@ class EventLog:
         self._watches: dict[str, set[Watch]] = {}
         self._is_closed = False
         self._listener = Listener(
-            database.url, (events.EVENTS, events.WORK), self._heard, sweep_seconds=1.0
+            database.url,
+            (events.EVENTS, events.INBOX, events.WORK),
+            self._heard,
+            sweep_seconds=1.0,
         )
 
     def start(self) -> None:
@@ -144,9 +147,9 @@ class EventLog:
         return batch
 
     def _heard(self, channels: set[str]) -> None:
-        if events.WORK in channels:
+        if channels & {events.INBOX, events.WORK}:
             self._work_heard()
-        if channels == {events.WORK}:
+        if channels and events.EVENTS not in channels:
             return
         batch: list[EventRow] = []
         while not self._is_closed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from entrepot_core.dispatch.verdict import Completion
+from entrepot_core.dispatch.verdict import STAGED, Completion
 from entrepot_core.domain.errors import CanceledError
 from entrepot_core.store.content import VersionRange
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from entrepot_core.store.queue import Claimed
 
 __all__ = ["STAGED", "Assignment", "Executor", "told"]
-
-STAGED = Completion("", b"", {}, {}, "")
-"""All there is to say is in the workspace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

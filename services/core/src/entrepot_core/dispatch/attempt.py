@@ -13,6 +13,7 @@ import structlog
 
 from entrepot.plugin.v1 import plugin_tasks_pb2
 from entrepot.type.v1 import progress_pb2
+from entrepot_core.dispatch import shortened
 from entrepot_core.dispatch.assignment import Assignment
 from entrepot_core.dispatch.progress import AttemptProgress
 from entrepot_core.dispatch.settling import canceled_error
@@ -34,6 +35,7 @@ from entrepot_rpc.failpoints import failpoint
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from entrepot_core.dispatch.claim import Following
     from entrepot_core.dispatch.ready_made import ReadyMade
     from entrepot_core.dispatch.settling import Settler
     from entrepot_core.dispatch.verdict import Completion
@@ -95,8 +97,16 @@ class AttemptTools:
 class Attempt:
     """Runs one attempt. `stop` may be called from any thread, at any time."""
 
-    def __init__(self, tools: AttemptTools, claimed: queue.Claimed, token: str) -> None:
+    def __init__(
+        self,
+        tools: AttemptTools,
+        claimed: queue.Claimed,
+        token: str,
+        follow: Following,
+    ) -> None:
+        """`follow` is called at the end of a transaction that completes the task the short way."""
         self.claimed = claimed
+        self.follow = follow
         self.progress = AttemptProgress(claimed.task_id)
         self._tools = tools
         self._token = token
@@ -163,33 +173,51 @@ class Attempt:
             self._end_downloads()
 
     def _work(self) -> None:
-        with self._tools.database.transaction() as cursor:
-            row = tasks.get(cursor, self.claimed.task_id)
+        claimed = self.claimed
         with (
-            correlation.bound(request_id=row.origin_request),
+            correlation.bound(request_id=claimed.origin_request),
             tracing.span(
-                f"attempt {row.task_type}",
-                parent=row.traceparent,
-                entrepot_task=row.task_id,
-                entrepot_attempt=self.claimed.attempt,
+                f"attempt {claimed.task_type}",
+                parent=claimed.traceparent,
+                entrepot_task=claimed.task_id,
+                entrepot_attempt=claimed.attempt,
             ),
         ):
-            self._log.info("attempt.started", task_type=row.task_type)
-            self._work_on(row)
+            self._log.info("attempt.started", task_type=claimed.task_type)
+            parameters = self._parameters()
+            if not self._do_small(parameters):
+                with self._tools.database.statements() as cursor:
+                    row = tasks.get(cursor, claimed.task_id)
+                self._work_on(row, parameters)
 
-    def _work_on(self, row: tasks.TaskRow) -> None:
-        parameters = self._parameters(row)
+    def _do_small(self, parameters: Parameters) -> bool:
+        """Does the work in one transaction, if it is no more than a small change."""
+        if self.claimed.is_dry_run:
+            return False
+        change = shortened.small_change(self._tools.registry.catalog(), parameters)
+        if change is None:
+            return False
+        failpoint("commit.downloaded")
+        if self._stop is not None:
+            self._settle_stop()
+            return True
+        if not self._tools.settler.change(self.claimed, change, self.follow):
+            return False
+        self._log.info("attempt.completed")
+        return True
+
+    def _work_on(self, row: tasks.TaskRow, parameters: Parameters) -> None:
         bounds = retry.run(self._tools.database, lambda cursor: self._lend(cursor, parameters))
         if parameters.view.is_core_work:
             self._do_ready_made(row, parameters, bounds)
         else:
             self._execute(row, parameters, bounds)
 
-    def _parameters(self, row: tasks.TaskRow) -> Parameters:
-        reader = self._tools.reader
-        parameters = reader.decode(pack_bytes(row.parameters_type, row.parameters))
+    def _parameters(self) -> Parameters:
+        reader, claimed = self._tools.reader, self.claimed
+        parameters = reader.decode(pack_bytes(claimed.parameters_type, claimed.parameters))
         declared = self._tools.registry.declaration_id(parameters.view.plugin)
-        if row.declaration_id != declared:
+        if claimed.declaration_id != declared:
             # The plugin was upgraded while the task waited.
             parameters = reader.validate(parameters, reader.resolve(parameters))
         return parameters

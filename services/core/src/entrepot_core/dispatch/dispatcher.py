@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from entrepot_core.dispatch.attempt import Attempt, Stop
+from entrepot_core.dispatch.claim import Claim, Following
 from entrepot_core.dispatch.session import Session
 from entrepot_core.domain.errors import ServiceError
 from entrepot_core.store import events, queue, retry
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from entrepot_core.dispatch.attempt import AttemptTools
-    from entrepot_core.store.database import Cursor, Database
+    from entrepot_core.store.database import Database
 
 __all__ = ["Dispatcher"]
 
@@ -30,7 +29,6 @@ log = structlog.get_logger()
 _CLAIM_AT_ONCE = 10
 _SWEEP_SECONDS = 1.0
 _TICK_SECONDS = 0.25
-_TOKEN_BYTES = 32
 
 
 class Dispatcher:
@@ -43,22 +41,31 @@ class Dispatcher:
         slots: int,
         *,
         wake: Callable[[], None],
+        noted: Callable[[], None],
         heard: Callable[[], None] = lambda: None,
     ) -> None:
-        """`wake` tells other processes that something happened; `heard` is told of their news."""
+        """`wake` tells other dispatchers of work, `noted` the numberer of events.
+
+        `heard` is told of the others' news.
+        """
         self._database = database
         self._tools = tools
         self._slots = slots
         self._wake = wake
+        self._noted = noted
         self._also_heard = heard
         self._attempts: dict[int, Attempt] = {}
-        self._threads: dict[int, threading.Thread] = {}
+        self._threads: set[threading.Thread] = set()
+        self._reserved = 0
         self._lock = threading.Lock()
         self._poked = threading.Event()
         self._stopping = threading.Event()
         self._look_for_cancels = threading.Event()
         self._listener = Listener(
-            database.url, (events.WORK, events.CANCELS), self._heard, sweep_seconds=_SWEEP_SECONDS
+            database.url,
+            (events.WORK, events.INBOX, events.CANCELS),
+            self._heard,
+            sweep_seconds=_SWEEP_SECONDS,
         )
         self._session = Session(
             database, slots, given_up=self._give_up, resumed=self._forget_superseded
@@ -104,14 +111,15 @@ class Dispatcher:
     def _join(self, deadline: float) -> None:
         while (left := deadline - time.monotonic()) > 0:
             with self._lock:
-                threads = list(self._threads.values())
+                threads = list(self._threads)
             if not threads:
                 return
             threads[0].join(timeout=left)
 
     def _heard(self, channels: set[str]) -> None:
-        if events.WORK in channels or not channels:
+        if channels != {events.CANCELS}:
             self._also_heard()
+        if events.WORK in channels or not channels:
             self._poked.set()
         if events.CANCELS in channels:
             self._look_for_cancels.set()
@@ -128,46 +136,89 @@ class Dispatcher:
                 self._stopping.wait(_SWEEP_SECONDS)
 
     def _claim(self) -> bool:
-        free = min(self._slots - self.running(), _CLAIM_AT_ONCE)
-        if free <= 0 or not self._session.is_registered:
+        free = self._reserve(_CLAIM_AT_ONCE)
+        if not free:
             return False
-        tokens = [secrets.token_urlsafe(_TOKEN_BYTES) for _ in range(free)]
-        by_digest = {hashlib.sha256(token.encode()).digest(): token for token in tokens}
-        dispatcher_id = self._session.dispatcher_id
+        claim = Claim(self._session.dispatcher_id, free)
+        try:
+            retry.run(self._database, claim)
+        finally:
+            # Also if the answer to the COMMIT was lost: an attempt that was not made after all
+            # finds that it is superseded.
+            for attempt in self._attempts_of(claim, free):
+                self._start(attempt)
+        return claim.is_full
 
-        def claim(cursor: Cursor) -> list[queue.Claimed]:
-            claimed = queue.claim(cursor, dispatcher_id, list(by_digest))
-            if claimed:
-                failpoint("claim.inserted")
-            return claimed
+    def _reserve(self, most: int) -> int:
+        """Keeps at most so many slots free for whoever is about to claim; returns how many."""
+        with self._lock:
+            if self._stopping.is_set() or not self._session.is_registered:
+                return 0
+            free = self._slots - len(self._attempts) - self._reserved
+            reserved = max(0, min(free, most))
+            self._reserved += reserved
+            return reserved
 
-        claimed = retry.run(self._database, claim)
-        if claimed:
+    def _attempts_of(self, claim: Claim, reserved: int) -> list[Attempt]:
+        """The attempts that were claimed, in the slots that were reserved for them."""
+        if claim.claimed:
             failpoint("claim.committed")
+            self._noted()
+        if claim.claimed and claim.is_full:
+            # There may be more than there is room for here.
             self._wake()
-        for one in claimed:
-            self._start(Attempt(self._tools, one, by_digest[one.token_digest]))
-        return len(claimed) == free
+        attempts = [
+            Attempt(self._tools, claimed, claim.token_of(claimed), Following(self._next))
+            for claimed in claim.claimed
+        ]
+        with self._lock:
+            self._attempts.update((one.claimed.workspace_id, one) for one in attempts)
+            self._reserved -= reserved
+        return attempts
+
+    def _next(self) -> Claim | None:
+        """What claims for the slot of an attempt that ends, and for one more if there is one."""
+        if self._stopping.is_set() or not self._session.is_registered:
+            return None
+        return Claim(self._session.dispatcher_id, 1 + self._reserve(1), waits=False)
 
     def _start(self, attempt: Attempt) -> None:
-        number = attempt.claimed.workspace_id
         thread = threading.Thread(
-            target=self._run, args=(attempt,), name=f"attempt-{number}", daemon=True
+            target=self._run,
+            args=(attempt,),
+            name=f"attempt-{attempt.claimed.workspace_id}",
+            daemon=True,
         )
         with self._lock:
-            self._attempts[number] = attempt
-            self._threads[number] = thread
+            self._threads.add(thread)
         thread.start()
 
-    def _run(self, attempt: Attempt) -> None:
+    def _run(self, first: Attempt) -> None:
+        attempt: Attempt | None = first
+        try:
+            while attempt is not None:
+                attempt = self._run_one(attempt)
+        finally:
+            with self._lock:
+                self._threads.discard(threading.current_thread())
+
+    def _run_one(self, attempt: Attempt) -> Attempt | None:
+        """Runs an attempt; returns one that was claimed as it ended."""
         try:
             attempt.run()
         finally:
             with self._lock:
                 self._attempts.pop(attempt.claimed.workspace_id, None)
-                self._threads.pop(attempt.claimed.workspace_id, None)
-            self._poked.set()
-            self._wake()
+            self._noted()
+            claim = attempt.follow.claim
+            successors = self._attempts_of(claim, claim.most - 1) if claim is not None else []
+            if claim is None or claim.is_full:
+                self._poked.set()
+            if self._stopping.is_set():
+                self._wake()
+        for other in successors[1:]:
+            self._start(other)
+        return successors[0] if successors else None
 
     def _watch_loop(self) -> None:
         looked = 0.0
@@ -203,7 +254,7 @@ class Dispatcher:
         with self._database.transaction() as cursor:
             for progress in sorted(due, key=lambda one: one.task_id):
                 progress.write(cursor)
-        self._wake()
+        self._noted()
 
     def _give_up(self) -> None:
         for attempt in self._running():

@@ -48,6 +48,7 @@ class DispatchProcess:
         self.registry = Registry(self.database)
         self._stopping = threading.Event()
         self._waker = Waker(self.database)
+        self._inbox_waker = Waker(self.database, events.INBOX)
         self._pointer_waker = Waker(self.database, events.POINTERS)
         self._downloader = Downloader(
             allow_loopback=config.allow_loopback_upstreams,
@@ -73,7 +74,7 @@ class DispatchProcess:
             clients=self._clients,
             reader=ParameterReader(self.database, self.registry, self._clients),
             settler=Settler(
-                self.database, self._stopping, self._pointer_waker.poke, self._waker.poke
+                self.database, self._stopping, self._pointer_waker.poke, self._note_events
             ),
             ready_made=ready_made(self.database, keeper, self.registry, self._downloader, remotes),
             downloads=downloads,
@@ -93,7 +94,12 @@ class DispatchProcess:
         self._poller.poke = self._polling.poke
         self._runners = (self._numberer, self._sweeper, self._polling, self._housekeeper)
         self.dispatcher = Dispatcher(
-            self.database, tools, slots, wake=self._waker.poke, heard=self._numberer.poke
+            self.database,
+            tools,
+            slots,
+            wake=self._waker.poke,
+            noted=self._note_events,
+            heard=self._numberer.poke,
         )
         self._follower = threading.Thread(
             target=self.registry.follow, args=(self._stopping,), name="registry", daemon=True
@@ -103,6 +109,7 @@ class DispatchProcess:
         """Registers and begins to claim."""
         self.registry.refresh()
         self._waker.start()
+        self._inbox_waker.start()
         self._pointer_waker.start()
         self._follower.start()
         for runner in self._runners:
@@ -118,7 +125,15 @@ class DispatchProcess:
         self._poller.close()
         self._follower.join(timeout=10)
         self._waker.stop()
+        self._inbox_waker.stop()
         self._pointer_waker.stop()
         self._clients.close()
         self._downloader.close()
         self.database.close()
+
+    def _note_events(self) -> None:
+        """Has the events that this process wrote numbered, here or elsewhere."""
+        if self._numberer.is_leading:
+            self._numberer.poke()
+        else:
+            self._inbox_waker.poke()

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from entrepot.core.v1 import difference_pb2
+from entrepot_core.dispatch.verdict import STAGED
 from entrepot_core.domain.change import CommitRequest
 from entrepot_core.domain.errors import CanceledError, DatabaseUnavailableError
 from entrepot_core.domain.task import State
 from entrepot_core.store import commit as commits
-from entrepot_core.store import queue, retry, tasks
+from entrepot_core.store import queue, retry, small_change, tasks
 from entrepot_rpc.failpoints import failpoint
 from entrepot_rpc.status import to_status
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from entrepot_core.domain.errors import ServiceError
     from entrepot_core.domain.task import Loss
     from entrepot_core.store.database import Cursor, Database
+    from entrepot_core.store.small_change import SmallChange
 
 __all__ = ["Settler", "encode_error"]
 
@@ -94,6 +96,44 @@ class Settler:
             # Who waits for the task need not wait for what is left to do.
             self._wake()
             commits.settle(self._database, made[0])
+
+    def change(
+        self,
+        claimed: queue.Claimed,
+        change: SmallChange,
+        follow: Callable[[Cursor], None] = lambda _: None,
+    ) -> bool:
+        """Makes a version of a small change and completes the task, in one transaction.
+
+        `follow` is called at the end of the transaction, each time that it is tried. False: the
+        change must be made the general way, and nothing has been done.
+
+        Raises AttemptSupersededError.
+        """
+        request = CommitRequest(
+            workspace_id=claimed.workspace_id, task_id=claimed.task_id, is_ready_made=True
+        )
+        made: list[small_change.Made | None] = []
+
+        def write(cursor: Cursor) -> small_change.Made | None:
+            done = small_change.commit(cursor, request, change)
+            if done is not None:
+                outcome = _outcome(STAGED, done.result)
+                queue.finish(cursor, claimed.workspace_id, claimed.task_id, outcome)
+                follow(cursor)
+                failpoint("commit.before_commit")
+            return done
+
+        self._once(claimed, lambda: made.append(retry.run(self._database, write)))
+        if made and made[0] is None:
+            return False
+        failpoint("commit.committed", reply=True)
+        if made and made[0] is not None and made[0].result.changed:
+            if made[0].is_served:
+                self._served_changed()
+            if not made[0].retains_all:
+                commits.after(self._database, made[0].result)
+        return True
 
     def complete(self, claimed: queue.Claimed, outcome: queue.Outcome) -> None:
         """Ends the task as told, with nothing to commit. Raises AttemptSupersededError."""

@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 
     from entrepot_core.plugins.descriptors import Declaration, TaskTypeView
 
-__all__ = ["MAX_STATE_BYTES", "Completion", "StreamReader", "check_completed", "loss_of"]
+__all__ = [
+    "MAX_STATE_BYTES",
+    "STAGED",
+    "Completion",
+    "StreamReader",
+    "check_completed",
+    "loss_of",
+]
 
 MAX_STATE_BYTES = 4096
 
@@ -42,6 +49,10 @@ class Completion:
     modes: dict[str, CommitMode]
     states: dict[str, bytes]
     unchanged_reason: str
+
+
+STAGED = Completion("", b"", {}, {}, "")
+"""All there is to say is in the workspace, or in the version."""
 
 
 class StreamReader:

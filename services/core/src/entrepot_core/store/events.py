@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CANCELS",
     "EVENTS",
+    "INBOX",
     "POINTERS",
     "WORK",
     "EventRow",
@@ -25,8 +26,9 @@ __all__ = [
     "read",
 ]
 
-# Channels: something is in the inbox or ready; the log has grown.
+# Channels: something is ready, and in the inbox; something is in the inbox; the log has grown.
 WORK = "entrepot_work"
+INBOX = "entrepot_inbox"
 EVENTS = "entrepot_events"
 # A running task is to stop.
 CANCELS = "entrepot_cancels"

@@ -23,6 +23,7 @@ __all__ = [
     "Outcome",
     "cancel",
     "claim",
+    "claim_at_once",
     "end_unowned",
     "finish",
     "is_cancel_requested",
@@ -41,6 +42,13 @@ class Claimed:
     task_id: str
     attempt: int
     token_digest: bytes
+    task_type: str
+    is_dry_run: bool
+    declaration_id: int | None
+    parameters_type: str
+    parameters: bytes
+    origin_request: str
+    traceparent: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +66,58 @@ class Outcome:
 
 def claim(cursor: Cursor, dispatcher_id: int, token_digests: Sequence[bytes]) -> list[Claimed]:
     """Makes an attempt of as many ready tasks as there are tokens, in the order of the queue."""
+    return _claim(cursor, "claim_tasks", dispatcher_id, token_digests) or []
+
+
+def claim_at_once(
+    cursor: Cursor, dispatcher_id: int, token_digests: Sequence[bytes]
+) -> list[Claimed] | None:
+    """As `claim`, but None if somebody else claims at the moment, who would have to be awaited."""
+    return _claim(cursor, "claim_tasks_at_once", dispatcher_id, token_digests)
+
+
+def _claim(
+    cursor: Cursor, function: str, dispatcher_id: int, token_digests: Sequence[bytes]
+) -> list[Claimed] | None:
     cursor.execute(
-        "SELECT workspace_id, task_id::text, attempt, token_digest"
-        " FROM claim_tasks(%s, %s, %s::bytea[])",
+        "SELECT task_id::text, workspace_id, attempt, token_digest"
+        f" FROM {function}(%s, %s, %s::bytea[])",
         (dispatcher_id, len(token_digests), list(token_digests)),
     )
-    return [Claimed(w, t, a, bytes(digest)) for w, t, a, digest in cursor.fetchall()]
+    claimed = {row[0]: row[1:] for row in cursor.fetchall()}
+    if None in claimed:
+        return None
+    if not claimed:
+        return []
+    # A statement of its own: the one before may have waited for tasks that it does not see.
+    cursor.execute(
+        "SELECT t.task_id::text, t.task_type, t.is_dry_run, d.declaration_id, d.parameters_type,"
+        " d.parameters, d.origin_request, d.traceparent"
+        " FROM unnest(%s::uuid[]) WITH ORDINALITY AS u(task_id, place)"
+        " CROSS JOIN LATERAL (SELECT * FROM task WHERE task_id = u.task_id LIMIT 1) t"
+        " CROSS JOIN LATERAL (SELECT * FROM task_detail WHERE task_id = u.task_id LIMIT 1) d"
+        " ORDER BY u.place",
+        (list(claimed),),
+    )
+    return [
+        Claimed(
+            workspace_id=claimed[task_id][0],
+            task_id=task_id,
+            attempt=claimed[task_id][1],
+            token_digest=bytes(claimed[task_id][2]),
+            task_type=task_type,
+            is_dry_run=is_dry_run,
+            declaration_id=declaration_id,
+            parameters_type=parameters_type,
+            parameters=bytes(parameters),
+            origin_request=origin_request,
+            traceparent=traceparent,
+        )
+        for (
+            task_id, task_type, is_dry_run, declaration_id, parameters_type, parameters,
+            origin_request, traceparent,
+        ) in cursor.fetchall()
+    ]  # fmt: skip
 
 
 def lock_workspace(cursor: Cursor, workspace_id: int) -> None:

@@ -45,6 +45,8 @@ class SingleRunner:
         self._role = role
         self._step = step
         self._stand_by_seconds = stand_by_seconds
+        self.is_leading = False
+        """Whether this process has the role."""
         self._poked = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=role.name.lower(), daemon=True)
@@ -82,6 +84,7 @@ class SingleRunner:
                         break
                     # Pokes are for who has the role.
                     self._stopped.wait(self._stand_by_seconds)
+                self.is_leading = True
                 while not self._stopped.is_set():
                     # The session is the role: who lost it must not go on.
                     cursor.execute("SELECT")
@@ -89,6 +92,7 @@ class SingleRunner:
                     if not self._stopped.is_set():
                         self._wait(seconds)
         finally:
+            self.is_leading = False
             connection.close()
 
     def _wait(self, seconds: float) -> None:

@@ -14,3 +14,160 @@ SET enable_seqscan = off SET enable_bitmapscan = off AS $$
   )
   SELECT count(*)::int, max(event_id), bool_or(kind = 'cancel_requested') FROM i
 $$;
+
+-- What adding or removing a few units by name does to a repository, if nothing is out of the ordinary: looked at for these
+-- units alone, by index, without temporary tables. No row: something is in the way, or needs more thought than this; the
+-- general way (store/repository_commit.py) then does it, and says what is wrong. Nothing is written here.
+-- Locks: the workspace, then the repository. The caller has given its transaction a number, so that a collector that
+-- condemned what is named here waits for it.
+CREATE FUNCTION plan_small_change(p_workspace bigint, p_plugin text, p_name text, p_types text[], p_keys bytea[], p_remove boolean)
+RETURNS TABLE (
+  repository_id bigint, base int, number int, unit_count bigint, retain_versions int, is_served boolean, set_state bytea,
+  added bigint[], removed bigint[], replaced int, fetch_files bigint, fetch_bytes bigint,
+  types text[], key_digests bytea[], unit_digests bytea[], are_added boolean[]
+) LANGUAGE plpgsql VOLATILE
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+DECLARE
+  c_current CONSTANT int := 2147483647;
+  r record; v_ids bigint[]; v_members bigint[]; v_added bigint[] := '{}'; v_removed bigint[] := '{}'; v_paths text[];
+  v_files bigint := 0; v_bytes bigint := 0;
+BEGIN
+  PERFORM FROM workspace WHERE workspace_id = p_workspace FOR UPDATE;
+  IF NOT FOUND THEN RETURN; END IF;
+  SELECT repository_id, latest, next_number, retain_versions INTO r FROM repository
+   WHERE plugin = p_plugin AND name = p_name FOR UPDATE;
+  IF NOT FOUND OR EXISTS (SELECT FROM content_type WHERE plugin = p_plugin AND has_edges) THEN RETURN; END IF;
+
+  SELECT array_agg(c.content_id) INTO v_ids
+    FROM unnest(p_types, p_keys) AS k(name, digest)
+    JOIN content_type t ON t.name = k.name
+    JOIN content c ON c.type_id = t.type_id AND c.key_digest = k.digest
+   WHERE p_remove OR c.orphaned_at IS NULL;
+  -- Absent, named twice, or to be revived.
+  IF v_ids IS NULL OR (SELECT count(DISTINCT i) FROM unnest(v_ids) AS i) <> cardinality(p_keys) THEN RETURN; END IF;
+  SELECT array_agg(m.content_id) INTO v_members FROM unnest(v_ids) AS i
+    JOIN member m ON m.repository_id = r.repository_id AND m.content_id = i AND m.removed_in = c_current
+   WHERE p_remove OR m.explicit;
+
+  IF p_remove THEN
+    IF v_members IS NULL OR cardinality(v_members) <> cardinality(v_ids) THEN RETURN; END IF;
+    v_removed := v_members;
+  ELSE
+    v_added := ARRAY(SELECT i FROM unnest(v_ids) AS i WHERE v_members IS NULL OR i <> ALL(v_members) ORDER BY i);
+    -- A member that was only implied becomes wanted.
+    IF EXISTS (SELECT FROM unnest(v_added) AS i JOIN member m ON m.repository_id = r.repository_id AND m.content_id = i
+                AND m.removed_in = c_current) THEN RETURN; END IF;
+  END IF;
+
+  IF v_added <> '{}' THEN
+    -- Two of one key; several files, the size of one, or one that is not to be had.
+    IF EXISTS (SELECT FROM unnest(v_added) AS i JOIN content c ON c.content_id = i WHERE c.repo_key IS NOT NULL
+                GROUP BY c.type_id, c.repo_key HAVING count(*) > 1)
+    OR EXISTS (SELECT FROM unnest(v_added) AS i JOIN artifact a ON a.content_id = i GROUP BY i HAVING count(*) > 1)
+    OR EXISTS (
+      SELECT FROM unnest(v_added) AS i JOIN artifact a ON a.content_id = i
+        LEFT JOIN blob b ON b.digest = a.digest AND b.state = 'live'
+       WHERE CASE WHEN b.digest IS NULL THEN NOT EXISTS (
+                    SELECT FROM artifact_source s JOIN remote o USING (remote_id)
+                     WHERE s.content_id = a.content_id AND s.relative_path = a.relative_path AND o.policy <> 'immediate')
+                  ELSE b.size_bytes <> a.size_bytes END)
+    THEN RETURN; END IF;
+
+    -- Members whose key is taken leave; one that was named as well cannot.
+    v_removed := ARRAY(
+      SELECT m.content_id FROM unnest(v_added) AS i JOIN content c ON c.content_id = i
+        JOIN member m ON m.repository_id = r.repository_id AND m.type_id = c.type_id AND m.repo_key = c.repo_key
+         AND m.removed_in = c_current
+      UNION
+      SELECT m.content_id FROM unnest(v_added) AS i JOIN content c ON c.content_id = i
+        JOIN member m ON m.repository_id = r.repository_id AND m.path = c.repo_key AND m.removed_in = c_current
+         AND m.type_id = c.type_id AND m.repo_key IS NULL
+        JOIN content k ON k.content_id = m.content_id AND k.repo_key = c.repo_key);
+    IF v_removed && v_ids THEN RETURN; END IF;
+
+    -- A path of two files, or a file that is another's folder.
+    v_paths := ARRAY(SELECT a.relative_path FROM unnest(v_added) AS i JOIN artifact a ON a.content_id = i);
+    IF EXISTS (SELECT FROM unnest(v_paths) AS p GROUP BY p HAVING count(*) > 1)
+    OR EXISTS (SELECT FROM unnest(v_paths) AS p, unnest(v_paths) AS q WHERE starts_with(q, p || '/'))
+    OR EXISTS (
+      WITH RECURSIVE f(path) AS (
+        SELECT p COLLATE "C" FROM unnest(v_paths) AS p
+        UNION
+        SELECT substring(path FROM '^(.*)/[^/]*$') FROM f WHERE path LIKE '%/%')
+      SELECT FROM f CROSS JOIN LATERAL (
+        SELECT content_id FROM member m WHERE m.repository_id = r.repository_id AND m.path = f.path AND m.removed_in = c_current
+         UNION ALL
+        SELECT content_id FROM member_path m
+         WHERE m.repository_id = r.repository_id AND m.path = f.path AND m.removed_in = c_current) AS taken
+       WHERE taken.content_id <> ALL(v_removed))
+    OR EXISTS (
+      SELECT FROM unnest(v_paths) AS p CROSS JOIN LATERAL (
+        (SELECT content_id FROM member m
+          WHERE m.repository_id = r.repository_id AND m.path > p || '/' AND m.path < p || '0' AND m.removed_in = c_current
+          ORDER BY m.path LIMIT 1)
+         UNION ALL
+        (SELECT content_id FROM member_path m
+          WHERE m.repository_id = r.repository_id AND m.path > p || '/' AND m.path < p || '0' AND m.removed_in = c_current
+          ORDER BY m.path LIMIT 1)) AS below)
+    THEN RETURN; END IF;
+
+    SELECT count(*), coalesce(sum(a.size_bytes), 0) INTO v_files, v_bytes
+      FROM unnest(v_added) AS i JOIN artifact a ON a.content_id = i
+     WHERE NOT EXISTS (SELECT FROM blob b WHERE b.digest = a.digest AND b.state = 'live');
+  END IF;
+
+  RETURN QUERY
+  SELECT r.repository_id, r.latest, r.next_number, v.unit_count, r.retain_versions,
+         EXISTS (SELECT FROM distribution d WHERE d.repository_id = r.repository_id),
+         s.set_state, v_added, v_removed, CASE WHEN p_remove THEN 0 ELSE cardinality(v_removed) END, v_files, v_bytes,
+         e.types, e.key_digests, e.unit_digests, e.are_added
+    FROM version v JOIN repository_state s ON s.repository_id = r.repository_id,
+         LATERAL (
+           SELECT array_agg(t.name::text) AS types, array_agg(c.key_digest) AS key_digests,
+                  array_agg(c.unit_digest) AS unit_digests, array_agg(u.is_added) AS are_added
+             FROM (SELECT i, true AS is_added FROM unnest(v_added) AS i
+                   UNION ALL SELECT i, false FROM unnest(v_removed) AS i) AS u
+             JOIN content c ON c.content_id = u.i
+             JOIN content_type t ON t.type_id = c.type_id) AS e
+   WHERE v.repository_id = r.repository_id AND v.number = r.latest;
+END $$;
+
+-- Writes the version that was planned so, in the same transaction.
+CREATE FUNCTION write_small_change(
+  p_repository bigint, p_number int, p_unit_count bigint, p_added bigint[], p_removed bigint[], p_state bytea, p_digest bytea,
+  p_task uuid
+) RETURNS void LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET plan_cache_mode = force_generic_plan AS $$
+DECLARE c_current CONSTANT int := 2147483647;
+BEGIN
+  IF p_removed <> '{}' THEN
+    UPDATE member SET removed_in = p_number
+     WHERE repository_id = p_repository AND content_id = ANY(p_removed) AND removed_in = c_current;
+    UPDATE member_path SET removed_in = p_number
+     WHERE repository_id = p_repository AND content_id = ANY(p_removed) AND removed_in = c_current;
+  END IF;
+  INSERT INTO member (repository_id, content_id, added_in, explicit, type_id, repo_key, path)
+  SELECT p_repository, i, p_number, true, c.type_id, CASE WHEN c.repo_key = a.relative_path THEN NULL ELSE c.repo_key END,
+         a.relative_path
+    FROM unnest(p_added) AS i JOIN content c ON c.content_id = i LEFT JOIN artifact a ON a.content_id = i
+   ORDER BY i;
+  UPDATE repository_state SET set_state = p_state WHERE repository_id = p_repository;
+  INSERT INTO version (repository_id, number, unit_count, added, removed, set_digest, task_id)
+  VALUES (p_repository, p_number, p_unit_count, cardinality(p_added), cardinality(p_removed), p_digest, p_task);
+  UPDATE repository SET latest = p_number, next_number = p_number + 1 WHERE repository_id = p_repository;
+END $$;
+
+-- As claim_tasks, but who claims at the moment is not waited for: one row of NULLs says so. For the end of a transaction
+-- that has better things to do than to stand in line.
+CREATE FUNCTION claim_tasks_at_once(p_dispatcher int, p_k int, p_token_digests bytea[])
+RETURNS TABLE (workspace_id bigint, task_id uuid, attempt int, token_digest bytea) LANGUAGE plpgsql AS $$
+BEGIN
+  IF pg_try_advisory_xact_lock(0, 1) THEN
+    RETURN QUERY SELECT c.workspace_id, c.task_id, c.attempt, c.token_digest FROM claim_tasks(p_dispatcher, p_k, p_token_digests) AS c;
+  ELSE
+    RETURN QUERY SELECT NULL::bigint, NULL::uuid, NULL::int, NULL::bytea;
+  END IF;
+END $$;

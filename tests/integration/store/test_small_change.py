@@ -1,0 +1,238 @@
+"""The short way to the next version does what the general way does, or leaves it to that."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+import pytest
+
+from contents import Attempt, Scene
+from entrepot_core.domain.change import CommitRequest, CommitResult
+from entrepot_core.domain.errors import ServiceError
+from entrepot_core.domain.unit import Source, Unit
+from entrepot_core.store import changes, content, small_change
+from entrepot_core.store.database import Database
+from entrepot_core.store.small_change import SmallChange
+
+PATHS = ("a", "b", "a/b", "a/b/c", "b!", "c")
+
+
+@pytest.fixture
+def scene(database: Database) -> Scene:
+    """A plugin with its types."""
+    return Scene.build(database)
+
+
+def known(scene: Scene, *units: Unit) -> None:
+    """Has core know units that are in no repository."""
+    attempt = scene.attempt()
+    attempt.stage(*units, role="")
+    attempt.abandon()
+
+
+def short(scene: Scene, name: str, units: Sequence[Unit], *, removes: bool) -> CommitResult | None:
+    """The change the short way; None if it is left to the general way."""
+    attempt = scene.attempt(name)
+    change = SmallChange(
+        "test", name, [(unit.type.name, unit.key_digest) for unit in units], removes
+    )
+    with scene.database.transaction() as cursor:
+        made = small_change.commit(cursor, request(attempt), change)
+    attempt.abandon()
+    return None if made is None else made.result
+
+
+def general(scene: Scene, name: str, units: Sequence[Unit], *, removes: bool) -> CommitResult:
+    """The same by staging and committing."""
+    attempt = scene.attempt(name)
+    ids = [
+        row[0]
+        for unit in units
+        for row in scene.database.fetch(
+            "SELECT content_id FROM content WHERE key_digest = %s", (unit.key_digest,)
+        )
+    ]
+    row = scene.repository(name)
+    with scene.database.transaction() as cursor:
+        if removes:
+            changes.stage_remove(
+                cursor,
+                attempt.workspace_id,
+                content.VersionRange(row.repository_id, row.latest),
+                changes.Selection(content_ids=ids),
+            )
+        else:
+            changes.stage_add(cursor, attempt.workspace_id, row.repository_id, ids)
+    try:
+        return attempt.commit(is_ready_made=True)
+    finally:
+        attempt.abandon()
+
+
+def request(attempt: Attempt) -> CommitRequest:
+    """The end of an attempt."""
+    return CommitRequest(attempt.workspace_id, attempt.task_id, is_ready_made=True)
+
+
+def state(scene: Scene, name: str) -> object:
+    """All that is written of a repository."""
+    number = scene.repository(name).repository_id
+    return [
+        scene.database.fetch(
+            f"SELECT {columns} FROM {table} WHERE repository_id = %s ORDER BY 1, 2",  # noqa: S608
+            (number,),
+        )
+        for table, columns in (
+            ("member", "content_id, added_in, removed_in, explicit, type_id, repo_key, path"),
+            ("member_path", "content_id, path, added_in, removed_in"),
+            ("version", "number, unit_count, added, removed, encode(set_digest, 'hex')"),
+            ("repository_state", "encode(set_state, 'hex'), hint"),
+            ("repository", "latest, next_number"),
+        )
+    ]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_both_ways_end_in_the_same(scene: Scene, seed: int) -> None:
+    """Random changes leave the same rows either way; what is refused goes no short way."""
+    random = Random(seed)  # noqa: S311  not a secret
+    units = [scene.file(path, text) for path in PATHS for text in ("x", "y")]
+    known(scene, *units)
+    went_short = 0
+    for _ in range(25):
+        chosen = random.sample(units, random.choice((1, 1, 1, 2, 3)))
+        removes = random.random() < 0.3
+        expected: CommitResult | type[ServiceError]
+        try:
+            expected = general(scene, "general", chosen, removes=removes)
+        except ServiceError as error:
+            expected = type(error)
+        made = short(scene, "short", chosen, removes=removes)
+        if made is None:
+            if isinstance(expected, CommitResult):
+                made = general(scene, "short", chosen, removes=removes)
+        else:
+            went_short += 1
+        if made is None:
+            assert not isinstance(expected, CommitResult)
+        else:
+            assert isinstance(expected, CommitResult), chosen
+            assert renamed(made) == expected
+        assert state(scene, "short") == state(scene, "general")
+    assert went_short >= 8
+
+
+def renamed(result: CommitResult) -> CommitResult:
+    """The result as if it were of the other repository."""
+    (difference,) = result.differences
+    name = difference.repository.replace("short", "general")
+    created = result.created_resource.replace("short", "general")
+    return replace(
+        result, differences=(replace(difference, repository=name),), created_resource=created
+    )
+
+
+@dataclass(frozen=True)
+class Oddity:
+    """What the short way leaves to the general way."""
+
+    why: str
+    make: Callable[[Scene], list[Unit]]
+    is_removal: bool = False
+
+
+def _orphan(scene: Scene) -> list[Unit]:
+    unit = scene.file("a")
+    known(scene, unit)
+    scene.database.fetch("UPDATE content SET orphaned_at = now()")
+    return [unit]
+
+
+def _related(scene: Scene) -> list[Unit]:
+    units = [scene.node("a"), scene.node("b", needs=["a"])]
+    known(scene, *units)
+    return units[1:]
+
+
+def _unstored(scene: Scene) -> list[Unit]:
+    unit = scene.unfetched("a")
+    known(scene, unit)
+    return [unit]
+
+
+def _immediate(scene: Scene) -> list[Unit]:
+    remote = scene.remote(policy="immediate")
+    unit = scene.unfetched("a", sources=(Source(remote, "http://up.test/a"),))
+    known(scene, unit)
+    return [unit]
+
+
+def _other_size(scene: Scene) -> list[Unit]:
+    unit = scene.file("a")
+    known(scene, unit)
+    scene.database.fetch("UPDATE blob SET size_bytes = size_bytes + 1")
+    return [unit]
+
+
+def _implied(scene: Scene) -> list[Unit]:
+    unit = scene.file("a")
+    attempt = scene.attempt("short")
+    attempt.stage(replace(unit, implied=True))
+    scene.database.fetch(
+        "INSERT INTO attempt_blob SELECT %s, digest FROM blob", (attempt.workspace_id,)
+    )
+    attempt.commit()
+    return [unit]
+
+
+def _twins(scene: Scene) -> list[Unit]:
+    units = [scene.file("a", "x"), scene.file("a", "y")]
+    known(scene, *units)
+    return units
+
+
+def _absent(scene: Scene) -> list[Unit]:
+    return [scene.file("a")]
+
+
+def _no_member(scene: Scene) -> list[Unit]:
+    unit = scene.file("a")
+    known(scene, unit)
+    return [unit]
+
+
+ODDITIES = [
+    Oddity("a unit that a collector may take", _orphan),
+    Oddity("a type whose units need others", _related),
+    Oddity("a file that nobody has", _unstored),
+    Oddity("a file that should have been fetched", _immediate),
+    Oddity("a file of another size", _other_size),
+    Oddity("a member that was only implied", _implied),
+    Oddity("two units of one key", _twins),
+    Oddity("a unit that does not exist", _absent),
+    Oddity("a removal of what is not there", _no_member, is_removal=True),
+]
+
+
+@pytest.mark.parametrize("oddity", ODDITIES, ids=lambda one: one.why)
+def test_what_is_out_of_the_ordinary_goes_the_general_way(scene: Scene, oddity: Oddity) -> None:
+    """The short way does nothing where something must be decided, revived or refused."""
+    scene.repository("short")
+    units = oddity.make(scene)
+    before = state(scene, "short")
+
+    assert short(scene, "short", units, removes=oddity.is_removal) is None
+    assert state(scene, "short") == before
+
+
+def test_an_attempt_that_was_taken_over_writes_nothing(scene: Scene) -> None:
+    """Without its workspace the short way does nothing: the fence."""
+    unit = scene.file("a")
+    known(scene, unit)
+    attempt = scene.attempt("short")
+    attempt.abandon()
+    change = SmallChange("test", "short", [(unit.type.name, unit.key_digest)], is_removal=False)
+
+    with scene.database.transaction() as cursor:
+        assert small_change.commit(cursor, request(attempt), change) is None
+    assert scene.repository("short").latest == 0
