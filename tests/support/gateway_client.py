@@ -106,8 +106,12 @@ class Client:
         headers: dict[str, str] | None = None,
         body: Iterable[bytes] = (),
         stays: bool = True,
+        reads: bool = True,
     ) -> AsyncIterator[Exchange]:
-        """The answer bit by bit; without `stays` the client is gone after its body."""
+        """The answer bit by bit.
+
+        Without `stays` the client is gone after its body, without `reads` it takes none of ours.
+        """
         fields = {"host": "api.test"} | self._headers | (headers or {})
         pieces = list(body)
         if document is not None:
@@ -144,6 +148,8 @@ class Client:
             return {"type": "http.disconnect"}
 
         async def send(message: Message) -> None:
+            if not reads and message["type"] == "http.response.body":
+                await asyncio.Event().wait()
             _take(answer, arrived, message)
 
         asked: list[bool] = [True] if pieces else []

@@ -1,6 +1,8 @@
 """Server-sent events: of one task and of all, resumable, and the hub behind them."""
 
+import asyncio
 import json
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
@@ -144,10 +146,23 @@ async def test_a_client_that_has_all_is_not_asked_back(
     assert (await client.request("GET", PATH, headers={"last-event-id": "3"})).status == 204
 
 
+async def forgotten(_: object) -> Any:  # noqa: ANN401  a stream
+    """Core has collected what is asked for."""
+    yield task_service_pb2.WatchEventsResponse()
+    raise ServiceError.of(
+        Code.OUT_OF_RANGE,
+        "EVENT_OUT_OF_RANGE",
+        "No longer kept.",
+        metadata={"oldest": "590", "newest": "600"},
+    )
+
+
+@pytest.mark.usefixtures("task_events")
 async def test_an_event_that_is_too_old_is_replaced_by_the_state(
-    app: Api, client: Client, state: dict[str, Any]
+    app: Api, client: Client, core: FakeCore, state: dict[str, Any]
 ) -> None:
-    """What the hub no longer has is covered by the task as it is now."""
+    """What core no longer has is covered by the task as it is now."""
+    core.on("WatchEvents", forgotten)
     app.hub.receive(a_batch((500, Event.KIND_COMPLETED, NAME)))
     state["is"] = Task.STATE_COMPLETED
 
@@ -165,6 +180,21 @@ async def test_a_number_that_is_none_is_refused(client: Client, number: str) -> 
 
     assert answer.status == 400
     assert answer.json["errors"][0]["in"] == "header"
+
+
+async def test_a_browser_that_was_given_a_start_comes_back_with_both(
+    app: Api, client: Client, core: FakeCore
+) -> None:
+    """The header, which is newer than the address, decides."""
+    core.on("ListTasks", task_service_pb2.ListTasksResponse())
+    app.hub.receive(a_batch(*((n, Event.KIND_CREATED, f"tasks/{n}") for n in range(1, 5))))
+
+    headers = {"last-event-id": "3"}
+    async with client.open("GET", "/api/v3/events/?after=1", headers=headers) as exchange:
+        told = parse(await exchange.until("tasks/4"))
+        await exchange.leave()
+
+    assert [number for _, number, _ in told] == ["4"]
 
 
 async def test_a_task_that_is_not_there_has_no_events(client: Client, core: FakeCore) -> None:
@@ -197,6 +227,7 @@ async def test_all_events_are_followed(
     assert parse(text)[0][2]["href"] == "/api/v3/tasks/0190-1/"
 
 
+@pytest.mark.usefixtures("task_events")
 async def test_all_events_are_resumed_from_core_if_need_be(
     app: Api, client: Client, core: FakeCore
 ) -> None:
@@ -219,23 +250,87 @@ async def test_all_events_are_resumed_from_core_if_need_be(
     assert [number for _, number, _ in parse(text)] == ["4", "5", "6", "7"]
 
 
-async def test_events_that_core_no_longer_has_are_refused(
+@pytest.mark.usefixtures("task_events")
+async def test_events_that_core_no_longer_has_are_a_gap_that_is_told(
     app: Api, client: Client, core: FakeCore
 ) -> None:
-    """With a problem, before the stream begins: a browser does not ask for them for ever."""
+    """The client hears of the gap and where the log stands, and then what happens from now on."""
     core.on("ListTasks", task_service_pb2.ListTasksResponse())
-
-    async def gone(_: object) -> Any:  # noqa: ANN401  a stream
-        yield task_service_pb2.WatchEventsResponse()
-        raise ServiceError.of(Code.OUT_OF_RANGE, "QUERY_INVALID", "No longer kept.")
-
-    core.on("WatchEvents", gone)
+    core.on("WatchEvents", forgotten)
     app.hub.receive(a_batch((600, Event.KIND_CREATED, NAME)))
 
-    answer = await client.request("GET", "/api/v3/events/", headers={"last-event-id": "3"})
+    async with client.open("GET", "/api/v3/events/?after=3") as exchange:
+        await exchange.next()
+        told = parse(await exchange.next())
+        app.hub.receive(a_batch((601, Event.KIND_CREATED, NAME)))
+        then = parse(await exchange.next())
+        await exchange.leave()
 
-    assert answer.status == 400
-    assert answer.json["reason"] == "QUERY_INVALID"
+    message = {"message": "No longer kept.", "oldest": 590, "newest": 600}
+    assert told == [("reset", "600", message)]
+    assert [number for _, number, _ in then] == ["601"]
+
+
+@pytest.mark.usefixtures("task_events")
+async def test_a_crowd_that_comes_back_asks_core_once(
+    app: Api, client: Client, core: FakeCore
+) -> None:
+    """After a restart all resume from what one stream of core's brings, without gap or repeat."""
+    core.on("ListTasks", task_service_pb2.ListTasksResponse())
+
+    async def old(request: task_service_pb2.WatchEventsRequest) -> Any:  # noqa: ANN401  a stream
+        yield task_service_pb2.WatchEventsResponse(last_sequence=9)
+        for number in range(request.after_sequence + 1, 10):
+            yield a_batch((number, Event.KIND_CREATED, f"tasks/{number}"))
+        await asyncio.Event().wait()
+
+    app.hub.receive(task_service_pb2.WatchEventsResponse(last_sequence=9))
+    core.on("WatchEvents", old)
+    before = core.count("WatchEvents")
+
+    async def resume() -> list[str]:
+        headers = {"last-event-id": "4"}
+        async with client.open("GET", "/api/v3/events/", headers=headers) as exchange:
+            text = await exchange.until("tasks/9")
+            await exchange.leave()
+        return [number for _, number, _ in parse(text)]
+
+    assert await asyncio.gather(*(resume() for _ in range(20))) == [list("56789")] * 20
+    assert core.count("WatchEvents") == before + 1
+
+
+async def test_a_client_that_does_not_read_is_left(
+    app: Api, client: Client, core: FakeCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sent to it must leave within a time; then nothing is kept for it any more."""
+    monkeypatch.setattr("entrepot_gateway.sse.STALLED_SECONDS", 0.01)
+    core.on("ListTasks", task_service_pb2.ListTasksResponse())
+
+    async with client.open("GET", "/api/v3/events/", reads=False) as exchange:
+        await exchange.finish()
+
+    assert app.hub._of_all == set()
+
+
+async def test_followers_of_one_task_share_its_reading(
+    client: Client,
+    core: FakeCore,
+    state: dict[str, Any],
+    task_events: Any,  # noqa: ANN401
+) -> None:
+    """After an event the task is read once, however many follow it."""
+    async with AsyncExitStack() as stack:
+        exchanges = [await stack.enter_async_context(client.open("GET", PATH)) for _ in range(10)]
+        for exchange in exchanges:
+            await exchange.next()
+        before = core.count("GetTask")
+        state["is"] = Task.STATE_COMPLETED
+        task_events.send(a_batch((7, Event.KIND_COMPLETED, NAME)))
+        for exchange in exchanges:
+            await exchange.finish()
+
+    assert core.count("GetTask") == before + 1
+    assert {parse(one.answer.body.decode())[-1][0] for one in exchanges} == {"completed"}
 
 
 async def test_an_end_that_no_event_tells_is_seen(
@@ -281,10 +376,9 @@ async def test_the_hub_resumes_after_the_last_event(
     task_events: Any,  # noqa: ANN401
 ) -> None:
     """When core comes back, it is asked for what happened since."""
-    with app.hub.listen() as listener:
+    with app.hub.follow() as follower:
         task_events.send(a_batch((41, Event.KIND_CREATED, NAME)))
-        while not await listener.wait(20):
-            pass
+        assert await follower.wait(20)
     task_events.connected.clear()
 
     await core.stop()
