@@ -11,6 +11,7 @@ from google.protobuf import any_pb2
 from google.protobuf.message import Message
 
 from entrepot.core.v1 import (
+    limit_service_pb2_grpc,
     plugin_service_pb2,
     plugin_service_pb2_grpc,
     status_service_pb2_grpc,
@@ -65,6 +66,10 @@ class Core:
     @property
     def plugins(self) -> plugin_service_pb2_grpc.PluginServiceStub:
         return plugin_service_pb2_grpc.PluginServiceStub(self.channel)
+
+    @property
+    def limits(self) -> limit_service_pb2_grpc.LimitServiceStub:
+        return limit_service_pb2_grpc.LimitServiceStub(self.channel)
 
     @property
     def status(self) -> status_service_pb2_grpc.StatusServiceStub:

@@ -33,6 +33,7 @@ def a_task(
     locks: dict[int, bool] | None = None,
     *,
     plugin: str = "test",
+    task_type: str = "",
     is_repeatable: bool = True,
     priority: int = tasks.NORMAL,
     cloned_from: str | None = None,
@@ -45,7 +46,7 @@ def a_task(
         cursor,
         tasks.NewTask(
             task_id=task_id,
-            task_type=f"{plugin}/works",
+            task_type=task_type or f"{plugin}/works",
             executor=plugin,
             principal="admin",
             parameters_type="test.Work",

@@ -15,6 +15,7 @@ from google.protobuf import message_factory
 from entrepot.core.v1 import (
     content_service_pb2,
     distribution_service_pb2,
+    limit_service_pb2,
     plugin_service_pb2,
     publication_service_pb2,
     remote_service_pb2,
@@ -42,6 +43,7 @@ _SERVICES = (
     task_service_pb2.DESCRIPTOR,
     upload_service_pb2.DESCRIPTOR,
     plugin_service_pb2.DESCRIPTOR,
+    limit_service_pb2.DESCRIPTOR,
     status_service_pb2.DESCRIPTOR,
 )
 

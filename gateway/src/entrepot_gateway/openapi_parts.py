@@ -69,6 +69,12 @@ PARAMETERS: dict[str, Json] = {
         "description": "Check the parameters only; nothing is stored.",
         "schema": {"type": "boolean"},
     },
+    "priority": {
+        "name": "priority",
+        "in": "query",
+        "description": "How urgent the task is; unset: what its type has.",
+        "schema": {"type": "string", "enum": ["interactive", "normal", "background"]},
+    },
     "idempotency_key": {
         "name": "Idempotency-Key",
         "in": "header",

@@ -186,7 +186,7 @@ class Tasks:
         return wait
 
 
-_OPTIONS = frozenset({"dry_run", "validate_only", "request_id"})
+_OPTIONS = frozenset({"dry_run", "priority", "request_id", "validate_only"})
 
 
 def _wait_seconds(text: object, default: float) -> float:

@@ -31,7 +31,7 @@ from entrepot_core.store import queue, sweep, tasks
 from entrepot_core.store.database import Cursor, Database
 from entrepot_core.store.engine_check import check_engine
 from lock_model import LockModel, ModelTask, Run, overtakers
-from queues import a_dispatcher, a_plugin, a_task, claim
+from queues import a_dispatcher, a_plugin, a_task, claim, resource_numbers
 
 EXAMPLES = int(os.environ.get("ENTREPOT_LOCK_EXAMPLES", "30"))
 STEPS = 40
@@ -105,7 +105,7 @@ class Locks(RuleBasedStateMachine):
             cursor.execute("DELETE FROM plugin WHERE name <> 'core'")
             for name, most in LIMITS.items():
                 a_plugin(cursor, name, max_running=most)
-            numbers = tasks.resource_numbers(cursor, [f"r{n}" for n in range(RESOURCES)])
+            numbers = resource_numbers(cursor, [f"r{n}" for n in range(RESOURCES)])
         self.resources = list(numbers.values())
         self.dispatchers = [a_dispatcher(self.database) for _ in range(DISPATCHERS)]
 
@@ -227,11 +227,12 @@ class Locks(RuleBasedStateMachine):
             claimed = claim(self.database, self.dispatchers[0], 10)
             for one in claimed:
                 finish(self.database, one)
-            left = self.database.fetch(
-                "SELECT workspace_id, task_id::text, attempt, token_digest FROM workspace"
-            )
-            for row in left:
-                finish(self.database, queue.Claimed(*row))
+            left = self.database.fetch("SELECT workspace_id, task_id::text FROM workspace")
+            for workspace_id, task_id in left:
+                with self.database.transaction() as cursor:
+                    queue.finish(
+                        cursor, workspace_id, task_id, queue.Outcome(state=State.COMPLETED)
+                    )
             if not claimed and not left:
                 break
         assert_at_rest(self.database)
@@ -279,7 +280,7 @@ class Crowd:
         with database.transaction() as cursor:
             for name, most in LIMITS.items():
                 a_plugin(cursor, name, max_running=most)
-            numbers = tasks.resource_numbers(cursor, [f"r{n}" for n in range(12)])
+            numbers = resource_numbers(cursor, [f"r{n}" for n in range(12)])
         self._resources = list(numbers.values())
 
     def run(self, seconds: float) -> None:

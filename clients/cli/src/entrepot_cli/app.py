@@ -35,6 +35,7 @@ HELP: dict[str, dict[str, str]] = {
         "content": "list, get",
         "task": "create, list, get, watch, wait, cancel, clone",
         "plugin": "create, list, get, update, delete",
+        "limit": "create, list, get, update, delete",
     },
     "shell": {
         "completion": "print the completion script for bash, zsh or fish",
@@ -91,6 +92,8 @@ def find(verb: str) -> Verb | None:
             from entrepot_cli.verbs.task import run
         case "plugin":
             from entrepot_cli.verbs.plugin import run
+        case "limit":
+            from entrepot_cli.verbs.limit import run
         case "completion":
             from entrepot_cli.verbs.completion import run
         case "__complete":

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from entrepot_core.domain.task import AGEING_SECONDS
 from entrepot_core.downloads.address import parse_networks
 from entrepot_core.downloads.gate import HOST_CONNECTIONS
 
@@ -37,6 +38,8 @@ class Config:
     content_token: str
     dispatcher_slots: int
     heartbeat_timeout_seconds: float
+    # After this long a task that is ready competes one class higher.
+    ageing_seconds: float
     allow_loopback_upstreams: bool
     refused_networks: tuple[Network, ...]
     host_connections: int
@@ -74,6 +77,7 @@ class Config:
             content_token=env.get("ENTREPOT_CONTENT_TOKEN", ""),
             dispatcher_slots=int(env.get("ENTREPOT_DISPATCHER_SLOTS", "16")),
             heartbeat_timeout_seconds=float(env.get("ENTREPOT_HEARTBEAT_TIMEOUT", "60")),
+            ageing_seconds=_seconds(env, "ENTREPOT_AGEING_SECONDS", AGEING_SECONDS),
             # A stack that only serves this machine may also mirror from it; others must say so.
             allow_loopback_upstreams=env.get(
                 "ENTREPOT_ALLOW_LOOPBACK_UPSTREAMS", "1" if loopback else "0"
@@ -104,6 +108,10 @@ def _networks(env: dict[str, str], name: str) -> tuple[Network, ...]:
 def _store(env: dict[str, str], name: str) -> str:
     """The address of a store, which has no secret in it, so that it can be logged."""
     return BucketUrl.check(env.get(name, ""), name)
+
+
+def _seconds(env: dict[str, str], name: str, default: float) -> float:
+    return float(_count(env, name, int(default)))
 
 
 def _count(env: dict[str, str], name: str, default: int) -> int:

@@ -28,6 +28,7 @@ _NOUNS = {
     "remotes": "remote",
     "distributions": "distribution",
     "tasks": "task",
+    "limits": "limit",
 }
 
 

@@ -94,6 +94,8 @@ def _candidates(before: list[str], partial: str) -> Iterable[str]:
             return _names("repositories")
         case ["plugin", "get" | "update" | "delete"]:
             return _names("plugins")
+        case ["limit", "get" | "update" | "delete"]:
+            return _names("limits")
         case [noun, "get" | "update" | "delete"] if noun in _NAMED:
             return _names(_NAMED[noun])
         case _:
@@ -111,6 +113,8 @@ def _verbs(noun: str) -> Iterable[str]:
         from entrepot_cli.verbs.content import VERBS
     elif noun == "plugin":
         from entrepot_cli.verbs.plugin import VERBS
+    elif noun == "limit":
+        from entrepot_cli.verbs.limit import VERBS
     else:
         return []
     return VERBS
@@ -184,4 +188,9 @@ def _listing(parent: str) -> tuple[ServiceDescriptor, str, Message] | None:
         from entrepot_cli.server.declaration import SERVICE
 
         return SERVICE, "ListPlugins", plugin_service_pb2.ListPluginsRequest()
+    if collection == "limits":
+        from entrepot.core.v1 import limit_service_pb2
+        from entrepot_cli.verbs.limit import SERVICE
+
+        return SERVICE, "ListLimits", limit_service_pb2.ListLimitsRequest()
     return None

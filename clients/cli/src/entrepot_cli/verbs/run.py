@@ -11,7 +11,9 @@ from entrepot_cli.flag import add_flags, fill
 from entrepot_cli.follow import SERVICE, follow
 from entrepot_cli.server.declaration import TaskType
 from entrepot_cli.session import Session, session
-from entrepot_rpc.field import descriptor_of
+from entrepot_rpc.field import descriptor_of, enum_choices
+
+PRIORITIES = enum_choices(task_service_pb2.Task.DESCRIPTOR.enum_types_by_name["Priority"])
 
 _ABOUT = {
     "run": "Creates a task and follows it to its end: run TYPE --flag …",
@@ -47,7 +49,9 @@ def _create(prog: str, words: list[str], *, follows: bool, is_plan: bool = False
         parameters = kind.parameters()
         fill(parameters, options, kind.plugin)
         request = task_service_pb2.CreateTaskRequest(
-            dry_run=is_plan or options.dry_run, request_id=options.request_id
+            dry_run=is_plan or options.dry_run,
+            request_id=options.request_id,
+            priority=PRIORITIES.get(options.priority),  # type: ignore[arg-type]
         )
         request.parameters.Pack(parameters)
         task = work.connection.call(SERVICE, "CreateTask", request).task
@@ -82,6 +86,9 @@ def _options(parser: Parser, *, follows: bool) -> Parser:
     group.add_argument("--dry-run", action="store_true", help="change nothing")
     group.add_argument(
         "--request-id", default="", metavar="ID", help="the same id returns the same task"
+    )
+    group.add_argument(
+        "--priority", choices=list(PRIORITIES), help="how urgent it is; unless said, as its type"
     )
     text = argparse.SUPPRESS if follows else "follow it to its end"
     group.add_argument("--wait", action="store_true", default=follows, help=text)

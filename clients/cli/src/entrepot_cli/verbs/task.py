@@ -163,7 +163,10 @@ def _clone(words: list[str]) -> int:
         options = parser.parse_args(words[1:])
         overrides = kind.parameters()
         request = task_service_pb2.CloneTaskRequest(
-            name=origin.name, dry_run=options.dry_run, request_id=options.request_id
+            name=origin.name,
+            dry_run=options.dry_run,
+            request_id=options.request_id,
+            priority=runs.PRIORITIES.get(options.priority),  # type: ignore[arg-type]
         )
         request.override_paths.extend(fill(overrides, options, kind.plugin))
         if request.override_paths:

@@ -32,6 +32,31 @@ class Task(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Priority:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _PriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Task._Priority.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        PRIORITY_UNSPECIFIED: Task._Priority.ValueType  # 0
+        """Normal; background for core's own housekeeping."""
+        PRIORITY_INTERACTIVE: Task._Priority.ValueType  # 1
+        """Somebody waits for it."""
+        PRIORITY_NORMAL: Task._Priority.ValueType  # 2
+        PRIORITY_BACKGROUND: Task._Priority.ValueType  # 3
+        """Nobody waits for it."""
+
+    class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
+        """How urgent a task is. Of tasks that may start, the more urgent start first."""
+
+    PRIORITY_UNSPECIFIED: Task.Priority.ValueType  # 0
+    """Normal; background for core's own housekeeping."""
+    PRIORITY_INTERACTIVE: Task.Priority.ValueType  # 1
+    """Somebody waits for it."""
+    PRIORITY_NORMAL: Task.Priority.ValueType  # 2
+    PRIORITY_BACKGROUND: Task.Priority.ValueType  # 3
+    """Nobody waits for it."""
+
     class _State:
         ValueType = _typing.NewType("ValueType", _builtins.int)
         V: _TypeAlias = ValueType  # noqa: Y015
@@ -80,6 +105,8 @@ class Task(_message.Message):
             """The plugin runs as many attempts as it can."""
             CAUSE_BACK_OFF: Task.Blocker._Cause.ValueType  # 5
             """The last attempt failed for a passing reason; the next one starts later."""
+            CAUSE_LIMIT: Task.Blocker._Cause.ValueType  # 6
+            """As many tasks run under a limit as it allows; `resource` names it."""
 
         class Cause(_Cause, metaclass=_CauseEnumTypeWrapper):
             """Why a task waits."""
@@ -95,6 +122,8 @@ class Task(_message.Message):
         """The plugin runs as many attempts as it can."""
         CAUSE_BACK_OFF: Task.Blocker.Cause.ValueType  # 5
         """The last attempt failed for a passing reason; the next one starts later."""
+        CAUSE_LIMIT: Task.Blocker.Cause.ValueType  # 6
+        """As many tasks run under a limit as it allows; `resource` names it."""
 
         CAUSE_FIELD_NUMBER: _builtins.int
         RESOURCE_FIELD_NUMBER: _builtins.int
@@ -205,6 +234,8 @@ class Task(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_PRIORITY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"tasks/0190…"; the id is a UUIDv7."""
     task_type: _builtins.str
@@ -227,6 +258,10 @@ class Task(_message.Message):
     """Name of the task it repeats; empty if none."""
     request_id: _builtins.str
     """Id of the request that created it, if the client gave one."""
+    priority: Global___Task.Priority.ValueType
+    """How urgent it was said to be. Locks are given in the order in which tasks came, whatever their priority."""
+    effective_priority: Global___Task.Priority.ValueType
+    """The priority it competes with: age raises it while it is ready and does not start."""
     @_builtins.property
     def parameters(self) -> _any_pb2.Any:
         """One of the plugins' parameters messages; references are full resource names."""
@@ -301,10 +336,12 @@ class Task(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         request_id: _builtins.str = ...,
+        priority: Global___Task.Priority.ValueType = ...,
+        effective_priority: Global___Task.Priority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_changed", b"_changed", "changed", b"changed", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "parameters", b"parameters", "result", b"result", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_changed", b"_changed", "attempt", b"attempt", "blocked_by", b"blocked_by", "cancel_requested", b"cancel_requested", "changed", b"changed", "cloned_from", b"cloned_from", "create_time", b"create_time", "created_resource", b"created_resource", "differences", b"differences", "dry_run", b"dry_run", "end_time", b"end_time", "error", b"error", "lost_attempts", b"lost_attempts", "name", b"name", "parameters", b"parameters", "principal", b"principal", "progress", b"progress", "request_id", b"request_id", "resources", b"resources", "result", b"result", "start_time", b"start_time", "state", b"state", "task_type", b"task_type", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_changed", b"_changed", "attempt", b"attempt", "blocked_by", b"blocked_by", "cancel_requested", b"cancel_requested", "changed", b"changed", "cloned_from", b"cloned_from", "create_time", b"create_time", "created_resource", b"created_resource", "differences", b"differences", "dry_run", b"dry_run", "effective_priority", b"effective_priority", "end_time", b"end_time", "error", b"error", "lost_attempts", b"lost_attempts", "name", b"name", "parameters", b"parameters", "principal", b"principal", "priority", b"priority", "progress", b"progress", "request_id", b"request_id", "resources", b"resources", "result", b"result", "start_time", b"start_time", "state", b"state", "task_type", b"task_type", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__changed: _TypeAlias = _typing.Literal["changed"]  # noqa: Y015
     _WhichOneofArgType__changed: _TypeAlias = _typing.Literal["_changed", b"_changed"]  # noqa: Y015
@@ -323,12 +360,15 @@ class CreateTaskRequest(_message.Message):
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     dry_run: _builtins.bool
     """Run everything, report what would change, change nothing."""
     validate_only: _builtins.bool
     """Check the parameters only; nothing is stored."""
     request_id: _builtins.str
     """Chosen by the client, at most 128 characters; for 7 days the same id returns the same task."""
+    priority: Global___Task.Priority.ValueType
+    """How urgent it is; unset: what its type has."""
     @_builtins.property
     def parameters(self) -> _any_pb2.Any:
         """One of the plugins' parameters messages, such as entrepot.plugins.file.v1.Sync. References take full names, hrefs or,
@@ -347,10 +387,11 @@ class CreateTaskRequest(_message.Message):
         validate_only: _builtins.bool = ...,
         request_id: _builtins.str = ...,
         wait: _duration_pb2.Duration | None = ...,
+        priority: Global___Task.Priority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "parameters", b"parameters", "request_id", b"request_id", "validate_only", b"validate_only", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "parameters", b"parameters", "priority", b"priority", "request_id", b"request_id", "validate_only", b"validate_only", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -863,12 +904,15 @@ class CloneTaskRequest(_message.Message):
     DRY_RUN_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Task to repeat, "tasks/<id>"."""
     dry_run: _builtins.bool
     """Whether the new task is a dry run."""
     request_id: _builtins.str
     """As in CreateTaskRequest."""
+    priority: Global___Task.Priority.ValueType
+    """How urgent it is; unset: as urgent as the earlier one was."""
     @_builtins.property
     def overrides(self) -> _any_pb2.Any:
         """A message of the same type; the fields set in it replace the earlier ones. Unset: none."""
@@ -890,10 +934,11 @@ class CloneTaskRequest(_message.Message):
         dry_run: _builtins.bool = ...,
         request_id: _builtins.str = ...,
         wait: _duration_pb2.Duration | None = ...,
+        priority: Global___Task.Priority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["overrides", b"overrides", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "name", b"name", "override_paths", b"override_paths", "overrides", b"overrides", "request_id", b"request_id", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "name", b"name", "override_paths", b"override_paths", "overrides", b"overrides", "priority", b"priority", "request_id", b"request_id", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

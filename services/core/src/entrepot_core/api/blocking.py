@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from entrepot.core.v1 import task_service_pb2
 from entrepot_core.domain.words import instant
-from entrepot_core.store import plugins, waits
+from entrepot_core.store import limits, plugins, waits
 
 if TYPE_CHECKING:
     from entrepot_core.store.database import Cursor
@@ -48,18 +48,21 @@ def blocker_of(block: waits.Block) -> task_service_pb2.Task.Blocker:
 
 def other_blockers(cursor: Cursor, row: TaskRow) -> list[task_service_pb2.Task.Blocker]:
     """What a task waits for that waits and has all its locks."""
-    blocker = _Blocker(waiting=row.name)
     if row.parked and row.not_before is not None:
+        blocker = _Blocker(waiting=row.name, cause=_Blocker.CAUSE_BACK_OFF)
         reason = f" {row.lost_attempts[-1].reason}" if row.lost_attempts else ""
-        blocker.cause = _Blocker.CAUSE_BACK_OFF
         blocker.message = f"The next attempt starts at {instant(row.not_before)}.{reason}"
         if row.lost_attempts:
             blocker.since.FromDatetime(row.lost_attempts[-1].ended_at)
         return [blocker]
+    return [*_of_plugin(cursor, row), *_of_limits(cursor, row)]
+
+
+def _of_plugin(cursor: Cursor, row: TaskRow) -> list[task_service_pb2.Task.Blocker]:
     if row.executor == plugins.CORE:
         return []
+    blocker = _Blocker(waiting=row.name, resource=f"plugins/{row.executor}")
     plugin = plugins.find(cursor, row.executor)
-    blocker.resource = f"plugins/{row.executor}"
     if plugin is None or plugin.health != "serving":
         why = f" {plugin.message}" if plugin is not None and plugin.message else ""
         blocker.cause = _Blocker.CAUSE_PLUGIN_DOWN
@@ -75,3 +78,15 @@ def other_blockers(cursor: Cursor, row: TaskRow) -> list[task_service_pb2.Task.B
         )
         return [blocker]
     return []
+
+
+def _of_limits(cursor: Cursor, row: TaskRow) -> list[task_service_pb2.Task.Blocker]:
+    return [
+        _Blocker(
+            waiting=row.name,
+            cause=_Blocker.CAUSE_LIMIT,
+            resource=limit.full_name,
+            message=f"As many tasks run as {limit.full_name} allows: {limit.max_running}.",
+        )
+        for limit in limits.full(cursor, row.task_id)
+    ]

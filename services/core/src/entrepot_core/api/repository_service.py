@@ -18,7 +18,7 @@ from entrepot_core.api.named_resource import (
 from entrepot_core.api.paging import page_size
 from entrepot_core.domain.errors import BatchTooLargeError, FieldInvalidError
 from entrepot_core.domain.names import version_name
-from entrepot_core.store import content, lookup, repositories, versions
+from entrepot_core.store import content, limits, lookup, repositories, versions
 from entrepot_core.store.intervals import CURRENT
 
 if TYPE_CHECKING:
@@ -95,6 +95,9 @@ class RepositoryService(repository_service_pb2_grpc.RepositoryServiceServicer):
                 row = repositories.get(cursor, given.name)
                 values["spec"] = self._resource.changed_spec(row, given.spec, spec)
             row = repositories.update(cursor, given.name, values, given.etag)
+        if "labels" in own:
+            with self._database.transaction() as cursor:
+                limits.sort_repository(cursor, given.name)
         if "retain_versions" in own and versions.retain(self._database, row.repository_id):
             with self._database.transaction() as cursor:
                 row = repositories.get(cursor, given.name)

@@ -10,6 +10,7 @@ from entrepot.core.v1 import (
     blob_service_pb2_grpc,
     content_service_pb2_grpc,
     distribution_service_pb2_grpc,
+    limit_service_pb2_grpc,
     plugin_service_pb2_grpc,
     publication_service_pb2_grpc,
     remote_service_pb2_grpc,
@@ -25,6 +26,7 @@ from entrepot_core.api.blob_service import BlobService
 from entrepot_core.api.content_service import ContentService
 from entrepot_core.api.distribution_service import DistributionService
 from entrepot_core.api.event_log import EventLog
+from entrepot_core.api.limit_service import LimitService
 from entrepot_core.api.plugin_service import PluginService
 from entrepot_core.api.pointers import PointerWatch
 from entrepot_core.api.publication_service import PublicationService
@@ -168,6 +170,11 @@ class ApiServer:
             PluginService(
                 self.database, self.registry, self._describer, self._stopping, self._waker.poke
             ),
+        )
+        self._add(
+            "LimitService",
+            limit_service_pb2_grpc.add_LimitServiceServicer_to_server,
+            LimitService(self.database, self.registry, self._waker.poke),
         )
         self._add(
             "StatusService",

@@ -42,6 +42,8 @@ class Order:
     request_id: str = ""
     is_dry_run: bool = False
     cloned_from: str | None = None
+    # None: what the type has.
+    priority: int | None = None
 
     def digest(self) -> bytes:
         """Equal for equal requests, so that a request id is not taken for another one."""
@@ -51,6 +53,8 @@ class Order:
             self.parameters.value,
             b"dry" if self.is_dry_run else b"",
             (self.cloned_from or "").encode(),
+            # Not there, where there is none: then it is the request of the release before.
+            *([] if self.priority is None else [b"priority %d" % self.priority]),
         ):
             state.update(len(part).to_bytes(8, "little") + part)
         return state.digest()
@@ -138,6 +142,7 @@ class TaskCreator:
             request_id=order.request_id,
             request_digest=order.digest() if order.request_id else b"",
             cloned_from=order.cloned_from,
+            priority=_priority(order, view.plugin),
             origin_request=correlation.current_request_id(),
             traceparent=tracing.current(),
             warnings=[one.SerializeToString() for one in parameters.warnings],
@@ -160,3 +165,10 @@ class TaskCreator:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
+
+
+def _priority(order: Order, plugin: str) -> int:
+    if order.priority is not None:
+        return order.priority
+    # Nobody waits for core's own housekeeping.
+    return tasks.BACKGROUND if plugin == builtin.NAME else tasks.NORMAL

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from entrepot_core.store.events import EventRow
     from entrepot_core.store.tasks import TaskRow
 
-__all__ = ["EVENT_KINDS", "STATES", "event_message", "progress_messages", "task_message"]
+__all__ = [
+    "EVENT_KINDS",
+    "PRIORITIES",
+    "STATES",
+    "event_message",
+    "progress_messages",
+    "task_message",
+]
 
 # A counter that has not moved for so long is not on its way anywhere.
 _STILL = timedelta(seconds=30)
@@ -27,6 +34,12 @@ STATES = {
     "failed": task_service_pb2.Task.STATE_FAILED,
     "canceled": task_service_pb2.Task.STATE_CANCELED,
 }
+# By class, as the store has it.
+PRIORITIES = (
+    task_service_pb2.Task.PRIORITY_INTERACTIVE,
+    task_service_pb2.Task.PRIORITY_NORMAL,
+    task_service_pb2.Task.PRIORITY_BACKGROUND,
+)
 EVENT_KINDS = {
     "created": task_service_pb2.Event.KIND_CREATED,
     "started": task_service_pb2.Event.KIND_STARTED,
@@ -61,6 +74,8 @@ def task_message(
         cloned_from=f"tasks/{row.cloned_from}" if row.cloned_from else "",
         blocked_by=blocked_by or [],
         request_id=row.request_id,
+        priority=PRIORITIES[row.priority],
+        effective_priority=PRIORITIES[row.effective_priority],
     )
     if row.error is not None:
         task.error.CopyFrom(status_pb2.Status.FromString(row.error))

@@ -13,7 +13,7 @@ from entrepot_core.api.blocking import blockers
 from entrepot_core.api.explanation import explain
 from entrepot_core.api.paging import check_id, page_size, read_token, write_token
 from entrepot_core.api.task_creator import Order
-from entrepot_core.api.task_message import STATES, task_message
+from entrepot_core.api.task_message import PRIORITIES, STATES, task_message
 from entrepot_core.api.task_streams import AllEvents, OneTask, TaskReader
 from entrepot_core.domain.errors import (
     CanceledError,
@@ -80,6 +80,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
             principal=principal_of(context),
             request_id=request.request_id,
             is_dry_run=request.dry_run,
+            priority=_priority(request.priority),
         )
         wait = _wait_seconds(request.wait)
         if request.validate_only:
@@ -167,6 +168,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         with self._database.statements() as cursor:
             row = tasks.get(cursor, task_id)
         wait = _wait_seconds(request.wait)
+        priority = _priority(request.priority)
         created = self._creator.create(
             Order(
                 parameters=self._overridden(row, request),
@@ -174,6 +176,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
                 request_id=request.request_id,
                 is_dry_run=request.dry_run,
                 cloned_from=task_id,
+                priority=row.priority if priority is None else priority,
             )
         )
         return task_service_pb2.CloneTaskResponse(task=self._read(created, wait, context))
@@ -278,6 +281,17 @@ def _wait_seconds(wait: duration_pb2.Duration) -> float:
     if not 0 <= seconds <= _MAX_WAIT_SECONDS:
         raise FieldInvalidError.at("wait", "must be from 0 seconds to 10 minutes.")
     return seconds
+
+
+def _priority(asked: int) -> int | None:
+    """The class that a request asks for, None if it asks for none. Raises FieldInvalidError."""
+    if asked == task_service_pb2.Task.PRIORITY_UNSPECIFIED:
+        return None
+    if asked not in PRIORITIES:
+        raise FieldInvalidError.at(
+            "priority", f"{asked} is none: give interactive, normal or background."
+        )
+    return PRIORITIES.index(asked)
 
 
 class _room:  # noqa: N801  reads as a statement

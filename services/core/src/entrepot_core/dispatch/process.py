@@ -83,7 +83,9 @@ class DispatchProcess:
         url = config.database_url
         self._numberer = SingleRunner(url, Role.NUMBERER, Numberer(self.database).step)
         janitors = (*janitor.ALL, uploads.sweep_expired, fetch_cache.forget_unused)
-        sweeper = Sweeper(self.database, self._waker.poke, janitors)
+        sweeper = Sweeper(
+            self.database, self._waker.poke, janitors, ageing_seconds=config.ageing_seconds
+        )
         self._sweeper = SingleRunner(url, Role.SWEEPER, sweeper.step)
         self._poller = Poller(
             self.database, self._clients, Describer(self.database, self._clients, self.registry)

@@ -10,7 +10,7 @@ import structlog
 from entrepot_core.dispatch.session import BEAT_SECONDS
 from entrepot_core.dispatch.settling import canceled_error, encode_error
 from entrepot_core.domain.errors import AttemptSupersededError, PluginUnknownError
-from entrepot_core.domain.task import Loss, State
+from entrepot_core.domain.task import AGEING_SECONDS, Loss, State
 from entrepot_core.store import dispatchers, plugins, queue, retry, sweep
 from entrepot_rpc.failpoints import failpoint
 
@@ -25,7 +25,6 @@ log = structlog.get_logger()
 
 _SILENT_SECONDS = 3 * BEAT_SECONDS
 _HUNG_SECONDS = 15 * BEAT_SECONDS
-_AGEING_SECONDS = 600.0
 _EVERY_SECONDS = 1.0
 _KEEP_DAYS = 30.0
 _KEEP_REQUESTS_DAYS = 7.0
@@ -39,11 +38,17 @@ class Sweeper:
         database: Database,
         wake: Callable[[], None],
         janitors: Sequence[Callable[[Cursor], int]] = (),
+        *,
+        ageing_seconds: float = AGEING_SECONDS,
     ) -> None:
-        """`janitors` delete a batch each of what gone workspaces left; they return how much."""
+        """`janitors` delete a batch each of what gone workspaces left; they return how much.
+
+        After `ageing_seconds` a task that is ready competes one class higher.
+        """
         self._database = database
         self._wake = wake
         self._janitors = janitors
+        self._ageing_seconds = ageing_seconds
         self._due: dict[str, float] = {}
 
     def step(self) -> float:
@@ -55,9 +60,9 @@ class Sweeper:
             woken += self._repeat_crashed()
         if self._is_time("removed", 2):
             woken += self._fail_tasks_of_removed_plugins()
-        if self._is_time("age", 10):
+        if self._is_time("age", min(10.0, self._ageing_seconds / 10)):
             with self._database.transaction() as cursor:
-                woken += sweep.age(cursor, _AGEING_SECONDS)
+                woken += sweep.age(cursor, self._ageing_seconds)
         if self._is_time("janitors", 2):
             for janitor in self._janitors:
                 retry.run(self._database, janitor)

@@ -28,22 +28,23 @@ def new_id() -> str:
 def user_segment(name: str, collection: str, plugin: str, field: str = "name") -> str:
     """The last segment of the name of a new resource, given alone or in full.
 
+    An empty plugin: the resource belongs to none, "limits/syncs".
     Raises FieldInvalidError if it is not 1 to 128 letters, digits, ".", "_" and "-", or if it
     names another plugin.
     """
-    segments = full_name(name, collection, plugin, field=field).split("/")
-    expected = 3
-    if len(segments) != expected or segments[:2] != [collection, plugin]:
+    *parents, last = full_name(name, collection, plugin, field=field).split("/")
+    expected = [collection, plugin] if plugin else [collection]
+    if parents != expected:
         raise FieldInvalidError.at(
-            field, f'"{name}" is not a name in {collection}/{plugin}: give the last segment alone.'
+            field, f'"{name}" is not a name in {"/".join(expected)}: give the last segment alone.'
         )
-    if not _SEGMENT.fullmatch(segments[2]):
+    if not _SEGMENT.fullmatch(last):
         raise FieldInvalidError.at(
             field,
-            f'"{segments[2]}" is not a usable name: it must be 1 to 128 letters, digits, ".", "_" '
+            f'"{last}" is not a usable name: it must be 1 to 128 letters, digits, ".", "_" '
             'and "-", and not start with "." or "-".',
         )
-    return segments[2]
+    return last
 
 
 def full_name(given: str, collection: str, plugin: str = "", *, field: str) -> str:

@@ -11,9 +11,20 @@ from entrepot_core.domain.errors import AttemptLostError, OutcomeUnknownError
 if TYPE_CHECKING:
     from entrepot_core.domain.errors import ServiceError
 
-__all__ = ["BACK_OFF_SECONDS", "MAX_COUNTED_ATTEMPTS", "Loss", "State", "Verdict", "judge"]
+__all__ = [
+    "AGEING_SECONDS",
+    "BACK_OFF_SECONDS",
+    "MAX_COUNTED_ATTEMPTS",
+    "Loss",
+    "State",
+    "Verdict",
+    "judge",
+]
 
 MAX_COUNTED_ATTEMPTS = 3
+
+# After this long a task that is ready competes one class higher.
+AGEING_SECONDS = 600.0
 
 # Before the first, second, … repetition of an attempt that was counted.
 BACK_OFF_SECONDS = (1.0, 10.0, 60.0)

@@ -34,28 +34,14 @@ def grant_stuck(cursor: Cursor, resource_id: int) -> int:
 
 def unpark(cursor: Cursor, most: int = 100) -> int:
     """Makes tasks ready whose back-off is over; returns how many."""
-    cursor.execute(
-        "UPDATE task SET parked = false, ready_at = clock_timestamp(),"
-        " tag = ready_tag(plugin_id, class, lane) WHERE task_id = ANY(ARRAY("
-        "  SELECT task_id FROM task WHERE parked AND not_before <= clock_timestamp()"
-        "  ORDER BY task_id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED))",
-        (most,),
-    )
-    return cursor.rowcount
+    cursor.execute("SELECT unpark_tasks(%s)", (most,))
+    return int((cursor.fetchone() or (0,))[0])
 
 
-def age(cursor: Cursor, seconds: float, most: int = 100) -> int:
-    """Moves tasks that have been ready for long one class up; returns how many."""
-    cursor.execute(
-        "UPDATE task SET class = class - 1, ready_at = clock_timestamp(),"
-        " first_ready_at = coalesce(first_ready_at, ready_at),"
-        " tag = ready_tag(plugin_id, (class - 1)::int, lane) WHERE task_id = ANY(ARRAY("
-        "  SELECT task_id FROM task WHERE state = 'waiting' AND waits_for = 0 AND NOT parked"
-        "  AND class > 0 AND ready_at < clock_timestamp() - make_interval(secs => %s)"
-        "  ORDER BY ready_at LIMIT %s FOR NO KEY UPDATE SKIP LOCKED))",
-        (seconds, most),
-    )
-    return cursor.rowcount
+def age(cursor: Cursor, seconds: float, most: int = 1000) -> int:
+    """Moves tasks that have been ready for so long one class up; returns how many."""
+    cursor.execute("SELECT age_tasks(make_interval(secs => %s), %s)", (seconds, most))
+    return int((cursor.fetchone() or (0,))[0])
 
 
 def ownerless_dispatchers(cursor: Cursor) -> list[int]:

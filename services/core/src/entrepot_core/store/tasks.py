@@ -34,6 +34,7 @@ __all__ = [
 # The error of submit_task for a resource that is not there.
 _RESOURCE_MISSING = "EN002"
 
+# Classes of urgency, the most urgent first.
 INTERACTIVE, NORMAL, BACKGROUND = 0, 1, 2
 
 
@@ -95,6 +96,8 @@ class TaskRow:
     state: str
     waits_for: int
     parked: bool
+    priority: int
+    effective_priority: int
     attempt: int
     cancel_requested: bool
     is_repeatable: bool
@@ -146,8 +149,8 @@ class TaskFilter:
 
 
 _COLUMNS = """
-  t.task_id::text, t.task_type, p.name, t.state, t.waits_for, t.parked, t.attempt,
-  t.cancel_requested, t.is_repeatable, t.is_dry_run, t.changed, t.created_resource,
+  t.task_id::text, t.task_type, p.name, t.state, t.waits_for, t.parked, t.priority, t.class,
+  t.attempt, t.cancel_requested, t.is_repeatable, t.is_dry_run, t.changed, t.created_resource,
   t.cloned_from::text, t.created_at, coalesce(t.first_ready_at, t.ready_at), t.not_before,
   t.started_at, t.ended_at, d.principal, d.request_id, d.declaration_id, d.origin_request,
   d.traceparent, d.parameters_type, d.parameters, d.result_type, d.result, d.error, d.differences,
@@ -163,6 +166,8 @@ _NAMES = [
     "state",
     "waits_for",
     "parked",
+    "priority",
+    "effective_priority",
     "attempt",
     "cancel_requested",
     "is_repeatable",
