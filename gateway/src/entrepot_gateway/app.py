@@ -242,6 +242,8 @@ class Api:
                 return lambda: self._tasks.cancel(binding, values, call)
             case "CloneTask":
                 return lambda: self._tasks.clone(values, call)
+            case "CommitPlan":
+                return lambda: self._tasks.commit(values, call)
         return lambda: self._transcoder.answer(binding, values, call)
 
     async def _collections(self, call: Call) -> Response:

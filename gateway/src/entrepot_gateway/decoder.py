@@ -66,7 +66,7 @@ SHOWN = 60
 # Fields of core's own messages that name a resource.
 _CORE_REFERENCES = frozenset(
     {"name", "parent", "repository", "version", "publication", "resource", "cloned_from"}
-    | {"created_resource"}
+    | {"created_resource", "commits"}
 )
 
 

@@ -65,6 +65,8 @@ class Paths:
         if binding.rpc.name == "CloneTask":
             self._add_clone(binding)
             return
+        if binding.rpc.name == "CommitPlan":
+            options = ("idempotency_key",)
         body: Json | None = None
         if binding.rpc.name == "CancelTask":
             body = {

@@ -1,4 +1,7 @@
-"""Tasks over HTTP: typed collections, waiting, clones. Which types there are, plugins say."""
+"""Tasks over HTTP: typed collections, waiting, clones, commits of plans.
+
+Which types there are, plugins say.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 Task = task_service_pb2.Task
 CreateTaskRequest = task_service_pb2.CreateTaskRequest
 CloneTaskRequest = task_service_pb2.CloneTaskRequest
+CommitPlanRequest = task_service_pb2.CommitPlanRequest
 
 LONGEST_WAIT_SECONDS = 600.0
 # Waiting does not rest on events alone.
@@ -132,6 +136,22 @@ class Tasks:
         )
         return await self._created(call, response.task, wait)
 
+    async def commit(self, values: dict[str, str], call: Call) -> Response:
+        """POST to a dry run's commits: its plan is all there is to say."""
+        request = CommitPlanRequest(name=values["name"])
+        wait = self._read_options(call, request)
+        _refuse_query(call)
+        reader = call.decoder()
+        document = await call.document()
+        wait = _wait_seconds(document.pop("wait", None) or None, wait)
+        reader.message(document, request, given=("name",), partial=False)
+        reader.finish()
+        response = cast(
+            "task_service_pb2.CommitPlanResponse",
+            await self._core.call(_RPCS["CommitPlan"], request, call.credentials),
+        )
+        return await self._created(call, response.task, wait)
+
     async def read(self, name: str, call: Call) -> Task:
         """The task as the caller may see it."""
         request = task_service_pb2.GetTaskRequest(name=name)
@@ -173,7 +193,9 @@ class Tasks:
         return JsonAnswer(call.encoder.message(task), 201, headers)
 
     @staticmethod
-    def _read_options(call: Call, request: CreateTaskRequest | CloneTaskRequest) -> float:
+    def _read_options(
+        call: Call, request: CreateTaskRequest | CloneTaskRequest | CommitPlanRequest
+    ) -> float:
         """Fill in what the query and the header fields say; the time to wait comes back."""
         wait = _wait_seconds(call.take("wait"), 0.0)
         options = {name: call.query.pop(name) for name in _OPTIONS & call.query.keys()}

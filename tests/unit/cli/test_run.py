@@ -182,7 +182,8 @@ def test_a_plan_has_the_signs_of_a_difference(cli: Cli) -> None:
 
     lines = cli("plan", *SYNC[1:]).out.splitlines()
 
-    assert lines[-3:] == ["  + new.txt", "  - old.txt", "  ~ same.txt"]
+    assert lines[-4:-1] == ["  + new.txt", "  - old.txt", "  ~ same.txt"]
+    assert lines[-1].startswith("  to have it done: entrepot task commit ")
 
 
 def test_a_result_is_said_where_no_repository_changes(cli: Cli) -> None:

@@ -33,7 +33,7 @@ HELP: dict[str, dict[str, str]] = {
         "distribution": "create, list, get, update, delete",
         "version": "list, get, diff, delete",
         "content": "list, get",
-        "task": "create, list, get, watch, wait, cancel, clone",
+        "task": "create, list, get, watch, wait, cancel, clone, lineage, plan, commit",
         "plugin": "create, list, get, update, delete",
         "limit": "create, list, get, update, delete",
     },

@@ -54,6 +54,8 @@ def in_words(task: task_service_pb2.Task, result: Json | None) -> list[str]:
         lines.append(f"  created {short_name(task.created_resource)}")
     for difference in task.differences:
         lines += _difference(difference, is_plan=task.dry_run)
+    if task.dry_run and any(difference.changed for difference in task.differences):
+        lines.append(f"  to have it done: entrepot task commit {short_name(task.name)}")
     if task.state == _Task.STATE_COMPLETED and not task.differences:
         words = result_in_words(result or {})
         lines += [f"  {words}"] if words else []
@@ -103,16 +105,22 @@ def _difference(difference: difference_pb2.Difference, *, is_plan: bool) -> list
     if not is_plan:
         return [f"  {head} → {repository}@{difference.version}: {counts}"]
     lines = [f"  {head} would change: {counts}"]
-    if difference.fetch_files:
-        lines.append(
-            f"  to fetch: {difference.fetch_files:,} "
-            f"file{'s' if difference.fetch_files > 1 else ''}, {size(difference.fetch_bytes)}"
-        )
+    lines += to_fetch(
+        difference.fetch_files, difference.fetch_bytes, difference.fetch_unknown_files
+    )
     lines += _paths(difference)
     shown = len(difference.added_units) + len(difference.removed_units)
     if (more := difference.added + difference.removed - shown) > 0:
-        lines.append(f"  … and {more:,} more")
+        lines.append(f"  … and {more:,} more: entrepot task plan TASK")
     return lines
+
+
+def to_fetch(files: int, size_bytes: int, unknown: int) -> list[str]:
+    """What would be downloaded; nothing if there is nothing."""
+    if not files:
+        return []
+    more = f", and {unknown:,} of them of unknown size" if unknown else ""
+    return [f"  to fetch: {files:,} file{'s' if files > 1 else ''}, {size(size_bytes)}{more}"]
 
 
 def _measured(key: str, value: object) -> str:

@@ -88,7 +88,7 @@ def _candidates(before: list[str], partial: str) -> Iterable[str]:
             return [*_task_types(), *_NAMED]
         case [noun]:
             return _verbs(noun)
-        case ["task", "get" | "watch" | "wait" | "cancel" | "clone"]:
+        case ["task", verb] if verb not in ("create", "list"):
             return _names("tasks")
         case ["content", "list"]:
             return _names("repositories")

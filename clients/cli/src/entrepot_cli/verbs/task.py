@@ -12,6 +12,7 @@ from entrepot_cli.output import Column, Json, column, moment, name_of
 from entrepot_cli.progress import amount
 from entrepot_cli.server.name import full_name, short_name, version_name
 from entrepot_cli.session import Session, session
+from entrepot_cli.verbs import lineage, plan
 from entrepot_cli.verbs import run as runs
 from entrepot_rpc.field import enum_choices, enum_words
 
@@ -24,6 +25,9 @@ VERBS = {
     "wait": "wait for its end, silently",
     "cancel": "ask one to stop",
     "clone": "create one like an earlier one",
+    "lineage": "show where one came from, and its clones",
+    "plan": "show what a dry run would change",
+    "commit": "do exactly what a dry run has planned",
 }
 # People look at the top of a list that never ends.
 LISTED = 50
@@ -48,6 +52,9 @@ def run(words: list[str]) -> int:
         "wait": _wait,
         "cancel": _cancel,
         "clone": _clone,
+        "lineage": lineage.show,
+        "plan": plan.show,
+        "commit": plan.commit,
     }
     return verbs[verb](words)
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!entrepot/core/v1/difference.proto\x12\x10\x65ntrepot.core.v1\"\xf0\x02\n\nDifference\x12\x12\n\nrepository\x18\x01 \x01(\t\x12\x14\n\x0c\x62\x61se_version\x18\x02 \x01(\x03\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12\x0f\n\x07\x63hanged\x18\x04 \x01(\x08\x12\x18\n\x10unchanged_reason\x18\x05 \x01(\t\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x06 \x01(\x03\x12\x0f\n\x07removed\x18\x07 \x01(\x03\x12\x10\n\x08replaced\x18\x08 \x01(\x03\x12\x13\n\x0b\x66\x65tch_files\x18\t \x01(\x03\x12\x13\n\x0b\x66\x65tch_bytes\x18\n \x01(\x03\x12:\n\x0b\x61\x64\x64\x65\x64_units\x18\x0b \x03(\x0b\x32%.entrepot.core.v1.Difference.UnitLine\x12<\n\rremoved_units\x18\x0c \x03(\x0b\x32%.entrepot.core.v1.Difference.UnitLine\x1a&\n\x08UnitLine\x12\x0c\n\x04unit\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!entrepot/core/v1/difference.proto\x12\x10\x65ntrepot.core.v1\"\x8d\x03\n\nDifference\x12\x12\n\nrepository\x18\x01 \x01(\t\x12\x14\n\x0c\x62\x61se_version\x18\x02 \x01(\x03\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12\x0f\n\x07\x63hanged\x18\x04 \x01(\x08\x12\x18\n\x10unchanged_reason\x18\x05 \x01(\t\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x06 \x01(\x03\x12\x0f\n\x07removed\x18\x07 \x01(\x03\x12\x10\n\x08replaced\x18\x08 \x01(\x03\x12\x13\n\x0b\x66\x65tch_files\x18\t \x01(\x03\x12\x13\n\x0b\x66\x65tch_bytes\x18\n \x01(\x03\x12:\n\x0b\x61\x64\x64\x65\x64_units\x18\x0b \x03(\x0b\x32%.entrepot.core.v1.Difference.UnitLine\x12<\n\rremoved_units\x18\x0c \x03(\x0b\x32%.entrepot.core.v1.Difference.UnitLine\x12\x1b\n\x13\x66\x65tch_unknown_files\x18\r \x01(\x03\x1a&\n\x08UnitLine\x12\x0c\n\x04unit\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'entrepot.core.v1.difference
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DIFFERENCE']._serialized_start=56
-  _globals['_DIFFERENCE']._serialized_end=424
-  _globals['_DIFFERENCE_UNITLINE']._serialized_start=386
-  _globals['_DIFFERENCE_UNITLINE']._serialized_end=424
+  _globals['_DIFFERENCE']._serialized_end=453
+  _globals['_DIFFERENCE_UNITLINE']._serialized_start=415
+  _globals['_DIFFERENCE_UNITLINE']._serialized_end=453
 # @@protoc_insertion_point(module_scope)

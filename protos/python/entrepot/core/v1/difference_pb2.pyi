@@ -60,6 +60,7 @@ class Difference(_message.Message):
     FETCH_BYTES_FIELD_NUMBER: _builtins.int
     ADDED_UNITS_FIELD_NUMBER: _builtins.int
     REMOVED_UNITS_FIELD_NUMBER: _builtins.int
+    FETCH_UNKNOWN_FILES_FIELD_NUMBER: _builtins.int
     repository: _builtins.str
     """"repositories/file/foo" """
     base_version: _builtins.int
@@ -80,6 +81,8 @@ class Difference(_message.Message):
     """Files to download before the content can be served without the upstream."""
     fetch_bytes: _builtins.int
     """Their length together, in bytes, as far as it is known."""
+    fetch_unknown_files: _builtins.int
+    """How many of the files to download have a length that nobody has said yet."""
     @_builtins.property
     def added_units(self) -> _containers.RepeatedCompositeFieldContainer[Global___Difference.UnitLine]:
         """Dry run only: the first 100 added units, by name."""
@@ -103,10 +106,11 @@ class Difference(_message.Message):
         fetch_bytes: _builtins.int = ...,
         added_units: _abc.Iterable[Global___Difference.UnitLine] | None = ...,
         removed_units: _abc.Iterable[Global___Difference.UnitLine] | None = ...,
+        fetch_unknown_files: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "added_units", b"added_units", "base_version", b"base_version", "changed", b"changed", "fetch_bytes", b"fetch_bytes", "fetch_files", b"fetch_files", "removed", b"removed", "removed_units", b"removed_units", "replaced", b"replaced", "repository", b"repository", "unchanged_reason", b"unchanged_reason", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "added_units", b"added_units", "base_version", b"base_version", "changed", b"changed", "fetch_bytes", b"fetch_bytes", "fetch_files", b"fetch_files", "fetch_unknown_files", b"fetch_unknown_files", "removed", b"removed", "removed_units", b"removed_units", "replaced", b"replaced", "repository", b"repository", "unchanged_reason", b"unchanged_reason", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

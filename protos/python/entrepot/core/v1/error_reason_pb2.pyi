@@ -123,6 +123,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A secret of a remote cannot be encrypted or decrypted. Metadata: remote, setting."""
     ERROR_REASON_EVENT_OUT_OF_RANGE: _ErrorReason.ValueType  # 60
     """The log of events cannot go on after this number: it is too old to be kept, or higher than any. Metadata: oldest, newest."""
+    ERROR_REASON_PLAN_MISSING: _ErrorReason.ValueType  # 64
+    """The task has no plan: it is not a completed dry run, or its plan is not kept any more. Metadata: task."""
+    ERROR_REASON_PLAN_APPROVED: _ErrorReason.ValueType  # 65
+    """The plan was approved before. Metadata: task, approved_by."""
+    ERROR_REASON_BASE_MOVED: _ErrorReason.ValueType  # 66
+    """A repository has changed since the plan was made. Metadata: repository, base_version, latest_version, task."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why core refused or failed: the `reason` of google.rpc.ErrorInfo with domain "entrepot", without the prefix. Each has a
@@ -230,4 +236,10 @@ ERROR_REASON_SECRET_UNREADABLE: ErrorReason.ValueType  # 49
 """A secret of a remote cannot be encrypted or decrypted. Metadata: remote, setting."""
 ERROR_REASON_EVENT_OUT_OF_RANGE: ErrorReason.ValueType  # 60
 """The log of events cannot go on after this number: it is too old to be kept, or higher than any. Metadata: oldest, newest."""
+ERROR_REASON_PLAN_MISSING: ErrorReason.ValueType  # 64
+"""The task has no plan: it is not a completed dry run, or its plan is not kept any more. Metadata: task."""
+ERROR_REASON_PLAN_APPROVED: ErrorReason.ValueType  # 65
+"""The plan was approved before. Metadata: task, approved_by."""
+ERROR_REASON_BASE_MOVED: ErrorReason.ValueType  # 66
+"""A repository has changed since the plan was made. Metadata: repository, base_version, latest_version, task."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -5,6 +5,8 @@ isort:skip_file
 
 from collections import abc as _abc
 from entrepot.core.v1 import difference_pb2 as _difference_pb2
+from entrepot.core.v1 import lineage_pb2 as _lineage_pb2
+from entrepot.core.v1 import plan_pb2 as _plan_pb2
 from entrepot.type.v1 import diagnostic_pb2 as _diagnostic_pb2
 from entrepot.type.v1 import progress_pb2 as _progress_pb2
 from google.protobuf import any_pb2 as _any_pb2
@@ -234,6 +236,7 @@ class Task(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COMMITS_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     EFFECTIVE_PRIORITY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
@@ -258,6 +261,8 @@ class Task(_message.Message):
     """Name of the task it repeats; empty if none."""
     request_id: _builtins.str
     """Id of the request that created it, if the client gave one."""
+    commits: _builtins.str
+    """Name of the dry run whose plan this task commits; empty if none."""
     priority: Global___Task.Priority.ValueType
     """How urgent it was said to be. Locks are given in the order in which tasks came, whatever their priority."""
     effective_priority: Global___Task.Priority.ValueType
@@ -336,12 +341,13 @@ class Task(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         request_id: _builtins.str = ...,
+        commits: _builtins.str = ...,
         priority: Global___Task.Priority.ValueType = ...,
         effective_priority: Global___Task.Priority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_changed", b"_changed", "changed", b"changed", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "parameters", b"parameters", "result", b"result", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_changed", b"_changed", "attempt", b"attempt", "blocked_by", b"blocked_by", "cancel_requested", b"cancel_requested", "changed", b"changed", "cloned_from", b"cloned_from", "create_time", b"create_time", "created_resource", b"created_resource", "differences", b"differences", "dry_run", b"dry_run", "effective_priority", b"effective_priority", "end_time", b"end_time", "error", b"error", "lost_attempts", b"lost_attempts", "name", b"name", "parameters", b"parameters", "principal", b"principal", "priority", b"priority", "progress", b"progress", "request_id", b"request_id", "resources", b"resources", "result", b"result", "start_time", b"start_time", "state", b"state", "task_type", b"task_type", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_changed", b"_changed", "attempt", b"attempt", "blocked_by", b"blocked_by", "cancel_requested", b"cancel_requested", "changed", b"changed", "cloned_from", b"cloned_from", "commits", b"commits", "create_time", b"create_time", "created_resource", b"created_resource", "differences", b"differences", "dry_run", b"dry_run", "effective_priority", b"effective_priority", "end_time", b"end_time", "error", b"error", "lost_attempts", b"lost_attempts", "name", b"name", "parameters", b"parameters", "principal", b"principal", "priority", b"priority", "progress", b"progress", "request_id", b"request_id", "resources", b"resources", "result", b"result", "start_time", b"start_time", "state", b"state", "task_type", b"task_type", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__changed: _TypeAlias = _typing.Literal["changed"]  # noqa: Y015
     _WhichOneofArgType__changed: _TypeAlias = _typing.Literal["_changed", b"_changed"]  # noqa: Y015
@@ -608,6 +614,7 @@ class ListTasksRequest(_message.Message):
     RESOURCE_FIELD_NUMBER: _builtins.int
     CLONED_FROM_FIELD_NUMBER: _builtins.int
     CREATED_RESOURCE_FIELD_NUMBER: _builtins.int
+    COMMITS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """How many to return, 1 to 1,000; zero means 100."""
     page_token: _builtins.str
@@ -622,6 +629,8 @@ class ListTasksRequest(_message.Message):
     """Only tasks cloned from this one."""
     created_resource: _builtins.str
     """Only tasks that created this resource."""
+    commits: _builtins.str
+    """Only tasks that commit the plan of this dry run."""
     def __init__(
         self,
         *,
@@ -632,10 +641,11 @@ class ListTasksRequest(_message.Message):
         resource: _builtins.str = ...,
         cloned_from: _builtins.str = ...,
         created_resource: _builtins.str = ...,
+        commits: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cloned_from", b"cloned_from", "created_resource", b"created_resource", "page_size", b"page_size", "page_token", b"page_token", "resource", b"resource", "state", b"state", "task_type", b"task_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cloned_from", b"cloned_from", "commits", b"commits", "created_resource", b"created_resource", "page_size", b"page_size", "page_token", b"page_token", "resource", b"resource", "state", b"state", "task_type", b"task_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -908,7 +918,7 @@ class CloneTaskRequest(_message.Message):
     name: _builtins.str
     """Task to repeat, "tasks/<id>"."""
     dry_run: _builtins.bool
-    """Whether the new task is a dry run."""
+    """Whether the new task is a dry run, whatever the earlier one was."""
     request_id: _builtins.str
     """As in CreateTaskRequest."""
     priority: Global___Task.Priority.ValueType
@@ -967,3 +977,213 @@ class CloneTaskResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CloneTaskResponse: _TypeAlias = CloneTaskResponse  # noqa: Y015
+
+@_typing.final
+class GetLineageRequest(_message.Message):
+    """Which task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"tasks/<id>" """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLineageRequest: _TypeAlias = GetLineageRequest  # noqa: Y015
+
+@_typing.final
+class GetLineageResponse(_message.Message):
+    """Its lineage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINEAGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lineage(self) -> _lineage_pb2.Lineage:
+        """The lineage."""
+
+    def __init__(
+        self,
+        *,
+        lineage: _lineage_pb2.Lineage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lineage", b"lineage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lineage", b"lineage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLineageResponse: _TypeAlias = GetLineageResponse  # noqa: Y015
+
+@_typing.final
+class GetPlanRequest(_message.Message):
+    """Whose plan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The dry run, "tasks/<id>"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPlanRequest: _TypeAlias = GetPlanRequest  # noqa: Y015
+
+@_typing.final
+class GetPlanResponse(_message.Message):
+    """The plan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def plan(self) -> _plan_pb2.Plan:
+        """The plan."""
+
+    def __init__(
+        self,
+        *,
+        plan: _plan_pb2.Plan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPlanResponse: _TypeAlias = GetPlanResponse  # noqa: Y015
+
+@_typing.final
+class ListPlannedUnitsRequest(_message.Message):
+    """Which units."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The dry run, "tasks/<id>"."""
+    page_size: _builtins.int
+    """How many to return, 1 to 1,000; zero means 100."""
+    page_token: _builtins.str
+    """From the page before."""
+    change: _plan_pb2.PlannedUnit.Change.ValueType
+    """Only these changes."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        change: _plan_pb2.PlannedUnit.Change.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPlannedUnitsRequest: _TypeAlias = ListPlannedUnitsRequest  # noqa: Y015
+
+@_typing.final
+class ListPlannedUnitsResponse(_message.Message):
+    """One page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNITS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty on the last."""
+    @_builtins.property
+    def units(self) -> _containers.RepeatedCompositeFieldContainer[_plan_pb2.PlannedUnit]:
+        """The units."""
+
+    def __init__(
+        self,
+        *,
+        units: _abc.Iterable[_plan_pb2.PlannedUnit] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPlannedUnitsResponse: _TypeAlias = ListPlannedUnitsResponse  # noqa: Y015
+
+@_typing.final
+class CommitPlanRequest(_message.Message):
+    """Which plan to commit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The dry run, "tasks/<id>"."""
+    request_id: _builtins.str
+    """As in CreateTaskRequest."""
+    @_builtins.property
+    def wait(self) -> _duration_pb2.Duration:
+        """As in CreateTaskRequest."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        wait: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id", "wait", b"wait"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommitPlanRequest: _TypeAlias = CommitPlanRequest  # noqa: Y015
+
+@_typing.final
+class CommitPlanResponse(_message.Message):
+    """The new task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def task(self) -> Global___Task:
+        """The new task; its `commits` names the dry run."""
+
+    def __init__(
+        self,
+        *,
+        task: Global___Task | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommitPlanResponse: _TypeAlias = CommitPlanResponse  # noqa: Y015

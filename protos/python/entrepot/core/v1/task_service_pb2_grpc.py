@@ -75,6 +75,26 @@ class TaskServiceStub:
                 request_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.CloneTaskRequest.SerializeToString,
                 response_deserializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.CloneTaskResponse.FromString,
                 _registered_method=True)
+        self.GetLineage = channel.unary_unary(
+                '/entrepot.core.v1.TaskService/GetLineage',
+                request_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.GetLineageRequest.SerializeToString,
+                response_deserializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.GetLineageResponse.FromString,
+                _registered_method=True)
+        self.GetPlan = channel.unary_unary(
+                '/entrepot.core.v1.TaskService/GetPlan',
+                request_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.GetPlanRequest.SerializeToString,
+                response_deserializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.GetPlanResponse.FromString,
+                _registered_method=True)
+        self.ListPlannedUnits = channel.unary_unary(
+                '/entrepot.core.v1.TaskService/ListPlannedUnits',
+                request_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ListPlannedUnitsRequest.SerializeToString,
+                response_deserializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ListPlannedUnitsResponse.FromString,
+                _registered_method=True)
+        self.CommitPlan = channel.unary_unary(
+                '/entrepot.core.v1.TaskService/CommitPlan',
+                request_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.CommitPlanRequest.SerializeToString,
+                response_deserializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.CommitPlanResponse.FromString,
+                _registered_method=True)
 
 
 class TaskServiceServicer:
@@ -140,6 +160,36 @@ class TaskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetLineage(self, request, context):
+        """Reads what a task was cloned from, what was cloned from it, and how their parameters differ.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPlan(self, request, context):
+        """Reads the plan that a dry run made: what it would add, remove and replace, and what it would fetch for that.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPlannedUnits(self, request, context):
+        """Pages through the units of a plan: first the additions, then the replacements, then the removals, each by repository
+        and path.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CommitPlan(self, request, context):
+        """Approves a plan: creates a task that commits exactly what was planned, or fails with BASE_MOVED if a repository has
+        changed since. A plan is approved once; if the task that commits it fails or is canceled, it may be approved again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TaskServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -182,6 +232,26 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.CloneTask,
                     request_deserializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.CloneTaskRequest.FromString,
                     response_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.CloneTaskResponse.SerializeToString,
+            ),
+            'GetLineage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLineage,
+                    request_deserializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.GetLineageRequest.FromString,
+                    response_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.GetLineageResponse.SerializeToString,
+            ),
+            'GetPlan': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPlan,
+                    request_deserializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.GetPlanRequest.FromString,
+                    response_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.GetPlanResponse.SerializeToString,
+            ),
+            'ListPlannedUnits': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPlannedUnits,
+                    request_deserializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ListPlannedUnitsRequest.FromString,
+                    response_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ListPlannedUnitsResponse.SerializeToString,
+            ),
+            'CommitPlan': grpc.unary_unary_rpc_method_handler(
+                    servicer.CommitPlan,
+                    request_deserializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.CommitPlanRequest.FromString,
+                    response_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.CommitPlanResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -401,6 +471,114 @@ class TaskService:
             '/entrepot.core.v1.TaskService/CloneTask',
             entrepot_dot_core_dot_v1_dot_task__service__pb2.CloneTaskRequest.SerializeToString,
             entrepot_dot_core_dot_v1_dot_task__service__pb2.CloneTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLineage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/entrepot.core.v1.TaskService/GetLineage',
+            entrepot_dot_core_dot_v1_dot_task__service__pb2.GetLineageRequest.SerializeToString,
+            entrepot_dot_core_dot_v1_dot_task__service__pb2.GetLineageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/entrepot.core.v1.TaskService/GetPlan',
+            entrepot_dot_core_dot_v1_dot_task__service__pb2.GetPlanRequest.SerializeToString,
+            entrepot_dot_core_dot_v1_dot_task__service__pb2.GetPlanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPlannedUnits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/entrepot.core.v1.TaskService/ListPlannedUnits',
+            entrepot_dot_core_dot_v1_dot_task__service__pb2.ListPlannedUnitsRequest.SerializeToString,
+            entrepot_dot_core_dot_v1_dot_task__service__pb2.ListPlannedUnitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CommitPlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/entrepot.core.v1.TaskService/CommitPlan',
+            entrepot_dot_core_dot_v1_dot_task__service__pb2.CommitPlanRequest.SerializeToString,
+            entrepot_dot_core_dot_v1_dot_task__service__pb2.CommitPlanResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,18 @@ class TaskServiceStub:
     """
     CloneTask: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.CloneTaskRequest, _task_service_pb2.CloneTaskResponse]
     """Creates a task like an earlier one, with some fields replaced; remembers where it came from."""
+    GetLineage: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.GetLineageRequest, _task_service_pb2.GetLineageResponse]
+    """Reads what a task was cloned from, what was cloned from it, and how their parameters differ."""
+    GetPlan: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.GetPlanRequest, _task_service_pb2.GetPlanResponse]
+    """Reads the plan that a dry run made: what it would add, remove and replace, and what it would fetch for that."""
+    ListPlannedUnits: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.ListPlannedUnitsRequest, _task_service_pb2.ListPlannedUnitsResponse]
+    """Pages through the units of a plan: first the additions, then the replacements, then the removals, each by repository
+    and path.
+    """
+    CommitPlan: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.CommitPlanRequest, _task_service_pb2.CommitPlanResponse]
+    """Approves a plan: creates a task that commits exactly what was planned, or fails with BASE_MOVED if a repository has
+    changed since. A plan is approved once; if the task that commits it fails or is canceled, it may be approved again.
+    """
 
 @_typing.type_check_only
 class TaskServiceAsyncStub(TaskServiceStub):
@@ -83,6 +95,18 @@ class TaskServiceAsyncStub(TaskServiceStub):
     """
     CloneTask: _aio.UnaryUnaryMultiCallable[_task_service_pb2.CloneTaskRequest, _task_service_pb2.CloneTaskResponse]  # type: ignore[assignment]
     """Creates a task like an earlier one, with some fields replaced; remembers where it came from."""
+    GetLineage: _aio.UnaryUnaryMultiCallable[_task_service_pb2.GetLineageRequest, _task_service_pb2.GetLineageResponse]  # type: ignore[assignment]
+    """Reads what a task was cloned from, what was cloned from it, and how their parameters differ."""
+    GetPlan: _aio.UnaryUnaryMultiCallable[_task_service_pb2.GetPlanRequest, _task_service_pb2.GetPlanResponse]  # type: ignore[assignment]
+    """Reads the plan that a dry run made: what it would add, remove and replace, and what it would fetch for that."""
+    ListPlannedUnits: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ListPlannedUnitsRequest, _task_service_pb2.ListPlannedUnitsResponse]  # type: ignore[assignment]
+    """Pages through the units of a plan: first the additions, then the replacements, then the removals, each by repository
+    and path.
+    """
+    CommitPlan: _aio.UnaryUnaryMultiCallable[_task_service_pb2.CommitPlanRequest, _task_service_pb2.CommitPlanResponse]  # type: ignore[assignment]
+    """Approves a plan: creates a task that commits exactly what was planned, or fails with BASE_MOVED if a repository has
+    changed since. A plan is approved once; if the task that commits it fails or is canceled, it may be approved again.
+    """
 
 class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
     """Tasks: every change to a repository is one."""
@@ -156,5 +180,41 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_task_service_pb2.CloneTaskResponse, _abc.Awaitable[_task_service_pb2.CloneTaskResponse]]:
         """Creates a task like an earlier one, with some fields replaced; remembers where it came from."""
+
+    @_abc_1.abstractmethod
+    def GetLineage(
+        self,
+        request: _task_service_pb2.GetLineageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_service_pb2.GetLineageResponse, _abc.Awaitable[_task_service_pb2.GetLineageResponse]]:
+        """Reads what a task was cloned from, what was cloned from it, and how their parameters differ."""
+
+    @_abc_1.abstractmethod
+    def GetPlan(
+        self,
+        request: _task_service_pb2.GetPlanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_service_pb2.GetPlanResponse, _abc.Awaitable[_task_service_pb2.GetPlanResponse]]:
+        """Reads the plan that a dry run made: what it would add, remove and replace, and what it would fetch for that."""
+
+    @_abc_1.abstractmethod
+    def ListPlannedUnits(
+        self,
+        request: _task_service_pb2.ListPlannedUnitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_service_pb2.ListPlannedUnitsResponse, _abc.Awaitable[_task_service_pb2.ListPlannedUnitsResponse]]:
+        """Pages through the units of a plan: first the additions, then the replacements, then the removals, each by repository
+        and path.
+        """
+
+    @_abc_1.abstractmethod
+    def CommitPlan(
+        self,
+        request: _task_service_pb2.CommitPlanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_service_pb2.CommitPlanResponse, _abc.Awaitable[_task_service_pb2.CommitPlanResponse]]:
+        """Approves a plan: creates a task that commits exactly what was planned, or fails with BASE_MOVED if a repository has
+        changed since. A plan is approved once; if the task that commits it fails or is canceled, it may be approved again.
+        """
 
 def add_TaskServiceServicer_to_server(servicer: TaskServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -267,7 +267,7 @@ def _pools() -> Mapping[str, futures.ThreadPoolExecutor]:
     long_calls = futures.ThreadPoolExecutor(_LONG_THREADS, thread_name_prefix="long")
     pools = {
         f"/{_SERVICE}TaskService/{method}": waiting
-        for method in ("CreateTask", "GetTask", "CloneTask")
+        for method in ("CreateTask", "GetTask", "CloneTask", "CommitPlan")
     }
     # Streams of tasks and events need none; see event_streams.
     pools[f"/{_SERVICE}PluginService/WatchPlugins"] = watching

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from entrepot_core.api.plan_reader import of_dry_run
 from entrepot_core.domain.errors import DatabaseUnavailableError, FieldInvalidError
 from entrepot_core.domain.names import new_id
 from entrepot_core.plugins import binding, builtin
-from entrepot_core.store import plugins, tasks
+from entrepot_core.store import plans, plugins, tasks
 from entrepot_rpc import correlation, tracing
 from entrepot_rpc.failpoints import failpoint
 
@@ -44,6 +45,8 @@ class Order:
     cloned_from: str | None = None
     # None: what the type has.
     priority: int | None = None
+    # The dry run whose plan is to be committed; the parameters are its own.
+    commits: str | None = None
 
     def digest(self) -> bytes:
         """Equal for equal requests, so that a request id is not taken for another one."""
@@ -57,6 +60,8 @@ class Order:
             *([] if self.priority is None else [b"priority %d" % self.priority]),
         ):
             state.update(len(part).to_bytes(8, "little") + part)
+        if self.commits is not None:
+            state.update(self.commits.encode())
         return state.digest()
 
 
@@ -89,9 +94,14 @@ class TaskCreator:
         known = self._made_before(order)
         if known is not None:
             return known
+        if order.commits is not None:
+            # The dry run was checked, and what it planned is committed without its plugin.
+            with self._database.transaction() as cursor:
+                of_dry_run(cursor, order.commits)
         parameters = self._reader.decode(order.parameters)
         failpoint("create.decoded")
-        parameters = self._reader.checked(parameters)
+        if order.commits is None:
+            parameters = self._reader.checked(parameters)
         failpoint("create.validated")
         task_id = new_id()
         try:
@@ -113,6 +123,8 @@ class TaskCreator:
         try:
             with self._database.transaction() as cursor:
                 stored = tasks.create(cursor, row)
+                if order.commits is not None and stored == task_id:
+                    plans.approve(cursor, order.commits, task_id)
                 failpoint("create.inserted")
         except tasks.ResourceMissingError as error:
             raise binding.absent(parameters.references, error.name) from error
@@ -126,17 +138,18 @@ class TaskCreator:
         wanted: dict[str, bool],
     ) -> tasks.NewTask:
         view = parameters.view
+        is_core_work = view.is_core_work or order.commits is not None
         return tasks.NewTask(
             task_id=task_id,
             task_type=view.name,
-            executor=plugins.CORE if view.is_core_work else view.plugin,
+            executor=plugins.CORE if is_core_work else view.plugin,
             principal=order.principal,
             parameters_type=view.parameters_message,
             parameters=parameters.data,
             locks=wanted,
             # The locks protect these: what is there then cannot be deleted under the task.
             needed=binding.locked_names(parameters.references),
-            is_repeatable=view.declared.repeatable or view.is_core_work,
+            is_repeatable=view.declared.repeatable or is_core_work,
             is_dry_run=order.is_dry_run,
             declaration_id=self._registry.declaration_id(view.plugin),
             request_id=order.request_id,

@@ -76,6 +76,7 @@ def task_message(
         request_id=row.request_id,
         priority=PRIORITIES[row.priority],
         effective_priority=PRIORITIES[row.effective_priority],
+        commits=f"tasks/{row.commits}" if row.commits else "",
     )
     if row.error is not None:
         task.error.CopyFrom(status_pb2.Status.FromString(row.error))

@@ -1,4 +1,4 @@
-"""TaskService: creating, reading, watching, canceling and cloning tasks."""
+"""TaskService: creating, reading, watching, canceling, planning and cloning tasks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from entrepot.core.v1 import task_service_pb2, task_service_pb2_grpc
 from entrepot_core.api.authentication import principal_of
 from entrepot_core.api.blocking import blockers
 from entrepot_core.api.explanation import explain
+from entrepot_core.api.lineage import read_lineage
 from entrepot_core.api.paging import check_id, page_size, read_token, write_token
+from entrepot_core.api.plan_reader import read_plan, read_units
 from entrepot_core.api.task_creator import Order
 from entrepot_core.api.task_message import PRIORITIES, STATES, task_message
 from entrepot_core.api.task_streams import AllEvents, OneTask, TaskReader
@@ -181,6 +183,45 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         )
         return task_service_pb2.CloneTaskResponse(task=self._read(created, wait, context))
 
+    def GetLineage(
+        self, request: task_service_pb2.GetLineageRequest, context: grpc.ServicerContext
+    ) -> task_service_pb2.GetLineageResponse:
+        task_id = read_name(request.name)
+        with self._database.transaction() as cursor:
+            lineage = read_lineage(cursor, self._registry.catalog(), task_id)
+        return task_service_pb2.GetLineageResponse(lineage=lineage)
+
+    def GetPlan(
+        self, request: task_service_pb2.GetPlanRequest, context: grpc.ServicerContext
+    ) -> task_service_pb2.GetPlanResponse:
+        task_id = read_name(request.name)
+        with self._database.transaction() as cursor:
+            return task_service_pb2.GetPlanResponse(plan=read_plan(cursor, task_id))
+
+    def ListPlannedUnits(
+        self, request: task_service_pb2.ListPlannedUnitsRequest, context: grpc.ServicerContext
+    ) -> task_service_pb2.ListPlannedUnitsResponse:
+        task_id = read_name(request.parent, "parent")
+        with self._database.transaction() as cursor:
+            return read_units(cursor, task_id, request)
+
+    def CommitPlan(
+        self, request: task_service_pb2.CommitPlanRequest, context: grpc.ServicerContext
+    ) -> task_service_pb2.CommitPlanResponse:
+        task_id = read_name(request.name)
+        wait = _wait_seconds(request.wait)
+        with self._database.transaction() as cursor:
+            row = tasks.get(cursor, task_id)
+        created = self._creator.create(
+            Order(
+                parameters=pack_bytes(row.parameters_type, row.parameters),
+                principal=principal_of(context),
+                request_id=request.request_id,
+                commits=task_id,
+            )
+        )
+        return task_service_pb2.CommitPlanResponse(task=self._read(created, wait, context))
+
     def _read(
         self, task_id: str, wait_seconds: float, context: grpc.ServicerContext
     ) -> task_service_pb2.Task:
@@ -237,6 +278,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
             if request.cloned_from
             else "",
             created_resource=request.created_resource,
+            commits=read_name(request.commits, "commits") if request.commits else "",
         )
 
     def _overridden(self, row: TaskRow, request: task_service_pb2.CloneTaskRequest) -> any_pb2.Any:

@@ -17,7 +17,13 @@ from entrepot_core.dispatch import shortened
 from entrepot_core.dispatch.assignment import Assignment
 from entrepot_core.dispatch.progress import AttemptProgress
 from entrepot_core.dispatch.settling import canceled_error
-from entrepot_core.dispatch.verdict import StreamReader, check_completed, failure_of, loss_of
+from entrepot_core.dispatch.verdict import (
+    Completion,
+    StreamReader,
+    check_completed,
+    failure_of,
+    loss_of,
+)
 from entrepot_core.domain.errors import (
     AttemptSupersededError,
     Code,
@@ -28,7 +34,7 @@ from entrepot_core.domain.errors import (
 from entrepot_core.domain.task import Loss, State
 from entrepot_core.plugins import binding
 from entrepot_core.plugins.descriptors import pack_bytes
-from entrepot_core.store import plugins, queue, retry, tasks, workspaces
+from entrepot_core.store import plans, plugins, queue, retry, tasks, workspaces
 from entrepot_rpc import correlation, tracing
 from entrepot_rpc.failpoints import failpoint
 
@@ -38,7 +44,6 @@ if TYPE_CHECKING:
     from entrepot_core.dispatch.claim import Following
     from entrepot_core.dispatch.ready_made import ReadyMade
     from entrepot_core.dispatch.settling import Settler
-    from entrepot_core.dispatch.verdict import Completion
     from entrepot_core.plugins.client import Clients
     from entrepot_core.plugins.parameters import ParameterReader, Parameters
     from entrepot_core.plugins.registry import Registry
@@ -192,7 +197,7 @@ class Attempt:
 
     def _do_small(self, parameters: Parameters) -> bool:
         """Does the work in one transaction, if it is no more than a small change."""
-        if self.claimed.is_dry_run:
+        if self.claimed.is_dry_run or self.claimed.commits is not None:
             return False
         change = shortened.small_change(self._tools.registry.catalog(), parameters)
         if change is None:
@@ -208,7 +213,9 @@ class Attempt:
 
     def _work_on(self, row: tasks.TaskRow, parameters: Parameters) -> None:
         bounds = retry.run(self._tools.database, lambda cursor: self._lend(cursor, parameters))
-        if parameters.view.is_core_work:
+        if self.claimed.commits is not None:
+            self._commit_plan(row, self.claimed.commits, bounds)
+        elif parameters.view.is_core_work:
             self._do_ready_made(row, parameters, bounds)
         else:
             self._execute(row, parameters, bounds)
@@ -217,7 +224,7 @@ class Attempt:
         reader, claimed = self._tools.reader, self.claimed
         parameters = reader.decode(pack_bytes(claimed.parameters_type, claimed.parameters))
         declared = self._tools.registry.declaration_id(parameters.view.plugin)
-        if claimed.declaration_id != declared:
+        if claimed.declaration_id != declared and claimed.commits is None:
             # The plugin was upgraded while the task waited.
             parameters = reader.validate(parameters, reader.resolve(parameters))
         return parameters
@@ -242,6 +249,25 @@ class Attempt:
             is_stopped=lambda: self._stop is not None,
         )
         completion = self._tools.ready_made.run(assignment)
+        self._commit(row, completion, ready_made=True)
+
+    def _commit_plan(self, row: tasks.TaskRow, plan: str, bounds: list[binding.Bound]) -> None:
+        """Commits what a dry run has planned: nobody is asked again what to change."""
+        database = self._tools.database
+
+        def stage(cursor: Cursor) -> tuple[tasks.TaskRow, dict[int, bytes]]:
+            workspaces.share_fate(cursor)
+            plans.stage(cursor, self.claimed.workspace_id, plan)
+            return tasks.get(cursor, plan), plans.hints(cursor, plan)
+
+        planned, hints = retry.run(database, stage)
+        self._begin_downloads()
+        states = {
+            bound.reference.role: hints[bound.repository_id]
+            for bound in bounds
+            if bound.repository_id in hints
+        }
+        completion = Completion(planned.result_type, planned.result, {}, states, "")
         self._commit(row, completion, ready_made=True)
 
     def _execute(
@@ -357,7 +383,11 @@ class Attempt:
             return
         self._write_progress()
         self._tools.settler.commit(
-            self.claimed, completion, is_dry_run=row.is_dry_run, ready_made=ready_made
+            self.claimed,
+            completion,
+            is_dry_run=row.is_dry_run,
+            ready_made=ready_made,
+            plan=self.claimed.commits,
         )
         self._log.info("attempt.completed")
 

@@ -13,6 +13,7 @@ from entrepot_core.domain.errors import CanceledError, DatabaseUnavailableError
 from entrepot_core.domain.task import State
 from entrepot_core.store import commit as commits
 from entrepot_core.store import queue, retry, small_change, tasks
+from entrepot_core.store.plan_draft import PlanDraft
 from entrepot_rpc.failpoints import failpoint
 from entrepot_rpc.status import to_status
 
@@ -54,10 +55,17 @@ class Settler:
         self._stopping = stopping
 
     def commit(
-        self, claimed: queue.Claimed, completion: Completion, *, is_dry_run: bool, ready_made: bool
+        self,
+        claimed: queue.Claimed,
+        completion: Completion,
+        *,
+        is_dry_run: bool,
+        ready_made: bool,
+        plan: str | None = None,
     ) -> None:
         """Makes versions of what was staged and completes the task, in one transaction.
 
+        What was staged is the plan of the dry run `plan`, if that is given.
         Raises AttemptSupersededError, and ServiceError if what was staged cannot be committed.
         """
         request = CommitRequest(
@@ -68,12 +76,14 @@ class Settler:
             unchanged_reason=completion.unchanged_reason,
             dry_run=is_dry_run,
             is_ready_made=ready_made,
+            plan=plan,
         )
         made: list[CommitResult] = []
         if is_dry_run:
-            self._once(claimed, lambda: made.append(self._rehearse(request)))
-            if made:
-                self.complete(claimed, _outcome(completion, made[-1]))
+            with PlanDraft(claimed.task_id) as draft:
+                self._once(claimed, lambda: made.append(self._rehearse(request, draft)))
+                if made:
+                    self.complete(claimed, _outcome(completion, made[-1]), draft)
             return
 
         def write(cursor: Cursor) -> CommitResult:
@@ -135,10 +145,18 @@ class Settler:
                 commits.after(self._database, made[0].result)
         return True
 
-    def complete(self, claimed: queue.Claimed, outcome: queue.Outcome) -> None:
-        """Ends the task as told, with nothing to commit. Raises AttemptSupersededError."""
+    def complete(
+        self, claimed: queue.Claimed, outcome: queue.Outcome, draft: PlanDraft | None = None
+    ) -> None:
+        """Ends the task as told, with nothing to commit but a plan.
+
+        Raises AttemptSupersededError.
+        """
 
         def write(cursor: Cursor) -> None:
+            if draft is not None:
+                queue.lock_workspace(cursor, claimed.workspace_id)
+                draft.write(cursor)
             queue.finish(cursor, claimed.workspace_id, claimed.task_id, outcome)
 
         self._once(claimed, lambda: retry.run(self._database, write))
@@ -164,11 +182,12 @@ class Settler:
 
         self._once(claimed, lambda: retry.run(self._database, write))
 
-    def _rehearse(self, request: CommitRequest) -> CommitResult:
+    def _rehearse(self, request: CommitRequest, draft: PlanDraft) -> CommitResult:
         result: list[CommitResult] = []
 
         def write(cursor: Cursor) -> None:
-            result.append(commits.commit(cursor, request))
+            draft.clear()
+            result.append(commits.commit(cursor, request, draft))
             raise _RollbackError
 
         commits.before(self._database, request.workspace_id)
@@ -245,6 +264,7 @@ def _difference(one: Difference) -> difference_pb2.Difference:
         replaced=one.replaced,
         fetch_files=one.fetch_files,
         fetch_bytes=one.fetch_bytes,
+        fetch_unknown_files=one.fetch_unknown_files,
         added_units=[
             difference_pb2.Difference.UnitLine(unit=line.unit, path=line.path)
             for line in one.added_units

@@ -33,6 +33,8 @@ class CommitRequest:
     # Core's own work names content that the user may use; a plugin's must show that it has the
     # bytes it names.
     is_ready_made: bool = False
+    # The dry run whose plan is staged: with nothing that comes or leaves along, and no modes.
+    plan: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Difference:
     replaced: int = 0
     fetch_files: int = 0
     fetch_bytes: int = 0
+    fetch_unknown_files: int = 0
     added_units: tuple[UnitLine, ...] = ()
     removed_units: tuple[UnitLine, ...] = ()
 

@@ -11,6 +11,7 @@ __all__ = [
     "AddressForbiddenError",
     "AttemptLostError",
     "AttemptSupersededError",
+    "BaseMovedError",
     "BasePathOverlapsError",
     "BatchTooLargeError",
     "BlobMissingError",
@@ -31,6 +32,8 @@ __all__ = [
     "PathNotFoundError",
     "PathOverlapsError",
     "PermissionDeniedError",
+    "PlanApprovedError",
+    "PlanMissingError",
     "PluginContractViolationError",
     "PluginIncompatibleError",
     "PluginUnavailableError",
@@ -146,6 +149,24 @@ class VersionConflictError(ServiceError):
     """The repository changed while the task ran."""
 
     code, reason = Code.ABORTED, "VERSION_CONFLICT"
+
+
+class PlanMissingError(ServiceError):
+    """The task is not a completed dry run, or its plan is not kept any more."""
+
+    code, reason = Code.FAILED_PRECONDITION, "PLAN_MISSING"
+
+
+class PlanApprovedError(ServiceError):
+    """The plan was approved before; the metadata names the task that commits it."""
+
+    code, reason = Code.FAILED_PRECONDITION, "PLAN_APPROVED"
+
+
+class BaseMovedError(ServiceError):
+    """A repository has changed since the plan was made; the preconditions say which and how."""
+
+    code, reason = Code.FAILED_PRECONDITION, "BASE_MOVED"
 
 
 class AttemptSupersededError(ServiceError):

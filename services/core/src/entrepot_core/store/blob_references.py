@@ -10,6 +10,7 @@ REFERENCES = (
     ("published_file", "digest"),
     ("version_index", "digest"),
     ("staged_file", "digest"),
+    ("plan_file", "digest"),
     ("attempt_blob", "digest"),
     ("upload", "digest"),
     ("upload_part", "digest"),

@@ -209,7 +209,10 @@ _IS_REFERENCED = """(
   OR EXISTS (SELECT FROM staged r WHERE r.content_id = c.content_id)
   OR EXISTS (SELECT FROM lent_content r WHERE r.content_id = c.content_id)
   OR EXISTS (SELECT FROM staged_file r WHERE r.content_id = c.content_id)
-  OR EXISTS (SELECT FROM published_file r WHERE r.content_id = c.content_id))"""
+  OR EXISTS (SELECT FROM published_file r WHERE r.content_id = c.content_id)
+  OR EXISTS (SELECT FROM plan_unit r WHERE r.content_id = c.content_id)
+  OR EXISTS (SELECT FROM plan_edge r WHERE r.target = c.content_id)
+  OR EXISTS (SELECT FROM plan_file r WHERE r.content_id = c.content_id))"""
 
 _RELEASE_EDGES = """
 INSERT INTO unresolved_edge (source, kind, type_id, key_digest)

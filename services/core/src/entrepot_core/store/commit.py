@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from entrepot_core.domain.change import CommitRequest, Difference
     from entrepot_core.store.database import Cursor, Database
     from entrepot_core.store.lending import LentRepository
+    from entrepot_core.store.plan_draft import PlanDraft
 
 __all__ = ["ANALYZE_FROM", "after", "before", "commit", "settle"]
 
@@ -53,8 +54,10 @@ def before(database: Database, workspace_id: int) -> None:
         database.fetch("ANALYZE staged")
 
 
-def commit(cursor: Cursor, request: CommitRequest) -> CommitResult:
+def commit(cursor: Cursor, request: CommitRequest, draft: PlanDraft | None = None) -> CommitResult:
     """Writes what was staged. With dry_run the caller must roll back what this did.
+
+    A dry run leaves in the draft what it would have written.
 
     Raises AttemptSupersededError, VersionConflictError, and what the content is refused for:
     RepositoryKeyConflictError, PathOverlapsError, NeededUnitMissingError, UnitStillNeededError,
@@ -67,13 +70,15 @@ def commit(cursor: Cursor, request: CommitRequest) -> CommitResult:
     made: dict[int, Difference] = {}
     created = ""
     for repository_id, roles in sorted(_writable(lent).items()):
-        difference = _commit_repository(cursor, request, repository_id, roles)
+        difference = _commit_repository(cursor, request, repository_id, roles, draft)
         made[repository_id] = difference
         if difference.changed and not request.dry_run:
             created = version_name(difference.repository, difference.version)
     failpoint("commit.version_inserted")
     for publication in publishing.publish(cursor, request, lent, made):
         created = publication
+    if draft is not None:
+        draft.take_publications(cursor, request.workspace_id)
     return CommitResult(
         differences=tuple(made.values()),
         created_resource="" if request.dry_run else created,
@@ -154,7 +159,11 @@ def _writable(lent: dict[str, LentRepository]) -> dict[int, list[LentRepository]
 
 
 def _commit_repository(
-    cursor: Cursor, request: CommitRequest, repository_id: int, roles: list[LentRepository]
+    cursor: Cursor,
+    request: CommitRequest,
+    repository_id: int,
+    roles: list[LentRepository],
+    draft: PlanDraft | None,
 ) -> Difference:
     target = repository_commit.lock(cursor, request.workspace_id, repository_id)
     if target is None or target.latest != roles[0].base_version:
@@ -166,5 +175,5 @@ def _commit_repository(
     mode = CommitMode.REPLACE if CommitMode.REPLACE in modes else CommitMode.ADDITIVE
     hints = [request.states[one.role] for one in roles if one.role in request.states]
     return repository_commit.commit(
-        cursor, request, target, mode, hint=hints[0] if hints else None
+        cursor, request, target, mode, hint=hints[0] if hints else None, draft=draft
     )

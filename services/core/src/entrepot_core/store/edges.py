@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 
     from entrepot_core.store.database import Cursor
 
-__all__ = ["Scope", "apply_scoped", "bring_needed", "check", "has_edges", "keep_needed", "sweep"]
+__all__ = [
+    "Scope",
+    "apply_planned",
+    "apply_scoped",
+    "bring_needed",
+    "check",
+    "has_edges",
+    "keep_needed",
+    "sweep",
+]
 
 _SHOWN_HOLDERS = 10
 
@@ -70,6 +79,15 @@ def apply_scoped(cursor: Cursor, scope: Scope) -> int:
     return changed + cursor.rowcount
 
 
+def apply_planned(cursor: Cursor, scope: Scope, plan: str) -> int:
+    """The same, as a plan has it."""
+    parameters = {**scope.parameters, "plan": plan}
+    cursor.execute(_CLOSE_PLANNED, parameters)
+    changed = cursor.rowcount
+    cursor.execute(_OPEN_PLANNED, parameters)
+    return changed + cursor.rowcount
+
+
 def bring_needed(cursor: Cursor, scope: Scope) -> None:
     """Adds, as implied, what the added units need and the repository does not have."""
     while True:
@@ -87,8 +105,10 @@ def keep_needed(cursor: Cursor, scope: Scope) -> None:
         needed = [row[0] for row in cursor.fetchall()]
         cursor.execute("DELETE FROM removed_unit WHERE content_id = ANY(%s::bigint[])", (needed,))
         cursor.execute(
+            "WITH changed AS ("
             "UPDATE member SET explicit = false WHERE repository_id = %s AND removed_in = %s"
-            " AND content_id = ANY(%s::bigint[]) AND explicit",
+            " AND content_id = ANY(%s::bigint[]) AND explicit RETURNING content_id)"
+            " INSERT INTO changed_reason SELECT content_id, false FROM changed",
             (scope.repository_id, CURRENT, needed),
         )
         cursor.execute(_ADD_NEEDED, {**scope.parameters, "needed": needed})
@@ -223,6 +243,22 @@ SELECT %(repository)s, e.source, e.kind, c.content_id, %(number)s
       WHERE s.repository_id = %(repository)s AND s.source = e.source AND s.kind = e.kind
         AND s.target = c.content_id AND s.removed_in = %(current)s)
  ORDER BY e.source, e.kind, c.content_id
+"""
+
+_CLOSE_PLANNED = """
+UPDATE scoped_edge s SET removed_in = %(number)s
+  FROM plan_edge p
+ WHERE p.task_id = %(plan)s::uuid AND p.repository_id = %(repository)s AND p.is_removed
+   AND s.repository_id = p.repository_id AND s.source = p.source AND s.kind = p.kind
+   AND s.target = p.target AND s.removed_in = %(current)s
+"""
+
+_OPEN_PLANNED = """
+INSERT INTO scoped_edge (repository_id, source, kind, target, added_in)
+SELECT %(repository)s, p.source, p.kind, p.target, %(number)s
+  FROM plan_edge p
+ WHERE p.task_id = %(plan)s::uuid AND p.repository_id = %(repository)s AND NOT p.is_removed
+ ORDER BY p.source, p.kind, p.target
 """
 
 _NEEDS_OF_C = """

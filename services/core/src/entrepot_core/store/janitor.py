@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from entrepot_core.store import lending, versions
+from entrepot_core.store import lending, plans, versions
 from entrepot_core.store.blob_collection import forget_attempts
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ __all__ = [
     "ALL",
     "CHUNK",
     "forget_lent",
+    "forget_plans",
     "forget_sources",
     "forget_staged",
     "sweep_versions",
@@ -47,6 +48,11 @@ def forget_lent(cursor: Cursor, limit: int = CHUNK) -> int:
     return lending.take_back(cursor, limit)
 
 
+def forget_plans(cursor: Cursor, limit: int = CHUNK) -> int:
+    """Deletes plans whose time is up or whose dry run is gone."""
+    return plans.forget(cursor, limit)
+
+
 def sweep_versions(cursor: Cursor, limit: int = CHUNK) -> int:
     """Deletes rows of members that are in no version any more."""
     return versions.sweep(cursor, limit)
@@ -64,5 +70,12 @@ def forget_sources(cursor: Cursor, limit: int = CHUNK) -> int:
     return cursor.rowcount
 
 
-ALL = (forget_staged, forget_lent, forget_attempts, sweep_versions, forget_sources)
+ALL = (
+    forget_staged,
+    forget_lent,
+    forget_attempts,
+    forget_plans,
+    sweep_versions,
+    forget_sources,
+)
 """All of them, for whoever runs them every few seconds."""

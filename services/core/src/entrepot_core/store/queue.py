@@ -49,6 +49,8 @@ class Claimed:
     parameters: bytes
     origin_request: str
     traceparent: str
+    # The dry run whose plan is to be committed.
+    commits: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +94,7 @@ def _claim(
     # A statement of its own: the one before may have waited for tasks that it does not see.
     cursor.execute(
         "SELECT t.task_id::text, t.task_type, t.is_dry_run, d.declaration_id, d.parameters_type,"
-        " d.parameters, d.origin_request, d.traceparent"
+        " d.parameters, d.origin_request, d.traceparent, d.commits::text"
         " FROM unnest(%s::uuid[]) WITH ORDINALITY AS u(task_id, place)"
         " CROSS JOIN LATERAL (SELECT * FROM task WHERE task_id = u.task_id LIMIT 1) t"
         " CROSS JOIN LATERAL (SELECT * FROM task_detail WHERE task_id = u.task_id LIMIT 1) d"
@@ -112,10 +114,11 @@ def _claim(
             parameters=bytes(parameters),
             origin_request=origin_request,
             traceparent=traceparent,
+            commits=commits,
         )
         for (
             task_id, task_type, is_dry_run, declaration_id, parameters_type, parameters,
-            origin_request, traceparent,
+            origin_request, traceparent, commits,
         ) in cursor.fetchall()
     ]  # fmt: skip
 

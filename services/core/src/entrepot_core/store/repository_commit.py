@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from entrepot_core.domain import set_digest
 from entrepot_core.domain.change import CommitMode, Difference, UnitLine
-from entrepot_core.store import content_rules, edges, labels
+from entrepot_core.store import content_rules, edges, labels, plans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from entrepot_core.domain.change import CommitRequest
     from entrepot_core.store.database import Cursor
+    from entrepot_core.store.plan_draft import PlanDraft
 
 __all__ = ["Target", "commit", "lock"]
 
@@ -66,20 +67,28 @@ def commit(
     mode: CommitMode,
     *,
     hint: bytes | None,
+    draft: PlanDraft | None = None,
 ) -> Difference:
-    """Writes the next version, or nothing if the content stays the same."""
+    """Writes the next version, or nothing if the content stays the same.
+
+    A dry run writes what it would change into the draft instead.
+    """
     scope = target.scope
-    for table in ("added_unit", "added_path", "removed_unit", "candidate"):
+    for table in ("added_unit", "added_path", "removed_unit", "candidate", "changed_reason"):
         cursor.execute(f"DELETE FROM {table}")
     scoped_changes = 0
-    if mode is CommitMode.REPLACE or _is_anything_staged(cursor, scope):
+    if request.plan is not None:
+        scoped_changes = _take(cursor, scope, request.plan)
+    elif mode is CommitMode.REPLACE or _is_anything_staged(cursor, scope):
         scoped_changes = _collect(cursor, scope, mode)
     added, removed, replaced = _counts(cursor)
-    files = size = 0
+    if request.plan is not None:
+        plans.check_counts(cursor, request.plan, scope.repository_id, (added, removed, replaced))
+    files = size = unknown = 0
     if added:
         content_rules.check_keys_and_paths(cursor, scope, has_members=target.unit_count > 0)
         content_rules.check_blobs(cursor, request, scope)
-        files, size = _to_fetch(cursor)
+        files, size, unknown = _to_fetch(cursor)
     changed = bool(added or removed or scoped_changes)
     difference = Difference(
         repository=target.full_name,
@@ -94,10 +103,13 @@ def commit(
         replaced=replaced,
         fetch_files=files,
         fetch_bytes=size,
+        fetch_unknown_files=unknown,
         added_units=_lines(cursor, "added_unit") if request.dry_run else (),
         removed_units=_lines(cursor, "removed_unit") if request.dry_run else (),
     )
     if request.dry_run:
+        if draft is not None:
+            draft.take_repository(cursor, scope, difference, hint)
         return difference
     if changed:
         _write(cursor, scope)
@@ -145,6 +157,19 @@ def _collect(cursor: Cursor, scope: edges.Scope, mode: CommitMode) -> int:
     return scoped_changes
 
 
+def _take(cursor: Cursor, scope: edges.Scope, plan: str) -> int:
+    """As `_collect`, of what a plan has staged and nothing else."""
+    parameters = scope.parameters
+    scoped_changes = edges.apply_planned(cursor, scope, plan)
+    for statement in (_REVIVE_STAGED, _ADD_STAGED, _SET_REASONS, _REMOVE_STAGED):
+        cursor.execute(statement, parameters)
+    _analyze_temporary(cursor)
+    content_rules.replace_keys(cursor, scope, may_replace=True)
+    if edges.has_edges(cursor, scope.plugin):
+        edges.check(cursor, scope)
+    return scoped_changes
+
+
 def _analyze_temporary(cursor: Cursor) -> None:
     # Autovacuum never sees temporary tables.
     for table in ("added_unit", "removed_unit"):
@@ -165,14 +190,15 @@ def _counts(cursor: Cursor) -> tuple[int, int, int]:
     return added, removed, replaced
 
 
-def _to_fetch(cursor: Cursor) -> tuple[int, int]:
+def _to_fetch(cursor: Cursor) -> tuple[int, int, int]:
     cursor.execute(
-        "SELECT count(*), coalesce(sum(a.size_bytes), 0)::bigint"
+        "SELECT count(*), coalesce(sum(a.size_bytes), 0)::bigint,"
+        " count(*) FILTER (WHERE a.size_bytes IS NULL)"
         " FROM added_unit u JOIN artifact a USING (content_id)"
         " WHERE NOT EXISTS (SELECT FROM blob b WHERE b.digest = a.digest AND b.state = 'live')"
     )
-    files, size = cursor.fetchone() or (0, 0)
-    return files, size
+    files, size, unknown = cursor.fetchone() or (0, 0, 0)
+    return files, size, unknown
 
 
 def _lines(cursor: Cursor, table: str) -> tuple[UnitLine, ...]:
@@ -296,20 +322,26 @@ SELECT c.content_id, g.explicit, c.type_id, c.repo_key,
 
 # A reason is intent for the future, not content: it changes in place and makes no version.
 _MAKE_EXPLICIT = """
+WITH changed AS (
 UPDATE member m SET explicit = true
   FROM staged g
  WHERE g.workspace_id = %(workspace)s AND g.repository_id = %(repository)s
    AND NOT g.removed AND g.explicit
    AND m.repository_id = %(repository)s AND m.content_id = g.content_id
    AND m.removed_in = %(current)s AND NOT m.explicit
+RETURNING m.content_id, m.explicit)
+INSERT INTO changed_reason SELECT content_id, explicit FROM changed
 """
 
 _SET_REASONS = """
+WITH changed AS (
 UPDATE member m SET explicit = g.explicit
   FROM staged g
  WHERE g.workspace_id = %(workspace)s AND g.repository_id = %(repository)s AND NOT g.removed
    AND m.repository_id = %(repository)s AND m.content_id = g.content_id
    AND m.removed_in = %(current)s AND m.explicit <> g.explicit
+RETURNING m.content_id, m.explicit)
+INSERT INTO changed_reason SELECT content_id, explicit FROM changed
 """
 
 _REMOVE_UNSTAGED = """

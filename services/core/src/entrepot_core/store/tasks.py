@@ -125,6 +125,7 @@ class TaskRow:
     origin_request: str = ""
     traceparent: str = ""
     resources: list[str] = field(default_factory=list)
+    commits: str | None = None
     lost_attempts: list[LostAttempt] = field(default_factory=list)
 
     @property
@@ -146,6 +147,7 @@ class TaskFilter:
     resource: str = ""
     cloned_from: str = ""
     created_resource: str = ""
+    commits: str = ""
 
 
 _COLUMNS = """
@@ -157,7 +159,8 @@ _COLUMNS = """
   coalesce(g.counters, '{}'), coalesce(g.warnings, '{}'),
   array(SELECT r.name FROM task_resource w JOIN resource r USING (resource_id)
          WHERE w.task_id = t.task_id ORDER BY r.name),
-  EXISTS (SELECT FROM lost_attempt l WHERE l.task_id = t.task_id)
+  EXISTS (SELECT FROM lost_attempt l WHERE l.task_id = t.task_id),
+  d.commits::text
 """
 _NAMES = [
     "task_id",
@@ -195,6 +198,7 @@ _NAMES = [
     "warnings",
     "resources",
     "has_lost_attempts",
+    "commits",
 ]
 _FROM = """
   FROM task t JOIN task_detail d USING (task_id) JOIN plugin p USING (plugin_id)
@@ -347,6 +351,7 @@ def _conditions(wanted: TaskFilter) -> tuple[list[str], list[Any]]:
         ("t.task_type = %s", wanted.task_type),
         ("split_part(t.task_type, '/', 1) = %s", wanted.plugin),
         ("t.cloned_from = %s::uuid", wanted.cloned_from),
+        ("d.commits = %s::uuid", wanted.commits),
         ("t.created_resource = %s AND t.created_resource <> ''", wanted.created_resource),
         (
             (

@@ -44,11 +44,14 @@ CREATE TEMPORARY TABLE IF NOT EXISTS removed_unit (
 CREATE TEMPORARY TABLE IF NOT EXISTS candidate (
   content_id bigint PRIMARY KEY, is_alive boolean NOT NULL
 ) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS changed_reason (
+  content_id bigint PRIMARY KEY, explicit boolean NOT NULL
+) ON COMMIT DELETE ROWS;
 """
 
 _NAMES = (
     "stage_unit", "stage_source", "stage_edge", "added_unit", "added_path", "removed_unit",
-    "candidate",
+    "candidate", "changed_reason",
 )  # fmt: skip
 
 
