@@ -86,3 +86,23 @@ def test_a_folder_counts_over_processes(tmp_path: Path) -> None:
     ]
 
     assert ends == [-signal.SIGKILL, 0]
+
+
+def test_what_is_armed_fires_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `ask`, what is armed in the folder is done by the first to come, and only there."""
+    monkeypatch.setenv("ENTREPOT_FAILPOINT_DIR", str(tmp_path))
+    configure("ask")
+    (tmp_path / "claim.committed.armed").write_text("raise")
+
+    fired = [fires("claim.inserted"), fires("claim.committed"), fires("claim.committed")]
+
+    assert fired == [False, True, False]
+    assert (tmp_path / f"claim.committed.{os.getpid()}").exists()
+
+
+def test_a_full_disk_can_be_played() -> None:
+    """`fail` raises the error of the system that it names."""
+    configure("bytes.opened=fail(ENOSPC)*1")
+
+    with pytest.raises(OSError, match="No space left"):
+        failpoint("bytes.opened")

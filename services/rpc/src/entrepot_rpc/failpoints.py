@@ -8,15 +8,22 @@ They cost a dict look-up when none is set.
 - `stop`: SIGSTOP to this process
 - `sleep(seconds)`
 - `raise`, `raise(reason)`: a ServiceError UNAVAILABLE with that reason
+- `fail(ENOSPC)`: an OSError with that number, as a full disk would raise
+- `hold`: waits, at most a minute, until the file with which it was armed is gone (see `ask`)
 - `drop_reply`: the work is done, its answer is lost (only where `failpoint` is told it may)
 
 each optionally followed by `*n` (at most n times in this process), `@n` (not before the n-th time)
 and `%p` (with probability p). With `ENTREPOT_FAILPOINT_DIR` set, the count is kept in that folder,
 over all processes and their restarts, so that `kill*1` means once in the whole installation.
+
+`ENTREPOT_FAILPOINTS=ask` is for one who hurts an installation while it runs: at every failpoint,
+the first process that finds a file `<name>.armed` in ENTREPOT_FAILPOINT_DIR renames it to
+`<name>.<pid>` and does what is written in it.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import re
@@ -63,7 +70,7 @@ NAMES = (
 )
 
 _ACTION = re.compile(
-    r"(?P<kind>kill|stop|sleep|raise|drop_reply)(\((?P<argument>[^)]*)\))?"
+    r"(?P<kind>kill|stop|sleep|raise|fail|hold|drop_reply)(\((?P<argument>[^)]*)\))?"
     r"(\*(?P<most>\d+))?(@(?P<first>\d+))?(%(?P<probability>[0-9.]+))?"
 )
 
@@ -81,24 +88,23 @@ class _Action:
 
 
 _actions: dict[str, _Action] = {}
+_ASK = "ask"
+_HOLD_SECONDS = 60.0
+_LOOK_SECONDS = 0.01
 
 
 def configure(text: str) -> None:
     """Sets the failpoints of this process; ValueError for a name or an action there is not."""
     actions = {}
+    if text.strip() == _ASK:
+        actions = {name: _Action(_ASK, "", None, 1, 1.0) for name in NAMES}
+        text = ""
     for part in filter(None, (part.strip() for part in text.split(";"))):
         name, _, spelled = part.partition("=")
-        match = _ACTION.fullmatch(spelled)
-        if name not in NAMES or match is None:
+        if name not in NAMES:
             message = f"ENTREPOT_FAILPOINTS: no such failpoint or action: {part}"
             raise ValueError(message)
-        actions[name] = _Action(
-            kind=match["kind"],
-            argument=match["argument"] or "",
-            most=int(match["most"]) if match["most"] else None,
-            first=int(match["first"] or 1),
-            probability=float(match["probability"] or 1),
-        )
+        actions[name] = _read(part, spelled)
     _actions.clear()
     _actions.update(actions)
 
@@ -114,8 +120,25 @@ def failpoint(name: str, *, reply: bool = False) -> None:
         _fire(name, action, reply=reply)
 
 
+def _read(part: str, spelled: str) -> _Action:
+    match = _ACTION.fullmatch(spelled)
+    if match is None or (match["kind"] == "fail" and not hasattr(errno, match["argument"] or "")):
+        message = f"ENTREPOT_FAILPOINTS: no such failpoint or action: {part}"
+        raise ValueError(message)
+    return _Action(
+        kind=match["kind"],
+        argument=match["argument"] or "",
+        most=int(match["most"]) if match["most"] else None,
+        first=int(match["first"] or 1),
+        probability=float(match["probability"] or 1),
+    )
+
+
 def _fire(name: str, action: _Action, *, reply: bool) -> None:
-    if name not in NAMES or (action.kind == "drop_reply" and not reply):
+    if action.kind == _ASK:
+        _do(name, *_ask(name), reply=reply)
+        return
+    if action.kind == "drop_reply" and not reply:
         return
     with action.lock:
         action.seen += 1
@@ -125,16 +148,47 @@ def _fire(name: str, action: _Action, *, reply: bool) -> None:
             action.fired = _count(name, action.fired)
             if action.fired > action.most:
                 return
-    if action.kind == "kill":
+    _do(name, action.kind, action.argument, reply=reply)
+
+
+def _ask(name: str) -> tuple[str, str]:
+    """The kind and argument of what is armed for one process, if this is the first to come."""
+    armed = _folder() / f"{name}.armed"
+    taken = armed.with_suffix(f".{os.getpid()}")
+    try:
+        armed.rename(taken)
+        action = _read(name, taken.read_text())
+    except FileNotFoundError:
+        return "", ""
+    return action.kind, action.argument
+
+
+def _do(name: str, kind: str, argument: str, *, reply: bool) -> None:
+    if kind == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    elif action.kind == "stop":
+    elif kind == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
-    elif action.kind == "sleep":
-        time.sleep(float(action.argument or 1))
-    else:
+    elif kind == "sleep":
+        time.sleep(float(argument or 1))
+    elif kind == "hold":
+        _hold(_folder() / f"{name}.{os.getpid()}")
+    elif kind == "fail":
+        number = getattr(errno, argument)
+        raise OSError(number, f"{os.strerror(number)} (the failpoint {name} fired)")
+    elif kind == "raise" or (kind == "drop_reply" and reply):
         raise ServiceError.of(
-            Code.UNAVAILABLE, action.argument or "INTERNAL", f"The failpoint {name} fired."
+            Code.UNAVAILABLE, argument or "INTERNAL", f"The failpoint {name} fired."
         )
+
+
+def _hold(path: Path) -> None:
+    give_up = time.monotonic() + _HOLD_SECONDS
+    while path.exists() and time.monotonic() < give_up:
+        time.sleep(_LOOK_SECONDS)
+
+
+def _folder() -> Path:
+    return Path(os.environ["ENTREPOT_FAILPOINT_DIR"])
 
 
 def _count(name: str, fired: int) -> int:

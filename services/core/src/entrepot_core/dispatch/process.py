@@ -86,7 +86,8 @@ class DispatchProcess:
         sweeper = Sweeper(
             self.database, self._waker.poke, janitors, ageing_seconds=config.ageing_seconds
         )
-        self._sweeper = SingleRunner(url, Role.SWEEPER, sweeper.step)
+        # How long the work of a dead dispatcher rests also depends on how soon another sweeps.
+        self._sweeper = SingleRunner(url, Role.SWEEPER, sweeper.step, stand_by_seconds=0.2)
         self._poller = Poller(
             self.database, self._clients, Describer(self.database, self._clients, self.registry)
         )

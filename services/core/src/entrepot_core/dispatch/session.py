@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import structlog
@@ -24,6 +25,7 @@ log = structlog.get_logger()
 
 BEAT_SECONDS = 2.0
 _RECONNECT_SECONDS = 0.5
+_LOOK_SECONDS = 0.25
 
 
 class Session:
@@ -81,13 +83,21 @@ class Session:
         log.info("dispatcher.registered", dispatcher=self.dispatcher_id)
 
     def _run(self) -> None:
-        while not self._stopped.wait(BEAT_SECONDS):
+        while not self._stopped.is_set():
             try:
+                self._rest()
                 self._beat()
             except DatabaseUnavailableError as error:
                 log.warning("dispatcher.session_lost", error=error.message)
                 self._drop()
                 self._reconnect()
+
+    def _rest(self) -> None:
+        """Returns when a beat is due, or the session has ended: then each moment counts."""
+        due = time.monotonic() + BEAT_SECONDS
+        while not self._stopped.is_set() and time.monotonic() < due:
+            if self._held is None or self._held.has_ended(_LOOK_SECONDS):
+                return
 
     def _beat(self) -> None:
         held = self._held
@@ -99,7 +109,9 @@ class Session:
         self._register()
 
     def _reconnect(self) -> None:
-        while not self._stopped.wait(_RECONNECT_SECONDS):
+        pause = 0.0
+        while not self._stopped.wait(pause):
+            pause = _RECONNECT_SECONDS
             try:
                 held = HeldSession(self._database.url, "entrepot dispatcher")
                 if held.run(lambda cursor: dispatchers.resume(cursor, self.dispatcher_id)):

@@ -23,9 +23,12 @@ __all__ = ["Sweeper"]
 
 log = structlog.get_logger()
 
-_SILENT_SECONDS = 3 * BEAT_SECONDS
+# A session that ends is noticed at once by its owner, who then needs a moment for another.
+_SESSION_GONE_SECONDS = 0.4
+_RESTARTED_SECONDS = 3 * BEAT_SECONDS
 _HUNG_SECONDS = 15 * BEAT_SECONDS
 _EVERY_SECONDS = 1.0
+_LOOK_SECONDS = 0.2
 _KEEP_DAYS = 30.0
 _KEEP_REQUESTS_DAYS = 7.0
 
@@ -50,10 +53,23 @@ class Sweeper:
         self._janitors = janitors
         self._ageing_seconds = ageing_seconds
         self._due: dict[str, float] = {}
+        # Since when which dispatchers have been without a session.
+        self._gone: dict[int, float] = {}
 
     def step(self) -> float:
-        """Sweeps once; returns how long until the next."""
-        woken = self._grant_stuck() + self._take_over()
+        """Does what is due; returns how long until the next look."""
+        woken = self._take_over(self._dead())
+        if self._is_time("rest", _EVERY_SECONDS):
+            woken += self._sweep()
+        if woken:
+            self._wake()
+        return _LOOK_SECONDS
+
+    def _sweep(self) -> int:
+        with self._database.transaction() as cursor:
+            left = dispatchers.hung(cursor, _HUNG_SECONDS, _RESTARTED_SECONDS)
+            left += sweep.ownerless_dispatchers(cursor)
+        woken = self._grant_stuck() + self._take_over(left)
         with self._database.transaction() as cursor:
             woken += sweep.unpark(cursor)
         if self._is_time("crashed", 2):
@@ -68,9 +84,7 @@ class Sweeper:
                 retry.run(self._database, janitor)
         if self._is_time("retention", 30):
             self._forget_old()
-        if woken:
-            self._wake()
-        return _EVERY_SECONDS
+        return woken
 
     def _is_time(self, what: str, seconds: float) -> bool:
         now = time.monotonic()
@@ -90,12 +104,16 @@ class Sweeper:
             log.error("sweep.was_stuck", resources=stuck, granted=granted)
         return granted
 
-    def _take_over(self) -> int:
+    def _dead(self) -> list[int]:
         with self._database.transaction() as cursor:
-            dead = dispatchers.dead(cursor, _SILENT_SECONDS, _HUNG_SECONDS)
-            ownerless = sweep.ownerless_dispatchers(cursor)
+            unheld = dispatchers.unheld(cursor, _RESTARTED_SECONDS)
+        now = time.monotonic()
+        self._gone = {one: self._gone.get(one, now) for one in unheld}
+        return [one for one, since in self._gone.items() if now - since >= _SESSION_GONE_SECONDS]
+
+    def _take_over(self, dead: list[int]) -> int:
         taken = 0
-        for dispatcher_id in dead + ownerless:
+        for dispatcher_id in dead:
             with self._database.transaction() as cursor:
                 workspaces = queue.owned_workspaces(cursor, dispatcher_id)
             for workspace_id, task_id in workspaces:
@@ -108,9 +126,8 @@ class Sweeper:
                     ),
                     workspace_id,
                 )
-            if dispatcher_id in dead:
-                with self._database.transaction() as cursor:
-                    dispatchers.evict(cursor, dispatcher_id)
+            with self._database.transaction() as cursor:
+                dispatchers.evict(cursor, dispatcher_id)
             log.warning("sweep.took_over", dispatcher=dispatcher_id, attempts=len(workspaces))
         return taken
 

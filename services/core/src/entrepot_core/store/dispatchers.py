@@ -11,7 +11,17 @@ if TYPE_CHECKING:
 
     from entrepot_core.store.database import Cursor
 
-__all__ = ["DispatcherRow", "alive", "beat", "dead", "evict", "register", "resume", "unregister"]
+__all__ = [
+    "DispatcherRow",
+    "alive",
+    "beat",
+    "evict",
+    "hung",
+    "register",
+    "resume",
+    "unheld",
+    "unregister",
+]
 
 _LIVENESS = 1  # first half of the advisory lock that a dispatcher holds while it lives
 
@@ -89,19 +99,31 @@ def alive(cursor: Cursor) -> list[DispatcherRow]:
     return [DispatcherRow(*row) for row in cursor.fetchall()]
 
 
-def dead(cursor: Cursor, silent_seconds: float, hung_seconds: float) -> list[int]:
-    """Dispatchers to take over from, by the database's clock.
+def unheld(cursor: Cursor, restarted_seconds: float) -> list[int]:
+    """Dispatchers whose session is gone: they are dead, or are just taking up another one.
 
-    Dead: the lock is free, the last beat is old, and the server is up for longer than that, as a
-    restart frees every lock while the owners live. Hung: no beat for much longer.
+    Nobody, while the server is up for no longer than given: a restart frees every lock, and the
+    owners live.
     """
     cursor.execute(
         "SELECT dispatcher_id FROM dispatcher d WHERE"
-        " clock_timestamp() - pg_postmaster_start_time() > make_interval(secs => %(silent)s) AND ("
-        "  (beat_at < clock_timestamp() - make_interval(secs => %(silent)s)"
-        f"    AND NOT {_LOCK_IS_HELD})"
-        "  OR beat_at < clock_timestamp() - make_interval(secs => %(hung)s)) ORDER BY 1",
-        {"silent": silent_seconds, "hung": hung_seconds},
+        " clock_timestamp() - pg_postmaster_start_time() > make_interval(secs => %s)"
+        f" AND NOT {_LOCK_IS_HELD} ORDER BY 1",
+        (restarted_seconds,),
+    )
+    return [row[0] for row in cursor.fetchall()]
+
+
+def hung(cursor: Cursor, silent_seconds: float, restarted_seconds: float) -> list[int]:
+    """Dispatchers that have not beaten for so long, by the database's clock.
+
+    Nobody, while the server is up for no longer than given: it may have been down meanwhile.
+    """
+    cursor.execute(
+        "SELECT dispatcher_id FROM dispatcher WHERE"
+        " clock_timestamp() - pg_postmaster_start_time() > make_interval(secs => %(restarted)s)"
+        " AND beat_at < clock_timestamp() - make_interval(secs => %(silent)s) ORDER BY 1",
+        {"silent": silent_seconds, "restarted": restarted_seconds},
     )
     return [row[0] for row in cursor.fetchall()]
 

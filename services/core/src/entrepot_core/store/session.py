@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 from typing import TYPE_CHECKING, TypeVar
 
 import psycopg2
@@ -35,6 +36,16 @@ class HeldSession:
             raise DatabaseUnavailableError(
                 f"The session broke: {str(error).strip() or 'closed'}", retry_after_seconds=2
             ) from error
+
+    def has_ended(self, seconds: float) -> bool:
+        """Whether the server has ended the session; waits for that, at most so long."""
+        poll = select.poll()
+        try:
+            poll.register(self._connection, select.POLLIN)
+        except psycopg2.Error:
+            return True
+        # The server says nothing to an idle session, but that it ends it.
+        return bool(poll.poll(1000 * seconds))
 
     def close(self) -> None:
         """Ends the session and what it holds."""
