@@ -2,16 +2,28 @@
 
 import http.client
 from collections.abc import Callable
+from typing import Protocol
 
 from polling import until
-from rest import TERMINAL, Answer, Json
-from stack import Stack
+from rest import TERMINAL, Answer, Api, Json
 
 # Statuses after which trying again makes sense.
 PASSING = (502, 503, 504)
 
 
-def create(stack: Stack, task_type: str, **parameters: object) -> Json:
+class Hurt(Protocol):
+    """An installation that somebody hurts."""
+
+    @property
+    def api(self) -> Api:
+        """Its API."""
+
+    @property
+    def log(self) -> str:
+        """What its programs have said."""
+
+
+def create(stack: Hurt, task_type: str, **parameters: object) -> Json:
     """A task, created once however often the request has to be sent."""
     key = {"Idempotency-Key": stack.api.a_name("request")}
 
@@ -24,7 +36,7 @@ def create(stack: Stack, task_type: str, **parameters: object) -> Json:
     return dict(answer.expect(200, 201))
 
 
-def finished(stack: Stack, task: Json, seconds: float = 90) -> Json:
+def finished(stack: Hurt, task: Json, seconds: float = 90) -> Json:
     """The task, at its end, whatever happens to the server meanwhile."""
 
     def ask() -> Json | None:
@@ -37,7 +49,7 @@ def finished(stack: Stack, task: Json, seconds: float = 90) -> Json:
     return until(ask, f"the end of {task['name']}\n{stack.log[-3000:]}", seconds)
 
 
-def restored(stack: Stack, seconds: float = 60) -> None:
+def restored(stack: Hurt, seconds: float = 60) -> None:
     """Return when the API answers and finds nothing wrong."""
 
     def ask() -> bool:

@@ -13,7 +13,7 @@ def end_connections(dsn: str, name: str) -> int:
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity"
-                " WHERE application_name = %s",
+                " WHERE application_name LIKE %s || ' %%'",
                 (name,),
             )
             return int((cursor.fetchone() or (0,))[0])

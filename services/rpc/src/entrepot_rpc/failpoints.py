@@ -18,7 +18,8 @@ over all processes and their restarts, so that `kill*1` means once in the whole 
 
 `ENTREPOT_FAILPOINTS=ask` is for one who hurts an installation while it runs: at every failpoint,
 the first process that finds a file `<name>.armed` in ENTREPOT_FAILPOINT_DIR renames it to
-`<name>.<pid>` and does what is written in it.
+`<name>.<pid>` and does what is written in it. `<name>.<word>.armed` is only for processes whose
+command ends with that word, such as "api" or "dispatch".
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import os
 import random
 import re
 import signal
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -153,14 +155,15 @@ def _fire(name: str, action: _Action, *, reply: bool) -> None:
 
 def _ask(name: str) -> tuple[str, str]:
     """The kind and argument of what is armed for one process, if this is the first to come."""
-    armed = _folder() / f"{name}.armed"
-    taken = armed.with_suffix(f".{os.getpid()}")
-    try:
-        armed.rename(taken)
-        action = _read(name, taken.read_text())
-    except FileNotFoundError:
-        return "", ""
-    return action.kind, action.argument
+    taken = _folder() / f"{name}.{os.getpid()}"
+    for armed in (f"{name}.armed", f"{name}.{sys.argv[-1]}.armed"):
+        try:
+            (_folder() / armed).rename(taken)
+            action = _read(name, taken.read_text())
+        except FileNotFoundError:
+            continue
+        return action.kind, action.argument
+    return "", ""
 
 
 def _do(name: str, kind: str, argument: str, *, reply: bool) -> None:

@@ -66,7 +66,7 @@ def test_a_rest_that_takes_for_ever_has_no_end() -> None:
 
 def test_impossible_counters_are_put_right() -> None:
     """Below zero is zero, a total is never below what is done, and core's fields are core's."""
-    progress = AttemptProgress("t")
+    progress = AttemptProgress("t", 1)
     progress.count(Progress(code="a", done=-5, total=-7, rate=9))
     progress.count(Progress(code="b", done=12, total=10))
 

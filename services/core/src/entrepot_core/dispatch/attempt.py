@@ -112,7 +112,7 @@ class Attempt:
         """`follow` is called at the end of a transaction that completes the task the short way."""
         self.claimed = claimed
         self.follow = follow
-        self.progress = AttemptProgress(claimed.task_id)
+        self.progress = AttemptProgress(claimed.task_id, claimed.attempt)
         self._tools = tools
         self._token = token
         self._stop: Stop | None = None

@@ -25,8 +25,9 @@ _MAX_TEXT = 2_000
 class AttemptProgress:
     """The counters and warnings of one attempt. The latest counter of a code wins."""
 
-    def __init__(self, task_id: str) -> None:
+    def __init__(self, task_id: str, attempt: int) -> None:
         self.task_id = task_id
+        self.attempt = attempt
         self._lock = threading.Lock()
         self._counters: dict[str, progress_pb2.Progress] = {}
         self._paces: dict[str, Pace] = {}
@@ -81,7 +82,7 @@ class AttemptProgress:
         return self._is_changed and time.monotonic() - self._written >= PROGRESS_SECONDS
 
     def write(self, cursor: Cursor) -> bool:
-        """Writes what is new; False if nothing is."""
+        """Writes what is new; False if nothing is, or the attempt is about to end."""
         with self._lock:
             if not self._is_changed:
                 return False
@@ -89,7 +90,15 @@ class AttemptProgress:
             warnings, self._warnings = self._warnings, []
             self._is_changed = False
             self._written = time.monotonic()
-        queue.write_progress(
-            cursor, self.task_id, counters, [one.SerializeToString() for one in warnings]
+        is_written = queue.write_progress(
+            cursor,
+            self.task_id,
+            self.attempt,
+            counters,
+            [one.SerializeToString() for one in warnings],
         )
-        return True
+        if not is_written:
+            with self._lock:
+                self._warnings = warnings + self._warnings
+                self._is_changed = True
+        return is_written

@@ -12,18 +12,21 @@ import structlog
 
 from entrepot_core.domain.errors import DatabaseUnavailableError
 from entrepot_core.store import dispatchers
+from entrepot_core.store.database import PROCESS
 from entrepot_core.store.session import HeldSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from entrepot_core.store.database import Database
+    from entrepot_core.store.database import Cursor, Database
 
-__all__ = ["BEAT_SECONDS", "Session"]
+__all__ = ["BEAT_SECONDS", "HUNG_SECONDS", "Session"]
 
 log = structlog.get_logger()
 
 BEAT_SECONDS = 2.0
+HUNG_SECONDS = 15 * BEAT_SECONDS
+_RESTARTED_SECONDS = 3 * BEAT_SECONDS
 _RECONNECT_SECONDS = 0.5
 _LOOK_SECONDS = 0.25
 
@@ -77,7 +80,7 @@ class Session:
         held = HeldSession(self._database.url, "entrepot dispatcher")
         name = f"{socket.gethostname()}:{os.getpid()}"
         self.dispatcher_id = held.run(
-            lambda cursor: dispatchers.register(cursor, name, self._slots)
+            lambda cursor: dispatchers.register(cursor, name, self._slots, PROCESS)
         )
         self._held = held
         log.info("dispatcher.registered", dispatcher=self.dispatcher_id)
@@ -101,12 +104,21 @@ class Session:
 
     def _beat(self) -> None:
         held = self._held
-        if held is None or held.run(lambda cursor: dispatchers.beat(cursor, self.dispatcher_id)):
+        if held is None:
+            return
+        if held.run(lambda cursor: dispatchers.beat(cursor, self.dispatcher_id)):
+            held.run(self._end_hung)
             return
         log.warning("dispatcher.given_up", dispatcher=self.dispatcher_id)
         self._drop()
         self._given_up()
         self._register()
+
+    def _end_hung(self, cursor: Cursor) -> None:
+        # Whoever is to sweep may itself have stopped, and would keep that role to itself.
+        for other in dispatchers.hung(cursor, HUNG_SECONDS, _RESTARTED_SECONDS):
+            if dispatchers.end_sessions(cursor, other):
+                log.warning("dispatcher.hung", dispatcher=other)
 
     def _reconnect(self) -> None:
         pause = 0.0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from entrepot_core.dispatch.session import BEAT_SECONDS
+from entrepot_core.dispatch.session import BEAT_SECONDS, HUNG_SECONDS
 from entrepot_core.dispatch.settling import canceled_error, encode_error
 from entrepot_core.domain.errors import AttemptSupersededError, PluginUnknownError
 from entrepot_core.domain.task import AGEING_SECONDS, Loss, State
@@ -26,7 +26,6 @@ log = structlog.get_logger()
 # A session that ends is noticed at once by its owner, who then needs a moment for another.
 _SESSION_GONE_SECONDS = 0.4
 _RESTARTED_SECONDS = 3 * BEAT_SECONDS
-_HUNG_SECONDS = 15 * BEAT_SECONDS
 _EVERY_SECONDS = 1.0
 _LOOK_SECONDS = 0.2
 _KEEP_DAYS = 30.0
@@ -67,7 +66,7 @@ class Sweeper:
 
     def _sweep(self) -> int:
         with self._database.transaction() as cursor:
-            left = dispatchers.hung(cursor, _HUNG_SECONDS, _RESTARTED_SECONDS)
+            left = dispatchers.hung(cursor, HUNG_SECONDS, _RESTARTED_SECONDS)
             left += sweep.ownerless_dispatchers(cursor)
         woken = self._grant_stuck() + self._take_over(left)
         with self._database.transaction() as cursor:
@@ -115,6 +114,8 @@ class Sweeper:
         taken = 0
         for dispatcher_id in dead:
             with self._database.transaction() as cursor:
+                # It may be in the middle of a commit, and would hold it open.
+                dispatchers.end_sessions(cursor, dispatcher_id)
                 workspaces = queue.owned_workspaces(cursor, dispatcher_id)
             for workspace_id, task_id in workspaces:
                 taken += self._lose(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import select
 import threading
 import time
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MINIMUM_VERSION",
+    "PROCESS",
     "Connection",
     "Cursor",
     "Database",
@@ -38,6 +40,9 @@ Connection = psycopg2.extensions.connection
 Cursor = psycopg2.extensions.cursor
 
 MINIMUM_VERSION = 150000
+
+# The names of this process's sessions end with it, so that they can be told from all others.
+PROCESS = secrets.token_hex(6)
 
 # A dead peer must be noticed in seconds on both sides, whatever the server is configured to.
 _OPTIONS = (
@@ -259,7 +264,7 @@ def _has_news(connection: Connection) -> bool:
 def _open(url: str, name: str) -> Connection:
     try:
         connection: Connection = psycopg2.connect(
-            url, options=_OPTIONS, **{**_LIBPQ, "application_name": name}
+            url, options=_OPTIONS, **{**_LIBPQ, "application_name": f"{name} {PROCESS}"}
         )
     except psycopg2.OperationalError as error:
         raise _unavailable(error) from error

@@ -15,6 +15,7 @@ __all__ = [
     "DispatcherRow",
     "alive",
     "beat",
+    "end_sessions",
     "evict",
     "hung",
     "register",
@@ -45,11 +46,15 @@ class DispatcherRow:
     clock_ahead_seconds: float = 0.0
 
 
-def register(cursor: Cursor, name: str, slots: int) -> int:
-    """The number of a new dispatcher; its lock is held as long as the connection lasts."""
+def register(cursor: Cursor, name: str, slots: int, process: str = "") -> int:
+    """The number of a new dispatcher; its lock is held as long as the connection lasts.
+
+    `process` is the word with which the names of its sessions end; others end them by it.
+    """
     cursor.execute(
-        "INSERT INTO dispatcher (name, slots) VALUES (%s, %s) RETURNING dispatcher_id",
-        (name, slots),
+        "INSERT INTO dispatcher (name, slots, process) VALUES (%s, %s, %s)"
+        " RETURNING dispatcher_id",
+        (name, slots, process),
     )
     dispatcher_id = int((cursor.fetchone() or (0,))[0])
     cursor.execute("SELECT pg_advisory_lock(%s, %s)", (_LIVENESS, dispatcher_id))
@@ -128,14 +133,22 @@ def hung(cursor: Cursor, silent_seconds: float, restarted_seconds: float) -> lis
     return [row[0] for row in cursor.fetchall()]
 
 
-def evict(cursor: Cursor, dispatcher_id: int) -> None:
-    """Forgets a dead dispatcher whose attempts were taken over; ends its session if it hangs."""
+def end_sessions(cursor: Cursor, dispatcher_id: int) -> int:
+    """Ends every session of a dispatcher's process; returns how many.
+
+    With them go the rows and roles that it holds, which a stopped process would hold for ever.
+    """
     cursor.execute(
-        "SELECT pg_terminate_backend(l.pid) FROM pg_locks l WHERE l.locktype = 'advisory'"
-        " AND l.classid = %s AND l.objid = %s::oid AND l.objsubid = 2 AND l.granted"
-        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-        (_LIVENESS, dispatcher_id),
+        "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a, dispatcher d"
+        " WHERE d.dispatcher_id = %s AND d.process <> '' AND a.pid <> pg_backend_pid()"
+        " AND a.datname = current_database() AND a.application_name LIKE '%% ' || d.process",
+        (dispatcher_id,),
     )
+    return cursor.rowcount
+
+
+def evict(cursor: Cursor, dispatcher_id: int) -> None:
+    """Forgets a dead dispatcher whose attempts were taken over."""
     cursor.execute(
         "DELETE FROM dispatcher d WHERE dispatcher_id = %s AND NOT EXISTS"
         " (SELECT FROM workspace w WHERE w.dispatcher_id = d.dispatcher_id)",

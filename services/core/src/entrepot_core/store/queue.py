@@ -246,20 +246,36 @@ def owned_workspaces(cursor: Cursor, dispatcher_id: int) -> list[tuple[int, str]
 
 
 def write_progress(
-    cursor: Cursor, task_id: str, counters: Sequence[bytes], warnings: Sequence[bytes]
-) -> None:
-    """Replaces the counters of a running task and appends warnings; a crash may lose it."""
+    cursor: Cursor,
+    task_id: str,
+    attempt: int,
+    counters: Sequence[bytes],
+    warnings: Sequence[bytes],
+) -> bool:
+    """Replaces the counters of a running task and appends warnings; a crash may lose it.
+
+    False, and nothing is written, unless the attempt is the current one and not about to end:
+    nothing may be said of a task after its end.
+    """
     cursor.execute("SET LOCAL synchronous_commit = off")
     cursor.execute(
-        "INSERT INTO progress (task_id, counters, warnings)"
-        " VALUES (%(task)s::uuid, %(counters)s::bytea[], %(warnings)s::bytea[])"
-        " ON CONFLICT (task_id) DO UPDATE SET counters = EXCLUDED.counters,"
-        " warnings = progress.warnings || EXCLUDED.warnings",
-        {"task": task_id, "counters": list(counters), "warnings": list(warnings)},
+        "WITH mine AS ("
+        "  SELECT task_id FROM workspace WHERE task_id = %(task)s::uuid AND attempt = %(attempt)s"
+        "  FOR KEY SHARE SKIP LOCKED"
+        "), told AS ("
+        "  INSERT INTO progress (task_id, counters, warnings)"
+        "  SELECT task_id, %(counters)s::bytea[], %(warnings)s::bytea[] FROM mine"
+        "  ON CONFLICT (task_id) DO UPDATE SET counters = EXCLUDED.counters,"
+        "  warnings = progress.warnings || EXCLUDED.warnings)"
+        " INSERT INTO event_inbox (task_id, kind) SELECT task_id, 'progressed' FROM mine",
+        {
+            "task": task_id,
+            "attempt": attempt,
+            "counters": list(counters),
+            "warnings": list(warnings),
+        },
     )
-    cursor.execute(
-        "INSERT INTO event_inbox (task_id, kind) VALUES (%s::uuid, 'progressed')", (task_id,)
-    )
+    return cursor.rowcount == 1
 
 
 def _first(cursor: Cursor) -> str | None:
