@@ -1,0 +1,257 @@
+"""What is done to programs and connections while a process stands at an instant."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import upstream
+from installation import Installation
+from instant import Instant
+from polling import until
+from process import processes_of
+from program import Program
+from work import Read, Sync, Work
+
+# Long enough for timeouts of a second or two, and for heartbeats to be missed.
+PAUSE_SECONDS = 1.2
+# How long a stopped process is left until others have surely taken over, or need not.
+TAKEN_SECONDS = 12.0
+LOOK_SECONDS = 0.1
+
+
+@dataclass
+class Scene:
+    """One cell as it is played."""
+
+    installation: Installation
+    instant: Instant | None
+    work: Work
+    # What was done, for the record.
+    notes: dict[str, float | str] = field(default_factory=dict)
+
+    @property
+    def stopped(self) -> Program | None:
+        """Whoever stands at the instant, if nobody has killed it meanwhile."""
+        assert self.instant is not None
+        return self.installation.programs.get(self.installation.name_of(self.instant.pid))
+
+    def wake(self) -> None:
+        """Let it go on."""
+        if (stopped := self.stopped) is not None:
+            stopped.send(signal.SIGCONT)
+
+
+def wake_soon(scene: Scene) -> None:
+    """Let a stopped process go on after a moment."""
+    _rest(PAUSE_SECONDS)
+    scene.wake()
+
+
+def wake_silent(scene: Scene) -> None:
+    """Let a stopped plugin go on after its attempt was given up."""
+    _until_lost(scene)
+    scene.wake()
+
+
+def wake_zombie(scene: Scene) -> None:
+    """Let a stopped dispatcher go on after another has taken over.
+
+    The database ends its session, as it does with that of a host that is cut off.
+    """
+    installation = scene.installation
+    pid = scene.stopped.pid if scene.stopped else 0
+    start = time.monotonic()
+    installation.query(
+        "SELECT pg_terminate_backend(backend_pid) FROM dispatcher WHERE name LIKE %s",
+        (f"%:{pid}",),
+    )
+    if _until_lost(scene):
+        scene.notes["takeover_seconds"] = round(time.monotonic() - start, 2)
+    # Whatever else it holds must not keep the other from the end.
+    give_up = start + TAKEN_SECONDS
+    while time.monotonic() < give_up and not _has_ended(scene):
+        _rest(LOOK_SECONDS)
+    scene.notes["ended_before_it_woke"] = str(_has_ended(scene))
+    scene.wake()
+
+
+def kill(*names: str) -> Callable[[Scene], None]:
+    """Kill programs; `dispatch` is the one that runs the work, or else the first."""
+
+    def injure(scene: Scene) -> None:
+        for program in _programs(scene, names):
+            program.send(signal.SIGKILL)
+        _go_on(scene)
+
+    return injure
+
+
+def kill_runner(scene: Scene) -> None:
+    """Kill the dispatcher that runs the work, once its user has asked it to stop."""
+    number = until(lambda: _task_number(scene), "the task", 30)
+    until(
+        lambda: scene.installation.query(
+            "SELECT 1 FROM task WHERE task_id = %s::uuid AND state = 'running'", (number,)
+        ),
+        "the attempt",
+        30,
+    )
+    for program in _programs(scene, ("dispatch",)):
+        program.send(signal.SIGKILL)
+
+
+def kill_everything(scene: Scene) -> None:
+    """Kill all programs at once, as a power cut does that loses nothing written."""
+    for program in scene.installation.programs.values():
+        program.send(signal.SIGKILL)
+
+
+def ask_to_end(*names: str) -> Callable[[Scene], None]:
+    """Have programs end in good order, as in a rolling restart."""
+
+    def injure(scene: Scene) -> None:
+        for program in _programs(scene, names):
+            program.send(signal.SIGTERM)
+
+    return injure
+
+
+def pause(*names: str) -> Callable[[Scene], None]:
+    """Stop programs for a moment."""
+
+    def injure(scene: Scene) -> None:
+        programs = _programs(scene, names)
+        for program in programs:
+            program.send(signal.SIGSTOP)
+        _rest(PAUSE_SECONDS)
+        for program in programs:
+            program.send(signal.SIGCONT)
+        _go_on(scene)
+
+    return injure
+
+
+def stop_database(scene: Scene) -> None:
+    """Stop every process of PostgreSQL for a moment, while work goes on."""
+    data_dir = scene.installation.postgres.data_dir
+    pids = [one.pid for one in processes_of(data_dir)]
+    for pid in pids:
+        _signal(pid, signal.SIGSTOP)
+    if scene.instant is not None:
+        scene.instant.release()
+    _rest(PAUSE_SECONDS)
+    for pid in pids:
+        _signal(pid, signal.SIGCONT)
+
+
+def end_sessions(name: str) -> Callable[[Scene], None]:
+    """Have the database end every session whose program says it is called so."""
+
+    def injure(scene: Scene) -> None:
+        rows = scene.installation.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name LIKE %s",
+            (f"{name}%",),
+        )
+        scene.notes["sessions"] = len(rows)
+
+    return injure
+
+
+def cut(wire: str) -> Callable[[Scene], None]:
+    """Reset every connection between two programs."""
+
+    def injure(scene: Scene) -> None:
+        scene.notes["connections"] = scene.installation.wires[wire].cut()
+
+    return injure
+
+
+def misbehave(kind: str, scene: Scene) -> None:
+    """Have the upstream answer wrongly once, for one of its files."""
+    work = scene.work
+    assert isinstance(work, Sync)
+    path = min(work.upstream.files)
+    behavior = upstream.answers(502, 1) if kind == "answers" else getattr(upstream, kind)(1)
+    work.upstream.behave(path, behavior)
+    until(lambda: work.upstream.count(path) > 0, "the file to be asked for", 60)
+
+
+def _programs(scene: Scene, names: tuple[str, ...]) -> list[Program]:
+    programs = scene.installation.programs
+    return [_runner(scene) if name == "dispatch" else programs[name] for name in names]
+
+
+def _runner(scene: Scene) -> Program:
+    """The dispatcher that runs the task; the first, if none does."""
+    rows = scene.installation.query(
+        "SELECT d.name FROM workspace w JOIN dispatcher d USING (dispatcher_id)"
+        " JOIN task t USING (task_id) JOIN task_resource r USING (task_id)"
+        " JOIN resource n USING (resource_id) WHERE n.name = %s",
+        (scene.work.repository["name"],),
+    )
+    pid = int(rows[0][0].rpartition(":")[2]) if rows else 0
+    name = scene.installation.name_of(pid) if pid else ""
+    return scene.installation.programs[name or "dispatch-1"]
+
+
+def _task_number(scene: Scene) -> str | None:
+    rows = scene.installation.query(
+        "SELECT task_id::text FROM task_resource JOIN resource USING (resource_id)"
+        " WHERE name = %s ORDER BY task_id DESC LIMIT 1",
+        (scene.work.repository["name"],),
+    )
+    return rows[0][0] if rows else None
+
+
+def _until_lost(scene: Scene) -> bool:
+    """Return once an attempt of the task is lost, or the task over; say whether one was lost."""
+    number = _task_number(scene)
+    give_up = time.monotonic() + TAKEN_SECONDS
+    while time.monotonic() < give_up and not _has_ended(scene):
+        if scene.installation.query(
+            "SELECT 1 FROM lost_attempt WHERE task_id = %s::uuid", (number,)
+        ):
+            return True
+        _rest(LOOK_SECONDS)
+    return False
+
+
+def hasten(scene: Scene) -> None:
+    """Shorten the pause after which what failed on a full disk is tried again."""
+    number = until(lambda: _task_number(scene), "the task", 30)
+    give_up = time.monotonic() + TAKEN_SECONDS
+    while time.monotonic() < give_up and not _has_ended(scene):
+        scene.installation.query(
+            "UPDATE task SET not_before = clock_timestamp() WHERE task_id = %s::uuid AND parked",
+            (number,),
+        )
+        _rest(LOOK_SECONDS)
+
+
+def _has_ended(scene: Scene) -> bool:
+    return bool(
+        scene.installation.query(
+            "SELECT 1 FROM task WHERE task_id = %s::uuid AND ended_at IS NOT NULL",
+            (_task_number(scene),),
+        )
+    )
+
+
+def _go_on(scene: Scene) -> None:
+    if isinstance(scene.work, Read):
+        scene.work.goes_on.set()
+
+
+def _rest(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return

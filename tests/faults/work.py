@@ -1,0 +1,380 @@
+"""What is done while something fails, and what must have come of it: one repository for each."""
+
+import hashlib
+import http.client
+import random
+import secrets
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from dataclasses import dataclass, field
+
+from installation import Installation
+from polling import until
+from rest import TERMINAL, Answer, Api, Json
+from upstream import Upstream, digest_of
+
+# Statuses after which trying again makes sense.
+PASSING = (502, 503, 504)
+# After everything is healed, a task has this long to end (I5).
+END_SECONDS = 75.0
+# Lost attempts that count, after which a task fails (I6).
+MOST_LOST = 3
+
+
+@dataclass
+class Tally:
+    """What an installation answered (I15)."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, method: str, path: str, answer: Answer) -> None:
+        """Count an answer, and keep what must not be."""
+        with self.guard:
+            self.statuses[answer.status] += 1
+            if answer.status == 500 or b"Traceback" in answer.body:
+                self.wrong.append(f"{method} {path}: {answer.status} {answer.body[:300]!r}")
+            if answer.status == 503 and not answer.headers["Retry-After"]:
+                self.wrong.append(f"{method} {path}: 503 without Retry-After")
+
+
+class Client:
+    """A careful user: sends again what may be sent again, and judges each answer."""
+
+    def __init__(self, installation: Installation, tally: Tally) -> None:
+        self.installation = installation
+        self.tally = tally
+
+    @property
+    def api(self) -> Api:
+        """The API, for what is not hurt."""
+        return self.installation.api
+
+    def ask(
+        self, method: str, path: str, body: object = None, **options: dict[str, str]
+    ) -> Answer | None:
+        """What a request is answered; None if it broke or is to be sent again."""
+        try:
+            answer = self.api.request(
+                method, path, body, timeout=15,
+                headers=options.get("headers"), query=options.get("query"),
+            )  # fmt: skip
+        except (OSError, http.client.HTTPException):
+            return self._later()
+        self.tally.note(method, path, answer)
+        return self._later() if answer.status in PASSING else answer
+
+    @staticmethod
+    def _later() -> None:
+        # A server that is down is not brought up by asking.
+        threading.Event().wait(0.2)
+
+    def insist(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
+        """What a request is answered in the end."""
+        return until(
+            lambda: self.ask(method, path, body, headers=headers), f"{method} {path}", END_SECONDS
+        )
+
+    def create(self, task_type: str, **parameters: object) -> Json:
+        """Create a task once, however often it has to be asked for."""
+        key = {"Idempotency-Key": secrets.token_hex(8)}
+        return dict(self.insist("POST", f"tasks/{task_type}/", parameters, **key).expect(200, 201))
+
+    def finished(self, task: Json) -> Json:
+        """The task, at its end."""
+
+        def look() -> Json | None:
+            answer = self.ask("GET", task["href"], query={"wait": "5s"})
+            found = dict(answer.expect(200)) if answer else None
+            return found if found and found["state"] in TERMINAL else None
+
+        return until(look, f"the end of {task['name']}", END_SECONDS)
+
+
+class Work(ABC):
+    """Something that makes one version of one new repository.
+
+    `prepare` comes before anything fails, `do` while it does, `judge` when all is well again.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.repository: Json = {}
+        self.task: Json = {}
+        self.files: dict[str, str] = {}
+        self.state = "completed"
+
+    def prepare(self) -> None:
+        """Make the repository."""
+        self.repository = self.client.api.a_repository()
+
+    @abstractmethod
+    def do(self) -> None:
+        """Have a task done, to its end."""
+
+    def close(self) -> None:  # noqa: B027, most have nothing to give back
+        """Give back what `prepare` took."""
+
+    def judge(self) -> list[str]:
+        """Every invariant that does not hold, in words; empty if all do."""
+        wrong = []
+        task, repository = self.task, self.repository
+        if self._is_exhausted() or self._met_a_full_disk():
+            self.state = "failed"
+        if task.get("state") != self.state:
+            return [f"I5: it ended {task.get('state')}: {task.get('error')}"]
+        versions = self.client.api.versions(repository)
+        made = self.state == "completed"
+        if versions != ([0, 1] if made else [0]):
+            wrong.append(f"I3: the versions are {versions}")
+        if made and task["created_resource"] != f"{repository['name']}/versions/1":
+            wrong.append(f"I2: it says it made {task['created_resource']!r}")
+        if made and versions == [0, 1] and self.client.api.files(repository) != self.files:
+            wrong.append("I1: the version is not what was asked for")
+        tasks = self.client.api.everything("tasks/", resource=repository["name"])
+        if len(tasks) != 1:
+            wrong.append(f"I12: there are {len(tasks)} tasks")
+        return wrong + self._judge_rows()
+
+    def _is_exhausted(self) -> bool:
+        """Say whether so many attempts were lost that the task had to fail, saying so."""
+        lost = self.task.get("lost_attempts", [])
+        counted = [one for one in lost if one["counted"]]
+        return bool(self.task["state"] == "failed" and len(counted) == MOST_LOST)
+
+    def _met_a_full_disk(self) -> bool:
+        """Say whether the task failed because the disk was said to be full, and says that."""
+        return (self.task.get("error") or {}).get("reason") == "STORAGE_FULL"
+
+    def _judge_rows(self) -> list[str]:
+        number = self.task["name"].partition("/")[2]
+        query = self.client.installation.query
+        wrong = []
+        for table, rule in (("lock_entry", "I4"), ("workspace", "I14")):
+            if query(f"SELECT 1 FROM {table} WHERE task_id = %s::uuid", (number,)):  # noqa: S608
+                wrong.append(f"{rule}: it is over and has rows in {table}")
+        lost = self.task.get("lost_attempts", [])
+        if (
+            any(not one["reason"] for one in lost)
+            or sum(one["counted"] for one in lost) > MOST_LOST
+        ):
+            wrong.append(f"I6: the lost attempts are {lost}")
+        kinds = until(lambda: self._events(number), "the events to be numbered", 10)
+        starts, losses = kinds.count("started"), kinds.count("lost")
+        ends = [kind for kind in kinds if kind in TERMINAL]
+        if kinds[0] != "created" or ends != [self.state] or kinds[-1] != self.state:
+            wrong.append(f"I11: the events are {kinds}")
+        if self.state == "completed" and (starts, losses) != (self.task["attempt"], starts - 1):
+            wrong.append(f"I11: {self.task['attempt']} attempts, and the events {kinds}")
+        return wrong
+
+    def _events(self, number: str) -> list[str] | None:
+        rows = self.client.installation.query(
+            "SELECT kind FROM event WHERE task_id = %s::uuid AND kind <> 'progressed'"
+            " ORDER BY event_id",
+            (number,),
+        )
+        kinds = [row[0] for row in rows]
+        return kinds if kinds and kinds[-1] in TERMINAL else None
+
+
+class Add(Work):
+    """Adds units that are there: work that core does itself."""
+
+    def __init__(self, client: Client, pool: list[Json]) -> None:
+        super().__init__(client)
+        self._units = random.sample(pool, 3)
+
+    def do(self) -> None:
+        names = [unit["name"] for unit in self._units]
+        attributes = (unit["unit"]["attributes"] for unit in self._units)
+        self.files = {one["relative_path"]: one["sha256"] for one in attributes}
+        task = self.client.create("file/adds", repository=self.repository["name"], content=names)
+        self.task = self.client.finished(task)
+
+
+class Sync(Work):
+    """Fetches files that nobody has had: a plugin's work, with downloads."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.upstream = Upstream().fill(3, 2000)
+        self.upstream.__enter__()
+        self.files = self.upstream.digests()
+        self._remote = self.client.api.a_remote(self.upstream, max_retries=5)
+
+    def do(self) -> None:
+        self.task = self.client.finished(self.create())
+
+    def create(self) -> Json:
+        """Create the task."""
+        names = {"repository": self.repository["name"], "remote": self._remote["name"]}
+        return self.client.create("file/syncs", **names)
+
+    def close(self) -> None:
+        self.upstream.__exit__(None, None, None)
+
+
+class Canceled(Sync):
+    """A sync that its user cancels as soon as it runs."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.state = "canceled"
+        self._gate = self.upstream.hold(min(self.upstream.files))
+
+    def do(self) -> None:
+        task = self.create()
+        until(lambda: self._runs(task), "the attempt to run", END_SECONDS)
+        self.client.insist("PATCH", task["href"], {"state": "canceled"}).expect(200)
+        self.task = self.client.finished(task)
+
+    def close(self) -> None:
+        self._gate.open()
+        super().close()
+
+    def _runs(self, task: Json) -> bool:
+        answer = self.client.ask("GET", task["href"])
+        return answer is not None and answer.expect(200)["state"] == "running"
+
+
+class Send(Work):
+    """Uploads a file, in the face of broken connections, and has a unit made of it."""
+
+    def do(self) -> None:
+        data = secrets.token_bytes(200_000)
+        path = f"{secrets.token_hex(6)}.bin"
+        self.files = {path: digest_of(data)}
+        body = {"size_bytes": len(data), "filename": path, "sha256": digest_of(data)}
+        upload = dict(self.client.insist("POST", "uploads/", body).expect(201))
+        until(lambda: self._send(upload, data), "the upload to be complete", END_SECONDS)
+        task = self.client.create(
+            "file/uploads", repository=self.repository["name"], upload=upload["name"],
+            relative_path=path,
+        )  # fmt: skip
+        self.task = self.client.finished(task)
+
+    def _send(self, upload: Json, data: bytes) -> bool:
+        answer = self.client.ask("GET", upload["href"])
+        if answer is None:
+            return False
+        now = answer.expect(200)
+        first = int(now["received_bytes"])
+        if now["complete"]:
+            return True
+        place = {"Content-Range": f"bytes {first}-{len(data) - 1}/{len(data)}"}
+        answer = self.client.ask("PUT", upload["href"], data[first:], headers=place)
+        # What a full disk is answered may be tried again, as it says.
+        return bool(answer and answer.status == 200 and answer.json["complete"])
+
+
+class Fetch(Work):
+    """Asks for a file of a distribution whose bytes core gets from upstream at that moment."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.upstream = Upstream().fill(1, 400_000)
+        self.upstream.__enter__()
+        self.files = self.upstream.digests()
+        api = self.client.api
+        remote = api.a_remote(self.upstream, max_retries=5, policy="on_demand")
+        self.task = api.completed(
+            "file/syncs", repository=self.repository["name"], remote=remote["name"]
+        )
+        self._base = api.a_distribution(self.repository)["base_path"]
+        self._wrong: list[str] = []
+
+    def do(self) -> None:
+        until(self._get, "the whole file", END_SECONDS)
+
+    def judge(self) -> list[str]:
+        return super().judge() + [f"I7: {one}" for one in self._wrong]
+
+    def close(self) -> None:
+        self.upstream.__exit__(None, None, None)
+
+    def _get(self) -> bool:
+        ((path, digest),) = self.files.items()
+        try:
+            answer = self.client.installation.content.request(
+                "GET", f"/{self._base}/{path}", timeout=15
+            )
+        except (OSError, http.client.HTTPException):
+            return False
+        if answer.status in PASSING:
+            return False
+        if answer.status != 200 or hashlib.sha256(answer.body).hexdigest() != digest:
+            self._wrong.append(f"GET was answered {answer.status}, {len(answer.body)} bytes")
+        return True
+
+
+class Read(Work):
+    """Reads a published file slowly, which core and the database have nothing more to do with."""
+
+    SIZE = 3_000_000
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.upstream = Upstream()
+        self.upstream.files["big.bin"] = secrets.token_bytes(self.SIZE)
+        self.upstream.__enter__()
+        self.files = self.upstream.digests()
+        api = self.client.api
+        remote = api.a_remote(self.upstream)
+        self.task = api.completed(
+            "file/syncs", repository=self.repository["name"], remote=remote["name"]
+        )
+        self._path = f"/{api.a_distribution(self.repository)['base_path']}/big.bin"
+        self._wrong: list[str] = []
+        self.is_halfway = threading.Event()
+        self.goes_on = threading.Event()
+
+    def do(self) -> None:
+        until(self._get, "the whole file", END_SECONDS)
+
+    def judge(self) -> list[str]:
+        return super().judge() + [f"I7: {one}" for one in self._wrong]
+
+    def close(self) -> None:
+        self.upstream.__exit__(None, None, None)
+
+    def _get(self) -> bool:
+        content = self.client.installation.content
+        try:
+            with content.open("GET", self._path, timeout=15) as response:
+                if response.status in PASSING:
+                    return False
+                length = int(response.headers["Content-Length"] or -1)
+                body = response.read(65536)
+                self.is_halfway.set()
+                self.goes_on.wait(10)
+                body += response.read()
+        except (OSError, http.client.HTTPException):
+            return False
+        if response.status != 200 or length != self.SIZE:
+            self._wrong.append(f"{response.status} with {length} bytes announced")
+        if digest_of(body) != self.files["big.bin"]:
+            self._wrong.append(f"{len(body)} wrong bytes, and a clean end")
+        return True
+
+
+def in_thread(work: Work, errors: list[str]) -> threading.Thread:
+    """Start `do`; what goes wrong is said in `errors`."""
+
+    def run() -> None:
+        try:
+            work.do()
+        except Exception as error:  # noqa: BLE001, the verdict on the cell
+            errors.append(f"{type(error).__name__}: {error}")
+
+    thread = threading.Thread(target=run, name="work", daemon=True)
+    thread.start()
+    return thread
+
+
+def seconds_since(start: float) -> float:
+    """How long ago that was, to the hundredth."""
+    return round(time.monotonic() - start, 2)
