@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from entrepot.core.v1 import task_service_pb2
 from entrepot_gateway.answer import JsonAnswer
+from entrepot_gateway.events import TERMINAL_KINDS
 from entrepot_gateway.problem import refuse
 from entrepot_gateway.transcode import check_page, request_id
 from entrepot_rpc.address import href
@@ -97,9 +98,12 @@ class Tasks:
     async def get(self, binding: Binding, values: dict[str, str], call: Call) -> Response:
         """GET of a task; with `wait`, once it is over or the time is up."""
         wait = _wait_seconds(call.take("wait"), 0.0)
-        if wait > 0:
-            await self.finished(values["name"], call, wait)
-        return await self._transcoder.answer(binding, values, call)
+        request = await self._transcoder.request(binding, values, call)
+        if wait > 0 and (task := await self.finished(values["name"], call, wait)):
+            found = task_service_pb2.GetTaskResponse(task=task)
+            return self._transcoder.response(binding, found, call)
+        response = await self._core.call(binding.rpc, request, call.credentials)
+        return self._transcoder.response(binding, response, call)
 
     async def cancel(self, binding: Binding, values: dict[str, str], call: Call) -> Response:
         """PATCH of a task's state."""
@@ -158,12 +162,19 @@ class Tasks:
         response = await self._core.call(_RPCS["GetTask"], request, call.credentials)
         return cast("task_service_pb2.GetTaskResponse", response).task
 
-    async def finished(self, name: str, call: Call, seconds: float) -> Task | None:
-        """The task once it is over or the time is up; None if core did not answer in all that."""
+    async def finished(
+        self, name: str, call: Call, seconds: float, since: int | None = None
+    ) -> Task | None:
+        """The task once it is over or the time is up; None if core did not answer in all that.
+
+        `since`: the number of an event before the task was made, if known.
+        """
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         task: Task | None = None
         with self._hub.listen(name, only_last=True) as listener:
+            if since is not None and not self._may_have_ended(name, since):
+                await listener.wait(min(seconds, LOOK_SECONDS))
             while True:
                 pause = LOOK_SECONDS
                 try:
@@ -177,18 +188,25 @@ class Tasks:
                     return task
                 await listener.wait(min(left, pause))
 
+    def _may_have_ended(self, name: str, since: int) -> bool:
+        events = self._hub.since(since, name)
+        return events is None or any(event.kind in TERMINAL_KINDS for event in events)
+
     async def _create(self, call: Call, request: CreateTaskRequest, wait: float) -> Response:
+        since = self._hub.last
         response = cast(
             "task_service_pb2.CreateTaskResponse",
             await self._core.call(_RPCS["CreateTask"], request, call.credentials),
         )
         if request.validate_only:
             return JsonAnswer(call.encoder.message(response.task))
-        return await self._created(call, response.task, wait)
+        return await self._created(call, response.task, wait, since)
 
-    async def _created(self, call: Call, task: Task, wait: float) -> Response:
+    async def _created(
+        self, call: Call, task: Task, wait: float, since: int | None = None
+    ) -> Response:
         if wait > 0 and not is_over(task):
-            task = await self.finished(task.name, call, wait) or task
+            task = await self.finished(task.name, call, wait, since) or task
         headers = {"Location": href(task.name)}
         return JsonAnswer(call.encoder.message(task), 201, headers)
 

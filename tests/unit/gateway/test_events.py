@@ -413,3 +413,24 @@ async def test_a_listener_leaves_nothing_behind(app: Api) -> None:
         pass
 
     assert app.hub._by_task == {}
+
+
+async def test_who_creates_and_waits_reads_once_the_task_has_ended(
+    client: Client, app: Api, core: FakeCore, state: dict[str, Any]
+) -> None:
+    """An end that is told while core still answers the POST is not missed, and read once."""
+    app.hub.receive(a_batch((1, Event.KIND_STARTED, "tasks/2")))
+
+    def create(request: task_service_pb2.CreateTaskRequest) -> task_service_pb2.CreateTaskResponse:
+        app.hub.receive(a_batch((2, Event.KIND_COMPLETED, NAME)))
+        state["is"] = Task.STATE_COMPLETED
+        return task_service_pb2.CreateTaskResponse(task=Task(name=NAME))
+
+    core.on("CreateTask", create)
+
+    answer = await client.request(
+        "POST", "/api/v3/tasks/zoo/feedings/?wait=30s", {"repository": "foo"}
+    )
+
+    assert answer.json["state"] == "completed"
+    assert core.count("GetTask") == 1

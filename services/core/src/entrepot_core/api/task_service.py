@@ -248,6 +248,8 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
                 look = time.monotonic() + min(left, _LOOK_SECONDS)
                 while not watch.has_ended and (pause := look - time.monotonic()) > 0:
                     watch.wait(pause)
+                if watch.has_ended:
+                    return
         finally:
             self._log.unwatch(task_id, watch)
 

@@ -208,7 +208,7 @@ class Database:
     def _give_back(self, connection: Connection) -> None:
         if connection.closed:
             return
-        if connection.info.transaction_status != psycopg2.extensions.TRANSACTION_STATUS_IDLE:
+        if connection.get_transaction_status() != psycopg2.extensions.TRANSACTION_STATUS_IDLE:
             self._discard(connection)
             return
         with self._lock:

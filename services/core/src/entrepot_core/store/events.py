@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from entrepot_core.store import prepared
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -87,7 +89,8 @@ def first_number(cursor: Cursor) -> int:
 
 def read(cursor: Cursor, after: int, most: int = 1000) -> list[EventRow]:
     """The next events after a number, in order."""
-    cursor.execute(
+    prepared.execute(
+        cursor,
         "SELECT event_id, task_id::text, kind, happened_at FROM event WHERE event_id > %s"
         " ORDER BY event_id LIMIT %s",
         (after, most),

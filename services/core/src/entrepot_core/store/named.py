@@ -19,6 +19,7 @@ from entrepot_core.domain.errors import (
     ResourceInUseError,
     ResourceNotFoundError,
 )
+from entrepot_core.store import prepared
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -107,7 +108,7 @@ def select(
     plugin, name = split_name(full_name, table)
     rows = _table(table)
     query = _columns(rows, columns).where((rows.c.plugin == plugin) & (rows.c.name == name))
-    run(cursor, query.for_update() if lock else query)
+    prepared.execute(cursor, *(query.for_update() if lock else query).sql())
     row = cursor.fetchone()
     return None if row is None else as_dict(columns, row)
 

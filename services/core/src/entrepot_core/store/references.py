@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from entrepot_core.store import prepared
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -33,7 +35,8 @@ def content(cursor: Cursor, keys: Collection[tuple[str, bytes]]) -> dict[tuple[s
     """Numbers of the units that exist, by content type and key digest."""
     if not keys:
         return {}
-    cursor.execute(
+    prepared.execute(
+        cursor,
         "SELECT t.name, c.key_digest, c.content_id"
         " FROM unnest(%s::text[], %s::bytea[]) AS k(name, digest)"
         " JOIN content_type t ON t.name = k.name"
@@ -45,7 +48,8 @@ def content(cursor: Cursor, keys: Collection[tuple[str, bytes]]) -> dict[tuple[s
 
 def unit_count(cursor: Cursor, repository_id: int, number: int) -> int | None:
     """How many units a version has; None if there is no such version."""
-    cursor.execute(
+    prepared.execute(
+        cursor,
         "SELECT unit_count FROM version WHERE repository_id = %s AND number = %s",
         (repository_id, number),
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from entrepot_core.domain import set_digest
 from entrepot_core.domain.errors import ResourceInUseError
-from entrepot_core.store import named
+from entrepot_core.store import named, prepared
 
 if TYPE_CHECKING:
     from entrepot_core.store.database import Cursor
@@ -133,7 +133,8 @@ def delete(cursor: Cursor, full_name: str, etag: str = "") -> int:
 
 def hint(cursor: Cursor, repository_id: int, base_version: int) -> bytes:
     """What the plugin asked to be reminded of with this very version; empty if nothing."""
-    cursor.execute(
+    prepared.execute(
+        cursor,
         "SELECT hint FROM repository_state WHERE repository_id = %s AND hint_version = %s",
         (repository_id, base_version),
     )
@@ -149,7 +150,8 @@ def _locked(cursor: Cursor, full_name: str) -> dict[str, Any]:
 
 
 def _with_counts(cursor: Cursor, rows: list[dict[str, Any]]) -> list[RepositoryRow]:
-    cursor.execute(
+    prepared.execute(
+        cursor,
         "SELECT v.repository_id, v.unit_count FROM version v JOIN repository r"
         " ON r.repository_id = v.repository_id AND r.latest = v.number"
         " WHERE r.repository_id = ANY(%s::bigint[])",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 
 from entrepot_core.domain.errors import RequestIdReusedError, ResourceNotFoundError
+from entrepot_core.store import prepared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -229,18 +230,19 @@ def create(cursor: Cursor, task: NewTask) -> str:
     """
     # Functions see what was committed while they waited for locks; a plain statement would not.
     try:
-        cursor.execute(
+        prepared.execute(
+            cursor,
             "WITH made AS MATERIALIZED ("
             "SELECT * FROM submit_task(%s::uuid, %s, %s, %s, %s, %s, %s::uuid,"
-            " %s::text[], %s::boolean[], %s::text[], %s, %s, %s)"
+            " %s::text[], %s::boolean[], %s::text[], %s, %s, %s::bytea)"
             "), detail AS ("
             "INSERT INTO task_detail (task_id, principal, request_id, declaration_id,"
             " parameters_type, parameters, origin_request, traceparent)"
-            " SELECT task_id, %s, %s, %s::bigint, %s, %s, %s, %s FROM made"
-            " WHERE earlier_digest IS NULL"
+            " SELECT task_id, %s::text, %s::text, %s::bigint, %s::text, %s::bytea, %s::text,"
+            " %s::text FROM made WHERE earlier_digest IS NULL"
             "), said AS ("
             "INSERT INTO progress (task_id, warnings) SELECT task_id, %s::bytea[] FROM made"
-            " WHERE earlier_digest IS NULL AND %s"
+            " WHERE earlier_digest IS NULL AND %s::boolean"
             ") SELECT task_id::text, earlier_digest FROM made",
             (
                 task.task_id,
@@ -279,7 +281,7 @@ def create(cursor: Cursor, task: NewTask) -> str:
 
 def find(cursor: Cursor, task_id: str) -> TaskRow | None:
     """The task of an id, or None."""
-    cursor.execute(f"SELECT {_COLUMNS} {_FROM} WHERE t.task_id = %s::uuid", (task_id,))
+    prepared.execute(cursor, f"SELECT {_COLUMNS} {_FROM} WHERE t.task_id = %s::uuid", (task_id,))
     rows = _rows(cursor)
     return rows[0] if rows else None
 
