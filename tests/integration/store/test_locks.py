@@ -5,9 +5,10 @@ ENTREPOT_LOCK_EXAMPLES and ENTREPOT_LOCK_TASKS make the runs longer.
 
 import os
 import random
+import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ from entrepot_core.store.database import Cursor, Database
 from entrepot_core.store.engine_check import check_engine
 from lock_model import LockModel, ModelTask, Run, overtakers
 from queues import a_dispatcher, a_plugin, a_task, claim, resource_numbers
+from workspace import ROOT
 
 EXAMPLES = int(os.environ.get("ENTREPOT_LOCK_EXAMPLES", "30"))
 STEPS = 40
@@ -40,6 +42,10 @@ TASKS = int(os.environ.get("ENTREPOT_LOCK_TASKS", "600"))
 RESOURCES = 4
 DISPATCHERS = 3
 LIMITS = {"large": 1000, "small": 2}
+
+DRAWN = re.findall(
+    r"^ *(\w+) --> (\w+): ", (ROOT / "docs" / "state-machine.md").read_text("utf-8"), re.MULTILINE
+)
 
 LOCKS = st.dictionaries(st.integers(0, RESOURCES - 1), st.booleans(), min_size=0, max_size=3)
 LOSSES = {
@@ -397,8 +403,27 @@ def _dawdle(cursor: Cursor, rng: random.Random) -> None:
         cursor.execute("SELECT pg_sleep(0.003)")
 
 
-def test_a_crowd_overtakes_nobody(database: Database) -> None:
-    """Of two tasks that conflict, the first in the queue is over before the other starts."""
+@pytest.fixture
+def transitions(database: Database) -> Iterator[Callable[[], set[tuple[str, str]]]]:
+    """From which state to which tasks went meanwhile."""
+    database.fetch(
+        "CREATE TABLE transition (before text, after text);"
+        "CREATE FUNCTION note_transition() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN INSERT INTO transition VALUES (OLD.state, NEW.state); RETURN NULL; END';"
+        "CREATE TRIGGER note_transition AFTER UPDATE ON task FOR EACH ROW"
+        " WHEN (OLD.state <> NEW.state) EXECUTE FUNCTION note_transition()"
+    )
+    yield lambda: set(database.fetch("SELECT DISTINCT before, after FROM transition"))
+    database.fetch("DROP FUNCTION note_transition CASCADE; DROP TABLE transition")
+
+
+def test_a_crowd_overtakes_nobody(
+    database: Database, transitions: Callable[[], set[tuple[str, str]]]
+) -> None:
+    """Of two tasks that conflict, the first in the queue is over before the other starts.
+
+    All of them go the ways that docs/state-machine.md draws.
+    """
     crowd = Crowd(database, TASKS)
 
     crowd.run(seconds=60 + TASKS / 10)
@@ -407,4 +432,5 @@ def test_a_crowd_overtakes_nobody(database: Database) -> None:
     assert_at_rest(database)
     assert list(overtakers(crowd.runs())) == [], f"seed {crowd.seed}"
     assert len(crowd.started) > TASKS / 2
+    assert transitions() <= set(DRAWN)
     assert deadlocks(database) == 0
