@@ -174,3 +174,61 @@ def test_reflection_knows_plugins_types(core: Core, plugin: FakePlugin) -> None:
 
     assert file.package == "entrepot.plugins.file.v1"
     assert "entrepot.core.v1.TaskService" in services
+
+
+def test_instances_behind_one_address_add_up(core: Core, plugin: FakePlugin) -> None:
+    """Two of four attempts each run eight; an address that nobody answers at counts for none."""
+    other = file_plugin()
+    other.instance_id = "other"
+    second = FakePlugin(other).start()
+    gone = FakePlugin().start()
+    gone.stop()
+    try:
+        plugin.target, single = (
+            f"ipv4:{plugin.target},{second.target},{gone.target}",
+            plugin.target,
+        )
+        together = core.register(plugin)
+        with errors_of_core():
+            alone = core.plugins.UpdatePlugin(
+                plugin_service_pb2.UpdatePluginRequest(
+                    plugin=Plugin(name="plugins/file", target=single)
+                ),
+                metadata=core.metadata,
+                timeout=20,
+            ).plugin
+    finally:
+        plugin.target = single
+        second.stop()
+
+    assert (together.max_running_attempts, alone.max_running_attempts) == (8, 4)
+
+
+@pytest.mark.parametrize("slots", [0, -1])
+def test_a_plugin_that_declares_no_room_is_refused(core: Core, slots: int) -> None:
+    """Registering it fails, and says which field must be at least 1; nothing is kept."""
+    plugin = FakePlugin(file_plugin(slots=slots)).start()
+    try:
+        with pytest.raises(ServiceError) as caught, errors_of_core():
+            core.register(plugin)
+    finally:
+        plugin.stop()
+
+    assert caught.value.reason == "PLUGIN_CONTRACT_VIOLATION"
+    assert caught.value.code == Code.FAILED_PRECONDITION
+    assert "max_concurrent_attempts must be at least 1" in caught.value.message
+    assert core.database.fetch("SELECT name FROM plugin WHERE name <> 'core'") == []
+
+
+def test_a_plugin_that_comes_to_declare_no_room_gets_no_tasks(
+    core: Core, plugin: FakePlugin
+) -> None:
+    """It is listed as incompatible, with what is wrong, and keeps the room it had on paper."""
+    core.register(plugin)
+    plugin.declaration = with_digest(file_plugin("0.2.0", slots=0))
+    with core.database.transaction() as cursor:
+        cursor.execute("UPDATE plugin SET health = 'down' WHERE name = 'file'")
+
+    until(lambda: read(core).health == Plugin.HEALTH_INCOMPATIBLE, "it is incompatible")
+
+    assert "max_concurrent_attempts must be at least 1" in read(core).message

@@ -59,6 +59,7 @@ class Plugin(_message.Message):
     SEEN_TIME_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     RUNNING_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    MAX_RUNNING_ATTEMPTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"plugins/file"; the last segment is the name the plugin gives itself."""
     target: _builtins.str
@@ -71,6 +72,8 @@ class Plugin(_message.Message):
     """What is wrong, if anything is."""
     running_attempts: _builtins.int
     """Number of its attempts that run now."""
+    max_running_attempts: _builtins.int
+    """How many attempts may run at once: the sum of what its instances declare that answered last, behind all addresses of `target`."""
     @_builtins.property
     def declaration(self) -> _describe_pb2.DescribeResponse:
         """What it last said of itself, without the proto files."""
@@ -95,10 +98,11 @@ class Plugin(_message.Message):
         seen_time: _timestamp_pb2.Timestamp | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         running_attempts: _builtins.int = ...,
+        max_running_attempts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "declaration", b"declaration", "seen_time", b"seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "declaration", b"declaration", "health", b"health", "message", b"message", "name", b"name", "running_attempts", b"running_attempts", "seen_time", b"seen_time", "target", b"target", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "declaration", b"declaration", "health", b"health", "max_running_attempts", b"max_running_attempts", "message", b"message", "name", b"name", "running_attempts", b"running_attempts", "seen_time", b"seen_time", "target", b"target", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -163,7 +163,7 @@ class PluginService(plugin_service_pb2_grpc.PluginServiceServicer):
             # It is listed, with what is wrong, and gets no tasks.
             self._describer.record_incompatible(declaration, error)
         else:
-            self._describer.record(declaration)
+            self._describer.record(declaration, target)
         self._wake()
 
     def _find(self, name: str) -> PluginRow:
@@ -186,6 +186,7 @@ def plugin_message(row: PluginRow, catalog: Catalog) -> plugin_service_pb2.Plugi
         health=_HEALTH[row.health],
         message=row.message,
         running_attempts=row.running,
+        max_running_attempts=row.max_running,
     )
     declaration = catalog.any_plugin(row.name)
     if declaration is not None and row.declaration_id is not None:

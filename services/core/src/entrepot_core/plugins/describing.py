@@ -16,6 +16,7 @@ from entrepot_core.domain.errors import (
 )
 from entrepot_core.plugins.compatibility import faults, incompatibilities
 from entrepot_core.plugins.descriptors import Declaration
+from entrepot_core.plugins.instances import capacity
 from entrepot_core.store import plugins
 
 if TYPE_CHECKING:
@@ -62,9 +63,10 @@ class Describer:
                 metadata={"plugin": new.name},
             )
 
-    def record(self, declaration: Declaration) -> None:
-        """Makes a checked declaration the plugin's current one."""
+    def record(self, declaration: Declaration, target: str) -> None:
+        """Makes a checked declaration the plugin's current one; `target` is where it came from."""
         response = declaration.response
+        max_running = capacity(target, response)
         with self._database.transaction() as cursor:
             declaration_id = plugins.put_declaration(
                 cursor,
@@ -79,7 +81,7 @@ class Describer:
                 message="",
                 version=response.version,
                 instance_id=response.instance_id,
-                max_running=response.max_concurrent_attempts,
+                max_running=max_running,
                 declaration_id=declaration_id,
             )
         self._registry.refresh()
@@ -126,7 +128,7 @@ class Describer:
             if row.message != error.message:
                 log.warning("plugin.incompatible", plugin=row.name, error=error.message)
             return False
-        self.record(declaration)
+        self.record(declaration, row.target)
         if row.health != "serving":
             log.info("plugin.serving", plugin=row.name, version=declaration.response.version)
         return True
