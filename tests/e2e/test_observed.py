@@ -1,16 +1,26 @@
 """What an operator sees of an installation: log lines, spans and metrics that belong together."""
 
 import json
+import re
+import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
 from polling import until
-from rest import Api, Json
+from rest import Api, Json, Rest
 from span_receiver import Received, SpanReceiver
-from stack import Stack
+from stack import Stack, free_addresses
 from upstream import Upstream
+from workspace import ROOT
 
+ROW = re.compile(r"^\| `(entrepot_[a-z_]+)` \| (\w+) \| ([^|]*)\|", re.MULTILINE)
+TYPE = re.compile(r"^# TYPE (entrepot_\w+) (\w+)$", re.MULTILINE)
+SAMPLE = re.compile(r"^(entrepot_\w+?)(?:_bucket|_count|_sum)?(?:\{(.*)\})? ", re.MULTILINE)
+LABEL = re.compile(r'(\w+)="')
+# Of `up`, in this order, from the first port on.
+PROCESSES = ("core-api", "gateway-api", "gateway-content", "dispatch")
 REQUEST = "me-and-my-request.1"
 
 
@@ -25,6 +35,7 @@ def receiver() -> Iterator[SpanReceiver]:
 def stack(receiver: SpanReceiver) -> Iterator[Stack]:
     """An installation that tells everything."""
     environment = {
+        "ENTREPOT_METRICS": f"127.0.0.1:{free_ports(len(PROCESSES))}",
         "ENTREPOT_LOG_LEVEL": "debug",
         "ENTREPOT_LOG_FORMAT": "json",
         "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
@@ -49,6 +60,31 @@ def task(stack: Stack) -> Json:
         task = api.finished(answer.expect(201))
     assert task["state"] == "completed"
     return task
+
+
+def free_ports(count: int) -> int:
+    """The first of so many ports in a row that are free."""
+    while True:
+        first = int(free_addresses(1)[0].rpartition(":")[2])
+        with ExitStack() as taken:
+            try:
+                for port in range(first, first + count):
+                    listener = taken.enter_context(socket.socket())
+                    listener.bind(("127.0.0.1", port))
+            except (OSError, OverflowError):
+                continue
+            return first
+
+
+def scraped(stack: Stack) -> dict[str, str]:
+    """What Prometheus reads of every process."""
+    first = int(stack.extra["ENTREPOT_METRICS"].rpartition(":")[2])
+    return {
+        process: Rest(f"http://127.0.0.1:{first + number}")
+        .request("GET", "/metrics")
+        .body.decode()
+        for number, process in enumerate(PROCESSES)
+    }
 
 
 def lines(stack: Stack, process: str) -> list[Json]:
@@ -110,7 +146,6 @@ def test_a_sync_is_one_trace(receiver: SpanReceiver, task: Json) -> None:
         ("entrepot-gateway-api", "POST"),
         ("entrepot-core-api", "entrepot.core.v1.TaskService/CreateTask"),
         ("entrepot-core-dispatch", "attempt file/syncs"),
-        ("entrepot-plugin-file", "plugin Validate"),
         ("entrepot-plugin-file", "plugin Execute"),
         ("entrepot-core-api", "entrepot.core.v1.WorkspaceService/StageChanges"),
         ("entrepot-core-dispatch", "download"),
@@ -133,3 +168,46 @@ def test_a_sync_is_one_trace(receiver: SpanReceiver, task: Json) -> None:
         "entrepot.core.v1.BlobService/FetchBlobs",
     }
     assert all(span.attributes == {"server.address": "127.0.0.1"} for span in downloads)
+
+
+def test_metrics_are_those_of_the_page(stack: Stack, task: Json) -> None:
+    """All processes together show the metrics of the reference, with its types and labels."""
+    page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
+    wanted = {
+        name: (kind, set(re.findall("[a-z]+", words))) for name, kind, words in ROW.findall(page)
+    }
+    text = "\n".join(scraped(stack).values())
+
+    assert {name: kind for name, (kind, _) in wanted.items()} == dict(TYPE.findall(text))
+    for name, labels in SAMPLE.findall(text):
+        assert set(LABEL.findall(labels)) - {"le"} == wanted[name][1], name
+
+
+@pytest.mark.parametrize(
+    ("process", "sample"),
+    [
+        (
+            "gateway-api",
+            'http_requests_total{method="POST",route="/api/v3/tasks/*/*",status="201"}',
+        ),
+        (
+            "core-api",
+            'grpc_calls_total{code="OK",method="entrepot.core.v1.TaskService/CreateTask"}',
+        ),
+        ("core-api", "database_up"),
+        ("core-api", "blob_store_up"),
+        ("core-api", 'plugin_up{plugin="file"}'),
+        ("dispatch", 'attempt_seconds_count{outcome="completed",type="file/syncs"}'),
+        ("dispatch", 'task_wait_seconds_count{type="file/syncs"}'),
+        ("dispatch", 'download_files_total{host="127.0.0.1"}'),
+        ("dispatch", 'download_bytes_total{host="127.0.0.1"}'),
+        ("dispatch", "dispatcher_slots"),
+    ],
+)
+def test_what_happened_is_counted(stack: Stack, task: Json, process: str, sample: str) -> None:
+    """A sync leaves its traces in the numbers of every process that took part."""
+    text = scraped(stack)[process]
+
+    found = [line for line in text.splitlines() if line.startswith(f"entrepot_{sample} ")]
+    assert found, text
+    assert float(found[0].rpartition(" ")[2]) >= 1

@@ -24,6 +24,7 @@ from entrepot_gateway.events import EventHub
 from entrepot_gateway.openapi import OpenApi
 from entrepot_gateway.plugins import Plugins
 from entrepot_gateway.problem import ProblemError, not_found
+from entrepot_gateway.route import ROUTE
 from entrepot_gateway.sse import EventStreams
 from entrepot_gateway.tasks import Tasks
 from entrepot_gateway.template import split_path
@@ -163,6 +164,8 @@ class Api:
             # Core decides what those may do who do not say who they are.
             await self._authorize(call)
         handlers = self._handlers(segments, call)
+        if call.route:
+            request.scope[ROUTE] = call.route
         handler = handlers.get("GET" if request.method == "HEAD" else request.method)
         if handler is not None:
             return await handler()
@@ -176,10 +179,13 @@ class Api:
         """Who answers this path, by method."""
         match segments:
             case ():
+                call.route = "/"
                 return {"GET": _at_once(pages.welcome, call)}
             case ("healthz",):
+                call.route = "/healthz"
                 return {"GET": _at_once(pages.health, call)}
             case ("problems", reason):
+                call.route = "/problems/*"
                 return {"GET": _at_once(pages.problem_page, call, reason)}
             case ("api", "v3", *rest):
                 return self._below_root(tuple(rest), segments, call)
@@ -191,19 +197,25 @@ class Api:
         handlers = self._bound(segments, call)
         match rest:
             case ():
+                call.route = "/api/v3"
                 handlers["GET"] = lambda: self._collections(call)
             case ("openapi.json",):
+                call.route = "/api/v3/openapi.json"
                 handlers["GET"] = _at_once(self._openapi.answer, call)
             case ("docs",) | ("docs", _) if pages.has_docs("".join(rest[1:])):
+                call.route = "/api/v3/docs"
                 handlers["GET"] = _at_once(pages.docs, call, "".join(rest[1:]))
             case ("events",):
+                call.route = "/api/v3/events"
                 handlers["GET"] = lambda: self._events.of_all(call)
             case ("content", plugin, collection):
+                call.route = "/api/v3/content/*/*"
                 handlers["GET"] = lambda: self._contents.of_type(call, plugin, collection)
             case ("repositories", _, _, "versions", _, "content"):
                 parent = "/".join(rest[:-1])
                 handlers["GET"] = lambda: self._contents.of_version(call, parent)
             case ("uploads", _):
+                call.route = "/api/v3/uploads/*"
                 handlers["PUT"] = lambda: self._uploads.write(call, "/".join(rest))
             case ("tasks", *_):
                 self._add_tasks(rest, handlers, call)
@@ -212,15 +224,18 @@ class Api:
     def _add_tasks(self, rest: tuple[str, ...], handlers: dict[str, Handler], call: Call) -> None:
         match rest:
             case ("tasks", plugin) if _PLUGIN.fullmatch(plugin):
+                call.route = "/api/v3/tasks/*"
                 handlers.clear()
                 handlers["GET"] = lambda: self._tasks.list(call, call.catalog.require(plugin).name)
             case ("tasks", plugin, collection) if _PLUGIN.fullmatch(plugin):
+                call.route = "/api/v3/tasks/*/*"
                 handlers.clear()
                 handlers["POST"] = lambda: self._tasks.create(call, plugin, collection)
                 handlers["GET"] = lambda: self._tasks.list(
                     call, call.catalog.task_type(plugin, collection).name
                 )
             case ("tasks", _, "events"):
+                call.route = "/api/v3/tasks/*/events"
                 handlers["GET"] = lambda: self._events.of_task(call, "/".join(rest[:2]))
 
     def _bound(self, segments: tuple[str, ...], call: Call) -> dict[str, Handler]:
@@ -229,6 +244,7 @@ class Api:
         for binding in core_bindings():
             values = binding.template.match(segments)
             if values is not None and binding.http_method not in handlers:
+                call.route = binding.template.shape
                 handlers[binding.http_method] = self._handler(binding, values, call)
         return handlers
 

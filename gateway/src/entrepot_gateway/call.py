@@ -27,6 +27,8 @@ class Call:
         self.path = request.scope["path"]
         self.credentials: Credentials = credentials(request.headers.get("authorization"))
         self.query: dict[str, Any] = body.form(request.scope["query_string"].decode("latin-1"))
+        # The template of the path; empty while nobody answers it.
+        self.route = ""
         self.encoder = Encoder(catalog.message_class)
 
     @property

@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             serve_many(partial(make, config), config, partial(say_ready, config))
         else:
             asyncio.run(run(config))
+    except ValueError as error:
+        parser.error(str(error))
     except OSError as error:
         log.error("gateway.cannot_listen", host=config.host, port=config.port, error=str(error))  # noqa: TRY400
         return 1
@@ -59,10 +61,23 @@ async def run(config: Config) -> None:
 def make(config: Config) -> Application:
     """The application of a role."""
     core = Core(config.core, config.token)
+    application: Application
     if config.role == "content":
         blobs = open_blobs(config.blobs_url, config.blobs_previous_url, config.accel)
-        return Content(core, blobs, config.stale_seconds)
-    return Api(core)
+        application = Content(core, blobs, config.stale_seconds)
+    else:
+        application = Api(core)
+    return _measured(application, config) if config.metrics else application
+
+
+def _measured(application: Application, config: Config) -> Application:
+    # Only who shows metrics pays for them.
+    from entrepot_gateway.measured import Measured  # noqa: PLC0415
+    from entrepot_rpc.exposition import Exposition, new_registry  # noqa: PLC0415
+
+    registry = new_registry()
+    Exposition(registry, config.metrics, config.metrics_token, config.workers)
+    return Measured(application, "content" if config.role == "content" else "unmatched", registry)
 
 
 def say_ready(config: Config) -> None:

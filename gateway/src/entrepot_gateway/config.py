@@ -34,6 +34,9 @@ class Config:
     # Where nginx in front has the folder of blobs for itself; empty: files are sent from here.
     accel: str = ""
     workers: int = 1
+    # Where metrics are shown; empty: nowhere.
+    metrics: str = ""
+    metrics_token: str = field(default="", repr=False)
 
     @classmethod
     def from_environment(
@@ -60,6 +63,8 @@ class Config:
             stale_seconds=float(env.get("ENTREPOT_CONTENT_STALE_SECONDS") or 60),
             accel=parse_accel(env.get("ENTREPOT_CONTENT_ACCEL") or ""),
             workers=workers,
+            metrics=env.get("ENTREPOT_METRICS") or "",
+            metrics_token=env.get("ENTREPOT_METRICS_TOKEN") or "",
         )
 
     def redacted(self) -> dict[str, str]:

@@ -45,6 +45,11 @@ class Template:
         return cls(text, tuple(segments), tuple(variables))
 
     @property
+    def shape(self) -> str:
+        """The path with a "*" for each segment that may be anything."""
+        return "/" + "/".join(self.segments)
+
+    @property
     def literals(self) -> int:
         """How many segments are fixed: the more, the more specific."""
         return sum(segment != "*" for segment in self.segments)

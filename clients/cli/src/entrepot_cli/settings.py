@@ -21,6 +21,8 @@ class Settings:
     # Where blobs were before; empty if they have not moved.
     blobs_previous_url: str
     token: str = field(repr=False)
+    # Where the first program shows metrics, the others on the ports after it; empty: nowhere.
+    metrics: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -38,6 +40,7 @@ class Settings:
             blobs_url=env.get("ENTREPOT_BLOBS_URL") or str(home / "blobs"),
             blobs_previous_url=env.get("ENTREPOT_BLOBS_PREVIOUS_URL") or "",
             token=env.get("ENTREPOT_TOKEN") or "",
+            metrics=env.get("ENTREPOT_METRICS") or "",
         )
 
     @property

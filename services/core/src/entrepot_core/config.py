@@ -43,6 +43,9 @@ class Config:
     allow_loopback_upstreams: bool
     refused_networks: tuple[Network, ...]
     host_connections: int
+    # Where metrics are shown; empty: nowhere.
+    metrics: str = ""
+    metrics_token: str = ""
 
     @property
     def blobs(self) -> tuple[str, Path, str]:
@@ -85,6 +88,8 @@ class Config:
             == "1",
             refused_networks=_networks(env, "ENTREPOT_REFUSED_NETWORKS"),
             host_connections=_count(env, "ENTREPOT_HOST_CONNECTIONS", HOST_CONNECTIONS),
+            metrics=env.get("ENTREPOT_METRICS", ""),
+            metrics_token=env.get("ENTREPOT_METRICS_TOKEN", ""),
         )
 
     def __repr__(self) -> str:

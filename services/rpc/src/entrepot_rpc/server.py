@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from concurrent import futures
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import grpc
 import structlog
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-__all__ = ["ErrorInterceptor", "Server", "known", "non_blocking"]
+__all__ = ["CallObserver", "ErrorInterceptor", "Server", "known", "non_blocking"]
 
 log = structlog.get_logger()
 
@@ -36,6 +37,13 @@ def non_blocking(behavior: Behavior) -> Behavior:
     return behavior
 
 
+class CallObserver(Protocol):
+    """Is told of calls."""
+
+    def answered(self, method: str, code: str, seconds: float) -> None:
+        """A call of "/package.Service/Method" has ended with a status."""
+
+
 class Server:
     """Serves gRPC on one address until stopped."""
 
@@ -46,11 +54,15 @@ class Server:
         threads: int = 32,
         interceptors: Sequence[grpc.ServerInterceptor] = (),
         pools: Mapping[str, futures.ThreadPoolExecutor] | None = None,
+        calls: CallObserver | None = None,
     ) -> None:
-        """`pools`, by "/package.Service/Method", are threads for methods that wait long."""
+        """`pools`, by "/package.Service/Method", are threads for methods that wait long.
+
+        `calls` is told of every call that ends.
+        """
         self._server = grpc.server(
             futures.ThreadPoolExecutor(max_workers=threads, thread_name_prefix="rpc"),
-            interceptors=[ErrorInterceptor(pools), *interceptors],
+            interceptors=[ErrorInterceptor(pools, calls), *interceptors],
             options=(
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -101,8 +113,13 @@ class Server:
 class ErrorInterceptor(grpc.ServerInterceptor):
     """Turns exceptions into statuses: a ServiceError into its own, any other into INTERNAL."""
 
-    def __init__(self, pools: Mapping[str, futures.ThreadPoolExecutor] | None = None) -> None:
+    def __init__(
+        self,
+        pools: Mapping[str, futures.ThreadPoolExecutor] | None = None,
+        calls: CallObserver | None = None,
+    ) -> None:
         self._pools = pools or {}
+        self._calls = calls
 
     def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:  # noqa: ANN401
         """Wraps the handler of the call."""
@@ -110,6 +127,7 @@ class ErrorInterceptor(grpc.ServerInterceptor):
         if handler is None:
             return None
         method = handler_call_details.method
+        origin = _Origin(handler_call_details, self._calls)
         if handler.response_streaming:
             make = (
                 grpc.stream_stream_rpc_method_handler
@@ -117,7 +135,7 @@ class ErrorInterceptor(grpc.ServerInterceptor):
                 else grpc.unary_stream_rpc_method_handler
             )
             behavior = handler.stream_stream or handler.unary_stream
-            wrapped: Any = _guard_stream(behavior, _Origin(handler_call_details))
+            wrapped: Any = _guard_stream(behavior, origin)
         else:
             make = (
                 grpc.stream_unary_rpc_method_handler
@@ -125,9 +143,9 @@ class ErrorInterceptor(grpc.ServerInterceptor):
                 else grpc.unary_unary_rpc_method_handler
             )
             behavior = handler.stream_unary or handler.unary_unary
-            wrapped = _guard(behavior, _Origin(handler_call_details))
+            wrapped = _guard(behavior, origin)
         if getattr(behavior, "experimental_non_blocking", False):
-            wrapped = non_blocking(_guard(behavior, _Origin(handler_call_details)))
+            wrapped = non_blocking(_guard(behavior, origin))
         if method in self._pools:
             wrapped.experimental_thread_pool = self._pools[method]
         return make(wrapped, handler.request_deserializer, handler.response_serializer)
@@ -136,10 +154,23 @@ class ErrorInterceptor(grpc.ServerInterceptor):
 class _Origin:
     """What a call is, and which request it is made for."""
 
-    def __init__(self, details: Any) -> None:  # noqa: ANN401  grpc.HandlerCallDetails
+    def __init__(self, details: Any, calls: CallObserver | None) -> None:  # noqa: ANN401  grpc's
         self.method: str = details.method
         self.request_id = correlation.incoming(details.invocation_metadata)
+        self._calls = calls
+        self._began = time.monotonic()
         self._parent = tracing.incoming(details.invocation_metadata)
+
+    def ended(self, error: Exception | None = None) -> None:
+        """Tells who observes calls how this one has ended."""
+        if self._calls is None:
+            return
+        code = "OK"
+        if isinstance(error, ServiceError):
+            code = error.code.name
+        elif error is not None:
+            code = "CANCELLED" if isinstance(error, grpc.RpcError) else "INTERNAL"
+        self._calls.answered(self.method, code, time.monotonic() - self._began)
 
     def span(self) -> AbstractContextManager[Any]:
         return tracing.continued(self.method.removeprefix("/"), self._parent)
@@ -150,9 +181,13 @@ def _guard(behavior: Callable[..., Any], origin: _Origin) -> Callable[..., Any]:
         correlation.enter(origin.request_id)
         try:
             with origin.span():
-                return behavior(request, context, *send)
+                response = behavior(request, context, *send)
         except Exception as error:  # noqa: BLE001  the one place where every error ends
+            origin.ended(error)
             return _abort(error, context, origin.method)
+        else:
+            origin.ended()
+            return response
         finally:
             # The thread serves others after this.
             correlation.clear()
@@ -169,7 +204,10 @@ def _guard_stream(
             with origin.span():
                 yield from behavior(request, context)
         except Exception as error:  # noqa: BLE001  the one place where every error ends
+            origin.ended(error)
             _abort(error, context, origin.method)
+        else:
+            origin.ended()
         finally:
             correlation.clear()
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from entrepot_cli.outcome import StartError
 from entrepot_cli.settings import Settings
 
 # Keys to the database and to the stores of blobs, as their own tools call them.
@@ -16,6 +17,8 @@ _OURS = (
     "ENTREPOT_BLOBS_URL",
     "ENTREPOT_CONTENT_TOKEN",
     "ENTREPOT_DATABASE_URL",
+    "ENTREPOT_METRICS",
+    "ENTREPOT_METRICS_TOKEN",
     "ENTREPOT_SECRET_KEY_FILE",
     "ENTREPOT_TOKEN",
 )
@@ -34,7 +37,7 @@ class Environment:
     content_token: str = field(repr=False)
     text_logs: bool = False
 
-    def core(self) -> Mapping[str, str]:
+    def core(self) -> dict[str, str]:
         """For core, which alone has the database and the blobs."""
         return {
             # With an arena for each of its threads, glibc keeps a tenth more than is used; there
@@ -48,17 +51,33 @@ class Environment:
             "ENTREPOT_CONTENT_TOKEN": self.content_token,
         }
 
-    def api_gateway(self) -> Mapping[str, str]:
+    def api_gateway(self) -> dict[str, str]:
         """For the gateway of the API."""
         return {**self._without_keys(), "ENTREPOT_TOKEN": self.token}
 
-    def content_gateway(self) -> Mapping[str, str]:
+    def content_gateway(self) -> dict[str, str]:
         """For the gateway of the content, which reads blobs itself."""
         return {
             **self._without_keys(),
             **self._keys_of_blobs(),
             "ENTREPOT_CONTENT_TOKEN": self.content_token,
             **self._blobs(),
+        }
+
+    def metrics(self, number: int) -> dict[str, str]:
+        """For a program that shows metrics: its own port, so many after the first one's."""
+        if not self.settings.metrics:
+            return {}
+        host, _, port = self.settings.metrics.rpartition(":")
+        if not port.isdecimal():
+            raise StartError(
+                f'ENTREPOT_METRICS: "{self.settings.metrics}" is not host:port, such as '
+                "127.0.0.1:9464."
+            )
+        token = os.environ.get("ENTREPOT_METRICS_TOKEN", "")
+        return {
+            "ENTREPOT_METRICS": f"{host}:{int(port) + number}",
+            "ENTREPOT_METRICS_TOKEN": token,
         }
 
     def plugin(self) -> Mapping[str, str]:

@@ -143,13 +143,13 @@ class Stack:
         core, gateway = installed.program("entrepot-core"), installed.program("entrepot-gateway")
         environment = self._environment
         database = [self._database(self._postgres)] if self._postgres else []
-        api = [self._child("core-api", (core, "api"), environment.core())]
+        api = [self._child("core-api", (core, "api"), environment.core() | environment.metrics(0))]
         numbers = range(1, self._dispatchers + 1)
         dispatch = [
             self._child(
                 "dispatch" if self._dispatchers == 1 else f"dispatch-{number}",
                 (core, "dispatch"),
-                environment.core(),
+                environment.core() | environment.metrics(2 + number),
             )
             for number in numbers
         ]
@@ -163,8 +163,16 @@ class Stack:
             for name, program in installed.plugins().items()
         ]
         gateways = [
-            self._child("gateway-api", (gateway, "api"), environment.api_gateway()),
-            self._child("gateway-content", (gateway, "content"), environment.content_gateway()),
+            self._child(
+                "gateway-api",
+                (gateway, "api"),
+                environment.api_gateway() | environment.metrics(1),
+            ),
+            self._child(
+                "gateway-content",
+                (gateway, "content"),
+                environment.content_gateway() | environment.metrics(2),
+            ),
         ]
         self._rows = [database, api, plugins, dispatch, gateways]
         return {

@@ -45,6 +45,7 @@ from entrepot_core.downloads.downloader import Downloader
 from entrepot_core.downloads.fetching import Fetching
 from entrepot_core.downloads.index_files import IndexFiles, IndexTemplate
 from entrepot_core.downloads.keeper import Keeper
+from entrepot_core.downloads.observer import UNOBSERVED
 from entrepot_core.downloads.on_demand import OnDemand
 from entrepot_core.downloads.receiving import Receiving
 from entrepot_core.downloads.remote import Remotes
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from entrepot_core.api.metrics import ShownMetrics
     from entrepot_core.config import Config
 
 __all__ = ["ApiServer"]
@@ -97,10 +99,12 @@ class ApiServer:
         self._log = EventLog(self.database, self._numberer.poke)
         self._waker = Waker(self.database)
         self._pointers = PointerWatch(self.database)
+        self._shown = _show(config, self.database)
         self._downloader = Downloader(
             allow_loopback=config.allow_loopback_upstreams,
             refused_networks=config.refused_networks,
             host_connections=config.host_connections,
+            observer=self._shown.downloads if self._shown else UNOBSERVED,
         )
         self._secret_key = SecretKey(config.secret_key_file)
         self._remotes = Remotes(self.database, self._secret_key)
@@ -108,6 +112,7 @@ class ApiServer:
             self.database,
             open_blob_store(*config.blobs),
         )
+        self._probe = StoreProbe(self._keeper.store.probe)
         self._on_demand = OnDemand(self._keeper, self._downloader, self._remotes)
         self._describer = Describer(self.database, self._clients, self.registry)
         self._poller = Poller(self.database, self._clients, self._describer)
@@ -121,6 +126,7 @@ class ApiServer:
             threads=_THREADS,
             interceptors=(Authenticator(config.api_token, config.content_token),),
             pools=_pools(),
+            calls=self._shown.calls if self._shown else None,
         )
         self._add_tasks()
         self._add_content()
@@ -137,6 +143,8 @@ class ApiServer:
         self._follower.start()
         self._polling.start()
         self._numberer.start()
+        if self._shown is not None:
+            self._shown.start(self._downloader, self._keeper.store.free_bytes, self._probe)
         return self._server.start(ReflectionPool(self.registry.catalog))
 
     def stop(self, grace_seconds: float = 5) -> None:
@@ -145,6 +153,8 @@ class ApiServer:
         self._log.close()
         self._pointers.close()
         self._server.stop(grace_seconds)
+        if self._shown is not None:
+            self._shown.stop()
         self._numberer.stop()
         self._polling.stop()
         self._poller.close()
@@ -183,7 +193,7 @@ class ApiServer:
                 self.database,
                 self.registry,
                 self._keeper.store.free_bytes,
-                StoreProbe(self._keeper.store.probe),
+                self._probe,
                 self._secret_key,
                 self._config.content_url,
             ),
@@ -258,6 +268,15 @@ class ApiServer:
 
     def _add(self, name: str, register: Callable[[T, grpc.Server], None], servicer: T) -> None:
         self._server.add(_SERVICE + name, lambda server: register(servicer, server))
+
+
+def _show(config: Config, database: Database) -> ShownMetrics | None:
+    if not config.metrics:
+        return None
+    # Only who shows metrics pays for them.
+    from entrepot_core.api.metrics import ShownMetrics  # noqa: PLC0415
+
+    return ShownMetrics(config.metrics, config.metrics_token, database)
 
 
 def _pools() -> Mapping[str, futures.ThreadPoolExecutor]:

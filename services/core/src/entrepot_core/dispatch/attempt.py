@@ -15,6 +15,7 @@ from entrepot.plugin.v1 import plugin_tasks_pb2
 from entrepot.type.v1 import progress_pb2
 from entrepot_core.dispatch import shortened
 from entrepot_core.dispatch.assignment import Assignment
+from entrepot_core.dispatch.observer import UNOBSERVED
 from entrepot_core.dispatch.progress import AttemptProgress
 from entrepot_core.dispatch.settling import canceled_error
 from entrepot_core.dispatch.verdict import (
@@ -31,7 +32,7 @@ from entrepot_core.domain.errors import (
     PluginUnavailableError,
     ServiceError,
 )
-from entrepot_core.domain.task import Loss, State
+from entrepot_core.domain.task import Loss, LossCause, State
 from entrepot_core.plugins import binding
 from entrepot_core.plugins.descriptors import pack_bytes
 from entrepot_core.store import plans, plugins, queue, retry, tasks, workspaces
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from entrepot_core.dispatch.claim import Following
+    from entrepot_core.dispatch.observer import AttemptObserver
     from entrepot_core.dispatch.ready_made import ReadyMade
     from entrepot_core.dispatch.settling import Settler
     from entrepot_core.plugins.client import Clients
@@ -97,6 +99,7 @@ class AttemptTools:
     # Of a workspace; the first callable is told of the progress, the second of a failure.
     downloads: Callable[[int, Callable[[Any], None], Callable[[], None]], Downloads]
     heartbeat_timeout_seconds: float
+    observer: AttemptObserver = UNOBSERVED
 
 
 class Attempt:
@@ -176,6 +179,7 @@ class Attempt:
             self._log.warning("attempt.unsettled", error=error.message)
         finally:
             self._end_downloads()
+            self._tools.observer.ended(self.claimed.workspace_id)
 
     def _work(self) -> None:
         claimed = self.claimed
@@ -189,6 +193,7 @@ class Attempt:
             ),
         ):
             self._log.info("attempt.started", task_type=claimed.task_type)
+            self._tools.observer.started(claimed)
             parameters = self._parameters()
             if not self._do_small(parameters):
                 with self._tools.database.statements() as cursor:
@@ -481,6 +486,9 @@ class Attempt:
                     is_counted=False,
                     delay_seconds=2,
                     never_ran=not self._was_executed,
+                    cause=LossCause.DATABASE
+                    if isinstance(error, DatabaseUnavailableError)
+                    else LossCause.PLUGIN_UNREACHABLE,
                 ),
             )
         else:
@@ -500,12 +508,21 @@ class Attempt:
             seconds = self._tools.heartbeat_timeout_seconds
             settler.lose(
                 self.claimed,
-                Loss(f"The plugin said nothing for {seconds:g} s.", is_counted=True),
+                Loss(
+                    f"The plugin said nothing for {seconds:g} s.",
+                    is_counted=True,
+                    cause=LossCause.PLUGIN_SILENT,
+                ),
             )
         elif self._stop == Stop.DRAINED:
             settler.lose(
                 self.claimed,
-                Loss("The dispatcher was stopped.", is_counted=False, delay_seconds=0),
+                Loss(
+                    "The dispatcher was stopped.",
+                    is_counted=False,
+                    delay_seconds=0,
+                    cause=LossCause.DISPATCHER_STOPPED,
+                ),
             )
 
     def _write_progress(self) -> None:

@@ -10,11 +10,13 @@ from entrepot_core.dispatch.attempt import AttemptTools
 from entrepot_core.dispatch.dispatcher import Dispatcher
 from entrepot_core.dispatch.executors import ready_made
 from entrepot_core.dispatch.housekeeper import Housekeeper
+from entrepot_core.dispatch.observer import UNOBSERVED
 from entrepot_core.dispatch.settling import Settler
 from entrepot_core.dispatch.sweeper import Sweeper
 from entrepot_core.downloads.attempt import AttemptDownloads
 from entrepot_core.downloads.downloader import Downloader
 from entrepot_core.downloads.keeper import Keeper
+from entrepot_core.downloads.observer import UNOBSERVED as UNOBSERVED_DOWNLOADS
 from entrepot_core.downloads.remote import Remotes
 from entrepot_core.plugins.client import Clients
 from entrepot_core.plugins.describing import Describer
@@ -32,15 +34,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from entrepot_core.config import Config
+    from entrepot_core.dispatch.metrics import ShownMetrics
 
 __all__ = ["DispatchProcess"]
+
+
+def _show(config: Config, database: Database) -> ShownMetrics | None:
+    if not config.metrics:
+        return None
+    # Only who shows metrics pays for them.
+    from entrepot_core.dispatch.metrics import ShownMetrics  # noqa: PLC0415
+
+    return ShownMetrics(config.metrics, config.metrics_token, database)
 
 
 class DispatchProcess:
     """A dispatcher with what it needs; `start` and `stop`."""
 
     def __init__(self, config: Config) -> None:
-        slots = config.dispatcher_slots
+        slots = self._slots = config.dispatcher_slots
         # One connection for each attempt that commits or reports, and some for the loops.
         self.database = Database(config.database_url, size=slots + 8, name="entrepot dispatch")
         self.database.on_connect(temporary.prepare)
@@ -50,10 +62,13 @@ class DispatchProcess:
         self._waker = Waker(self.database)
         self._inbox_waker = Waker(self.database, events.INBOX)
         self._pointer_waker = Waker(self.database, events.POINTERS)
+        self._shown = _show(config, self.database)
+        observer = self._shown.attempts if self._shown else UNOBSERVED
         self._downloader = Downloader(
             allow_loopback=config.allow_loopback_upstreams,
             refused_networks=config.refused_networks,
             host_connections=config.host_connections,
+            observer=self._shown.downloads if self._shown else UNOBSERVED_DOWNLOADS,
         )
         remotes = Remotes(self.database, SecretKey(config.secret_key_file))
         keeper = Keeper(
@@ -74,17 +89,26 @@ class DispatchProcess:
             clients=self._clients,
             reader=ParameterReader(self.database, self.registry, self._clients),
             settler=Settler(
-                self.database, self._stopping, self._pointer_waker.poke, self._note_events
+                self.database,
+                self._stopping,
+                self._pointer_waker.poke,
+                self._note_events,
+                observer,
             ),
             ready_made=ready_made(self.database, keeper, self.registry, self._downloader, remotes),
             downloads=downloads,
             heartbeat_timeout_seconds=config.heartbeat_timeout_seconds,
+            observer=observer,
         )
         url = config.database_url
         self._numberer = SingleRunner(url, Role.NUMBERER, Numberer(self.database).step)
         janitors = (*janitor.ALL, uploads.sweep_expired, fetch_cache.forget_unused)
         sweeper = Sweeper(
-            self.database, self._waker.poke, janitors, ageing_seconds=config.ageing_seconds
+            self.database,
+            self._waker.poke,
+            janitors,
+            ageing_seconds=config.ageing_seconds,
+            observer=observer,
         )
         # How long the work of a dead dispatcher rests also depends on how soon another sweeps.
         self._sweeper = SingleRunner(url, Role.SWEEPER, sweeper.step, stand_by_seconds=0.2)
@@ -118,10 +142,14 @@ class DispatchProcess:
         for runner in self._runners:
             runner.start()
         self.dispatcher.start()
+        if self._shown is not None:
+            self._shown.start(self._downloader, self.dispatcher.running, self._slots)
 
     def stop(self, grace_seconds: float = 10) -> None:
         """Drains: claims nothing more, waits for attempts, hands over those that take longer."""
         self.dispatcher.stop(grace_seconds)
+        if self._shown is not None:
+            self._shown.stop()
         self._stopping.set()
         for runner in reversed(self._runners):
             runner.stop()

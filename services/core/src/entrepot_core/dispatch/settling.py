@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from entrepot.core.v1 import difference_pb2
+from entrepot_core.dispatch.observer import UNOBSERVED
 from entrepot_core.dispatch.verdict import STAGED
 from entrepot_core.domain.change import CommitRequest
 from entrepot_core.domain.errors import CanceledError, DatabaseUnavailableError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
+    from entrepot_core.dispatch.observer import AttemptObserver
     from entrepot_core.dispatch.verdict import Completion
     from entrepot_core.domain.change import CommitResult, Difference
     from entrepot_core.domain.errors import ServiceError
@@ -44,6 +46,7 @@ class Settler:
         stopping: threading.Event,
         served_changed: Callable[[], None] = lambda: None,
         wake: Callable[[], None] = lambda: None,
+        observer: AttemptObserver = UNOBSERVED,
     ) -> None:
         """`served_changed` is told after each commit that made a version or a publication.
 
@@ -53,6 +56,7 @@ class Settler:
         self._served_changed = served_changed
         self._wake = wake
         self._stopping = stopping
+        self._observer = observer
 
     def commit(
         self,
@@ -99,6 +103,7 @@ class Settler:
             made.append(retry.run(self._database, write))
 
         self._once(claimed, write_prepared)
+        self._observer.settled(claimed.workspace_id, State.COMPLETED)
         failpoint("commit.committed", reply=True)
         if made and made[0].changed:
             self._served_changed()
@@ -137,6 +142,7 @@ class Settler:
         self._once(claimed, lambda: made.append(retry.run(self._database, write)))
         if made and made[0] is None:
             return False
+        self._observer.settled(claimed.workspace_id, State.COMPLETED)
         failpoint("commit.committed", reply=True)
         if made and made[0] is not None and made[0].result.changed:
             if made[0].is_served:
@@ -160,6 +166,7 @@ class Settler:
             queue.finish(cursor, claimed.workspace_id, claimed.task_id, outcome)
 
         self._once(claimed, lambda: retry.run(self._database, write))
+        self._observer.settled(claimed.workspace_id, outcome.state)
 
     def fail(
         self, claimed: queue.Claimed, error: ServiceError, state: State = State.FAILED
@@ -181,6 +188,8 @@ class Settler:
             )
 
         self._once(claimed, lambda: retry.run(self._database, write))
+        self._observer.settled(claimed.workspace_id, "lost")
+        self._observer.lost(loss.cause)
 
     def _rehearse(self, request: CommitRequest, draft: PlanDraft) -> CommitResult:
         result: list[CommitResult] = []

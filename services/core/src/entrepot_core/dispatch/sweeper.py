@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from entrepot_core.dispatch.observer import UNOBSERVED
 from entrepot_core.dispatch.session import BEAT_SECONDS, HUNG_SECONDS
 from entrepot_core.dispatch.settling import canceled_error, encode_error
 from entrepot_core.domain.errors import AttemptSupersededError, PluginUnknownError
-from entrepot_core.domain.task import AGEING_SECONDS, Loss, State
+from entrepot_core.domain.task import AGEING_SECONDS, Loss, LossCause, State
 from entrepot_core.store import dispatchers, plugins, queue, retry, sweep
 from entrepot_rpc.failpoints import failpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from entrepot_core.dispatch.observer import AttemptObserver
     from entrepot_core.store.database import Cursor, Database
 
 __all__ = ["Sweeper"]
@@ -42,6 +44,7 @@ class Sweeper:
         janitors: Sequence[Callable[[Cursor], int]] = (),
         *,
         ageing_seconds: float = AGEING_SECONDS,
+        observer: AttemptObserver = UNOBSERVED,
     ) -> None:
         """`janitors` delete a batch each of what gone workspaces left; they return how much.
 
@@ -51,6 +54,7 @@ class Sweeper:
         self._wake = wake
         self._janitors = janitors
         self._ageing_seconds = ageing_seconds
+        self._observer = observer
         self._due: dict[str, float] = {}
         # Since when which dispatchers have been without a session.
         self._gone: dict[int, float] = {}
@@ -124,6 +128,7 @@ class Sweeper:
                         "The dispatcher that ran the attempt died.",
                         is_counted=True,
                         delay_seconds=0,
+                        cause=LossCause.DISPATCHER_DIED,
                     ),
                     workspace_id,
                 )
@@ -136,7 +141,11 @@ class Sweeper:
         with self._database.transaction() as cursor:
             crashed = sweep.running_without_workspace(cursor)
         return sum(
-            self._lose(task_id, Loss("The database crashed.", is_counted=False), None)
+            self._lose(
+                task_id,
+                Loss("The database crashed.", is_counted=False, cause=LossCause.DATABASE),
+                None,
+            )
             for task_id in crashed
         )
 
@@ -156,6 +165,7 @@ class Sweeper:
             retry.run(self._database, write)
         except AttemptSupersededError:
             return 0
+        self._observer.lost(loss.cause)
         return 1
 
     def _fail_tasks_of_removed_plugins(self) -> int:

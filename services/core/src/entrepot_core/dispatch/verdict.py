@@ -14,7 +14,7 @@ from entrepot_core.domain.errors import (
     PluginContractViolationError,
     ServiceError,
 )
-from entrepot_core.domain.task import Loss
+from entrepot_core.domain.task import Loss, LossCause
 from entrepot_rpc.errors import Code
 from entrepot_rpc.status import from_rpc_error, from_status
 
@@ -77,7 +77,7 @@ class StreamReader:
             return self.final
         text = "the stream of an attempt ended without a final event."
         error = violation(self._plugin, text)
-        return Loss(error.message, is_counted=True, error=error)
+        return Loss(error.message, is_counted=True, error=error, cause=LossCause.CONTRACT_BROKEN)
 
 
 def violation(plugin: str, text: str) -> PluginContractViolationError:
@@ -100,6 +100,7 @@ def loss_of(error: grpc.RpcError, plugin: str, *, has_begun: bool) -> Loss | Ser
             is_counted=False,
             delay_seconds=delay,
             never_ran=True,
+            cause=LossCause.PLUGIN_FULL,
         )
     if not has_begun and error.code() == grpc.StatusCode.UNAVAILABLE:
         return Loss(
@@ -109,12 +110,14 @@ def loss_of(error: grpc.RpcError, plugin: str, *, has_begun: bool) -> Loss | Ser
             never_ran=any(text in details.lower() for text in _NEVER_CONNECTED)
             or known.reason == "PLUGIN_DRAINING",
             is_peer_gone=True,
+            cause=LossCause.PLUGIN_UNREACHABLE,
         )
     name = error.code().name if error.code() is not None else "UNKNOWN"
     return Loss(
         f"The plugin {plugin} was lost: {name}, {details}.",
         is_counted=True,
         is_peer_gone=error.code() == grpc.StatusCode.UNAVAILABLE,
+        cause=LossCause.PLUGIN_GONE,
     )
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "BACK_OFF_SECONDS",
     "MAX_COUNTED_ATTEMPTS",
     "Loss",
+    "LossCause",
     "State",
     "Verdict",
     "judge",
@@ -44,6 +45,20 @@ class State(enum.StrEnum):
         return self in {State.COMPLETED, State.FAILED, State.CANCELED}
 
 
+class LossCause(enum.StrEnum):
+    """Why attempts are lost, for who counts them."""
+
+    CONTRACT_BROKEN = "contract_broken"
+    DATABASE = "database"
+    DISPATCHER_DIED = "dispatcher_died"
+    DISPATCHER_STOPPED = "dispatcher_stopped"
+    PLUGIN_FULL = "plugin_full"
+    PLUGIN_GONE = "plugin_gone"
+    PLUGIN_SILENT = "plugin_silent"
+    PLUGIN_UNREACHABLE = "plugin_unreachable"
+    RETRYABLE_FAILURE = "retryable_failure"
+
+
 @dataclass(frozen=True, slots=True)
 class Loss:
     """The end of an attempt that did not end its task."""
@@ -59,6 +74,7 @@ class Loss:
     """The plugin cannot have done anything, so also what must not be repeated may start."""
     is_peer_gone: bool = False
     """The plugin does not answer: nothing more is to be claimed for it."""
+    cause: LossCause = LossCause.RETRYABLE_FAILURE
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,10 @@ class Cooldowns:
         self._now = now
         self._known: OrderedDict[_Key, _Cooling] = OrderedDict()
 
+    def __len__(self) -> int:
+        now = self._now()
+        return sum(one.until > now for one in tuple(self._known.values()))
+
     def refusal(self, source: Source) -> Failure | None:
         """Why the source is not to be asked now, and until when; None if it may be.
 

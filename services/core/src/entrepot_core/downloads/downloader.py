@@ -18,6 +18,7 @@ from entrepot_core.downloads.cooldown import Cooldowns
 from entrepot_core.downloads.exchange import exchange
 from entrepot_core.downloads.failure import Failure
 from entrepot_core.downloads.gate import HOST_CONNECTIONS, Gates
+from entrepot_core.downloads.observer import UNOBSERVED
 from entrepot_core.downloads.route import Routes
 from entrepot_core.downloads.transfer import Transfer
 from entrepot_core.downloads.url import host_of
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from entrepot_core.domain.errors import ServiceError
     from entrepot_core.downloads.address import Network
+    from entrepot_core.downloads.observer import DownloadObserver
     from entrepot_core.downloads.request import Download, Fetched, Sink, Source
 
 __all__ = ["Downloader"]
@@ -55,6 +57,7 @@ class Downloader:
         refused_networks: Where they may not be, besides link-local addresses and their like.
         host_connections: How many requests one host gets at once.
         backoff_seconds: Before the second try, on average; doubles with each further one.
+        observer: Told of every source that was asked.
     """
 
     def __init__(
@@ -64,8 +67,10 @@ class Downloader:
         refused_networks: tuple[Network, ...] = (),
         host_connections: int = HOST_CONNECTIONS,
         backoff_seconds: float = 0.5,
+        observer: DownloadObserver = UNOBSERVED,
     ) -> None:
         self._host_connections = host_connections
+        self._observer = observer
         self._addresses = AddressPolicy(allow_loopback, refused_networks)
         self._backoff_seconds = backoff_seconds
         self._loop = asyncio.new_event_loop()
@@ -107,8 +112,9 @@ class Downloader:
             if download.heeds_cooldown and (refusal := self._cooldowns.refusal(source)):
                 failures.append(refusal)
                 continue
+            began, host = self._loop.time(), host_of(source.url)
             try:
-                with tracing.span("download", "client", server_address=host_of(source.url)):
+                with tracing.span("download", "client", server_address=host):
                     fetched = await self._fetch_from(source, download, sink)
             except Failure as failed:
                 seconds = self._cooldowns.failed(source, failed)
@@ -116,12 +122,20 @@ class Downloader:
                     failed.error.retry_after_seconds = seconds
                 failures.append(failed)
                 log.info("download.source_failed", error=failed.error.message)
+                self._observer.failed(host, failed.error.reason, self._loop.time() - began)
             else:
                 self._cooldowns.succeeded(source)
+                size = fetched.blob.size_bytes if fetched.blob else 0
+                self._observer.fetched(host, size, self._loop.time() - began)
                 return fetched
             finally:
                 sink.abort()
         raise _verdict(failures)
+
+    @property
+    def cooling(self) -> int:
+        """How many hosts and files are left alone for a while, as they have just failed."""
+        return len(self._cooldowns)
 
     def close(self) -> None:
         """Ends all downloads, which then fail, and the thread."""

@@ -103,6 +103,7 @@ class Database:
         self.url = url
         self._name = name
         self._timeout = timeout
+        self._size = size
         self._idle: list[Connection] = []
         self._free = threading.BoundedSemaphore(size)
         self._lock = threading.Lock()
@@ -153,6 +154,12 @@ class Database:
         with self.statements() as cursor:
             cursor.execute(query, parameters)
             return cursor.fetchall() if cursor.description else []
+
+    def connections(self) -> tuple[int, int]:
+        """How many connections are in use, and how many more there may be."""
+        with self._lock:
+            free = self._free._value  # noqa: SLF001  there is no other way to ask
+        return self._size - free, free
 
     def close(self) -> None:
         """Closes the idle connections; those in use close when they are given back."""
