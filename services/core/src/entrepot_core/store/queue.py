@@ -68,23 +68,23 @@ class Outcome:
 
 def claim(cursor: Cursor, dispatcher_id: int, token_digests: Sequence[bytes]) -> list[Claimed]:
     """Makes an attempt of as many ready tasks as there are tokens, in the order of the queue."""
-    return _claim(cursor, "claim_tasks", dispatcher_id, token_digests) or []
+    return _claim(cursor, dispatcher_id, token_digests, waits=True) or []
 
 
 def claim_at_once(
     cursor: Cursor, dispatcher_id: int, token_digests: Sequence[bytes]
 ) -> list[Claimed] | None:
     """As `claim`, but None if somebody else claims at the moment, who would have to be awaited."""
-    return _claim(cursor, "claim_tasks_at_once", dispatcher_id, token_digests)
+    return _claim(cursor, dispatcher_id, token_digests, waits=False)
 
 
 def _claim(
-    cursor: Cursor, function: str, dispatcher_id: int, token_digests: Sequence[bytes]
+    cursor: Cursor, dispatcher_id: int, token_digests: Sequence[bytes], *, waits: bool
 ) -> list[Claimed] | None:
     cursor.execute(
         "SELECT task_id::text, workspace_id, attempt, token_digest"
-        f" FROM {function}(%s, %s, %s::bytea[])",
-        (dispatcher_id, len(token_digests), list(token_digests)),
+        " FROM claim_ready(%s, %s, %s::bytea[], %s)",
+        (dispatcher_id, len(token_digests), list(token_digests), waits),
     )
     claimed = {row[0]: row[1:] for row in cursor.fetchall()}
     if None in claimed:

@@ -27,12 +27,13 @@ RETURNS TABLE (
   types text[], key_digests bytea[], unit_digests bytea[], are_added boolean[]
 ) LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-SET plan_cache_mode = force_generic_plan AS $$
+SET enable_sort = off AS $$
 #variable_conflict use_column
 DECLARE
   c_current CONSTANT int := 2147483647;
-  r record; v_ids bigint[]; v_members bigint[]; v_added bigint[] := '{}'; v_removed bigint[] := '{}'; v_paths text[];
-  v_files bigint := 0; v_bytes bigint := 0;
+  r record; v_ids bigint[]; v_absent bigint[]; v_present bigint[]; v_added bigint[] := '{}'; v_removed bigint[] := '{}';
+  v_paths text[]; v_path text; v_taken text[]; v_files bigint := 0; v_bytes bigint := 0;
+  v_several boolean; v_other boolean; v_odd boolean;
 BEGIN
   PERFORM FROM workspace WHERE workspace_id = p_workspace FOR UPDATE;
   IF NOT FOUND THEN RETURN; END IF;
@@ -40,82 +41,90 @@ BEGIN
    WHERE plugin = p_plugin AND name = p_name FOR UPDATE;
   IF NOT FOUND OR EXISTS (SELECT FROM content_type WHERE plugin = p_plugin AND has_edges) THEN RETURN; END IF;
 
-  SELECT array_agg(c.content_id) INTO v_ids
+  SELECT array_agg(DISTINCT c.content_id ORDER BY c.content_id) INTO v_ids
     FROM unnest(p_types, p_keys) AS k(name, digest)
-    JOIN content_type t ON t.name = k.name
-    JOIN content c ON c.type_id = t.type_id AND c.key_digest = k.digest
+   CROSS JOIN LATERAL (
+     SELECT content_id, orphaned_at FROM content
+      WHERE type_id = (SELECT t.type_id FROM content_type t WHERE t.name = k.name) AND key_digest = k.digest LIMIT 1) AS c
    WHERE p_remove OR c.orphaned_at IS NULL;
   -- Absent, named twice, or to be revived.
-  IF v_ids IS NULL OR (SELECT count(DISTINCT i) FROM unnest(v_ids) AS i) <> cardinality(p_keys) THEN RETURN; END IF;
-  SELECT array_agg(m.content_id) INTO v_members FROM unnest(v_ids) AS i
-    JOIN member m ON m.repository_id = r.repository_id AND m.content_id = i AND m.removed_in = c_current
-   WHERE p_remove OR m.explicit;
+  IF v_ids IS NULL OR cardinality(v_ids) <> cardinality(p_keys) THEN RETURN; END IF;
+  SELECT array_agg(i) FILTER (WHERE m.content_id IS NULL), array_agg(i) FILTER (WHERE m.content_id IS NOT NULL),
+         coalesce(bool_or(NOT m.explicit), false)
+    INTO v_absent, v_present, v_odd
+    FROM unnest(v_ids) AS i
+    LEFT JOIN LATERAL (
+      -- In an order that only the primary key has: a unit may be in very many repositories.
+      SELECT content_id, explicit FROM member
+       WHERE repository_id = r.repository_id AND content_id = i AND removed_in >= c_current ORDER BY removed_in LIMIT 1
+    ) AS m ON true;
 
   IF p_remove THEN
-    IF v_members IS NULL OR cardinality(v_members) <> cardinality(v_ids) THEN RETURN; END IF;
-    v_removed := v_members;
+    IF v_absent IS NOT NULL THEN RETURN; END IF;
+    v_removed := v_present;
   ELSE
-    v_added := ARRAY(SELECT i FROM unnest(v_ids) AS i WHERE v_members IS NULL OR i <> ALL(v_members) ORDER BY i);
     -- A member that was only implied becomes wanted.
-    IF EXISTS (SELECT FROM unnest(v_added) AS i JOIN member m ON m.repository_id = r.repository_id AND m.content_id = i
-                AND m.removed_in = c_current) THEN RETURN; END IF;
+    IF v_odd THEN RETURN; END IF;
+    v_added := coalesce(v_absent, '{}');
   END IF;
 
   IF v_added <> '{}' THEN
-    -- Two of one key; several files, the size of one, or one that is not to be had.
-    IF EXISTS (SELECT FROM unnest(v_added) AS i JOIN content c ON c.content_id = i WHERE c.repo_key IS NOT NULL
-                GROUP BY c.type_id, c.repo_key HAVING count(*) > 1)
-    OR EXISTS (SELECT FROM unnest(v_added) AS i JOIN artifact a ON a.content_id = i GROUP BY i HAVING count(*) > 1)
-    OR EXISTS (
-      SELECT FROM unnest(v_added) AS i JOIN artifact a ON a.content_id = i
-        LEFT JOIN blob b ON b.digest = a.digest AND b.state = 'live'
-       WHERE CASE WHEN b.digest IS NULL THEN NOT EXISTS (
-                    SELECT FROM artifact_source s JOIN remote o USING (remote_id)
-                     WHERE s.content_id = a.content_id AND s.relative_path = a.relative_path AND o.policy <> 'immediate')
-                  ELSE b.size_bytes <> a.size_bytes END)
-    THEN RETURN; END IF;
+    -- Several files, one of another size, or one that is not to be had.
+    SELECT coalesce(array_agg(a.relative_path), '{}'), count(*) FILTER (WHERE b.digest IS NULL),
+           coalesce(sum(a.size_bytes) FILTER (WHERE b.digest IS NULL), 0), count(*) > count(DISTINCT i),
+           coalesce(bool_or(b.size_bytes <> a.size_bytes), false), coalesce(bool_or(b.digest IS NULL AND NOT EXISTS (
+             SELECT FROM artifact_source s JOIN remote o USING (remote_id)
+              WHERE s.content_id = a.content_id AND s.relative_path = a.relative_path AND o.policy <> 'immediate')), false)
+      INTO v_paths, v_files, v_bytes, v_several, v_other, v_odd
+      FROM unnest(v_added) AS i JOIN artifact a ON a.content_id = i
+      LEFT JOIN blob b ON b.digest = a.digest AND b.state = 'live';
+    IF v_several OR v_other OR v_odd THEN RETURN; END IF;
+
+    -- Two of one key, two files of one path, or one that is the folder of another.
+    IF cardinality(v_added) > 1 THEN
+      IF EXISTS (SELECT FROM unnest(v_added) AS i JOIN content c ON c.content_id = i WHERE c.repo_key IS NOT NULL
+                  GROUP BY c.type_id, c.repo_key HAVING count(*) > 1)
+      OR EXISTS (SELECT FROM unnest(v_paths) AS p GROUP BY p HAVING count(*) > 1)
+      OR EXISTS (SELECT FROM unnest(v_paths) AS p, unnest(v_paths) AS q WHERE starts_with(q, p || '/'))
+      THEN RETURN; END IF;
+    END IF;
 
     -- Members whose key is taken leave; one that was named as well cannot.
     v_removed := ARRAY(
       SELECT m.content_id FROM unnest(v_added) AS i JOIN content c ON c.content_id = i
         JOIN member m ON m.repository_id = r.repository_id AND m.type_id = c.type_id AND m.repo_key = c.repo_key
          AND m.removed_in = c_current
-      UNION
+      UNION ALL
       SELECT m.content_id FROM unnest(v_added) AS i JOIN content c ON c.content_id = i
         JOIN member m ON m.repository_id = r.repository_id AND m.path = c.repo_key AND m.removed_in = c_current
          AND m.type_id = c.type_id AND m.repo_key IS NULL
         JOIN content k ON k.content_id = m.content_id AND k.repo_key = c.repo_key);
     IF v_removed && v_ids THEN RETURN; END IF;
 
-    -- A path of two files, or a file that is another's folder.
-    v_paths := ARRAY(SELECT a.relative_path FROM unnest(v_added) AS i JOIN artifact a ON a.content_id = i);
-    IF EXISTS (SELECT FROM unnest(v_paths) AS p GROUP BY p HAVING count(*) > 1)
-    OR EXISTS (SELECT FROM unnest(v_paths) AS p, unnest(v_paths) AS q WHERE starts_with(q, p || '/'))
+    -- A file that is there already, or where one of these has a folder, or below one of these.
+    v_taken := v_paths;
+    FOREACH v_path IN ARRAY v_paths LOOP
+      LOOP
+        v_path := substring(v_path FROM '^(.*)/[^/]*$');
+        EXIT WHEN v_path IS NULL;
+        v_taken := v_taken || v_path;
+      END LOOP;
+    END LOOP;
+    IF EXISTS (
+      SELECT FROM member m WHERE m.repository_id = r.repository_id AND m.path = ANY(v_taken) AND m.removed_in = c_current
+         AND m.content_id <> ALL(v_removed))
     OR EXISTS (
-      WITH RECURSIVE f(path) AS (
-        SELECT p COLLATE "C" FROM unnest(v_paths) AS p
-        UNION
-        SELECT substring(path FROM '^(.*)/[^/]*$') FROM f WHERE path LIKE '%/%')
-      SELECT FROM f CROSS JOIN LATERAL (
-        SELECT content_id FROM member m WHERE m.repository_id = r.repository_id AND m.path = f.path AND m.removed_in = c_current
-         UNION ALL
-        SELECT content_id FROM member_path m
-         WHERE m.repository_id = r.repository_id AND m.path = f.path AND m.removed_in = c_current) AS taken
-       WHERE taken.content_id <> ALL(v_removed))
+      SELECT FROM member_path m WHERE m.repository_id = r.repository_id AND m.path = ANY(v_taken) AND m.removed_in = c_current)
     OR EXISTS (
       SELECT FROM unnest(v_paths) AS p CROSS JOIN LATERAL (
-        (SELECT content_id FROM member m
+        (SELECT FROM member m
           WHERE m.repository_id = r.repository_id AND m.path > p || '/' AND m.path < p || '0' AND m.removed_in = c_current
           ORDER BY m.path LIMIT 1)
          UNION ALL
-        (SELECT content_id FROM member_path m
+        (SELECT FROM member_path m
           WHERE m.repository_id = r.repository_id AND m.path > p || '/' AND m.path < p || '0' AND m.removed_in = c_current
           ORDER BY m.path LIMIT 1)) AS below)
     THEN RETURN; END IF;
-
-    SELECT count(*), coalesce(sum(a.size_bytes), 0) INTO v_files, v_bytes
-      FROM unnest(v_added) AS i JOIN artifact a ON a.content_id = i
-     WHERE NOT EXISTS (SELECT FROM blob b WHERE b.digest = a.digest AND b.state = 'live');
   END IF;
 
   RETURN QUERY
@@ -140,7 +149,7 @@ CREATE FUNCTION write_small_change(
   p_task uuid
 ) RETURNS void LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-SET plan_cache_mode = force_generic_plan AS $$
+AS $$
 DECLARE c_current CONSTANT int := 2147483647;
 BEGIN
   IF p_removed <> '{}' THEN
@@ -160,12 +169,15 @@ BEGIN
   UPDATE repository SET latest = p_number, next_number = p_number + 1 WHERE repository_id = p_repository;
 END $$;
 
--- As claim_tasks, but who claims at the moment is not waited for: one row of NULLs says so. For the end of a transaction
--- that has better things to do than to stand in line.
-CREATE FUNCTION claim_tasks_at_once(p_dispatcher int, p_k int, p_token_digests bytea[])
-RETURNS TABLE (workspace_id bigint, task_id uuid, attempt int, token_digest bytea) LANGUAGE plpgsql AS $$
+-- Claims as claim_tasks does, at less cost if nothing is ready. Without p_waits, who claims at the moment is not waited for: one
+-- row of NULLs says so. That is for the end of a transaction that has better things to do than to stand in line.
+CREATE FUNCTION claim_ready(p_dispatcher int, p_k int, p_token_digests bytea[], p_waits boolean)
+RETURNS TABLE (workspace_id bigint, task_id uuid, attempt int, token_digest bytea) LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 BEGIN
-  IF pg_try_advisory_xact_lock(0, 1) THEN
+  -- What becomes ready just now is told to whoever claims.
+  IF NOT EXISTS (SELECT FROM task AS t WHERE t.state = 'waiting' AND t.waits_for = 0 AND NOT t.parked) THEN RETURN; END IF;
+  IF p_waits OR pg_try_advisory_xact_lock(0, 1) THEN
     RETURN QUERY SELECT c.workspace_id, c.task_id, c.attempt, c.token_digest FROM claim_tasks(p_dispatcher, p_k, p_token_digests) AS c;
   ELSE
     RETURN QUERY SELECT NULL::bigint, NULL::uuid, NULL::int, NULL::bytea;
