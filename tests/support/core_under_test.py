@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from entrepot.core.v1 import (
     status_service_pb2_grpc,
     task_service_pb2,
     task_service_pb2_grpc,
+    token_service_pb2,
+    token_service_pb2_grpc,
+    upload_service_pb2_grpc,
 )
 from entrepot_core.api.server import ApiServer
 from entrepot_core.config import Config
@@ -54,10 +57,19 @@ class Core:
     database: Database
     address: str
     channel: grpc.Channel
+    token: str = TOKEN
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        return (("authorization", f"Bearer {TOKEN}"),)
+        return (("authorization", f"Bearer {self.token}"),)
+
+    @property
+    def tokens(self) -> token_service_pb2_grpc.TokenServiceStub:
+        return token_service_pb2_grpc.TokenServiceStub(self.channel)
+
+    @property
+    def uploads(self) -> upload_service_pb2_grpc.UploadServiceStub:
+        return upload_service_pb2_grpc.UploadServiceStub(self.channel)
 
     @property
     def tasks(self) -> task_service_pb2_grpc.TaskServiceStub:
@@ -74,6 +86,19 @@ class Core:
     @property
     def status(self) -> status_service_pb2_grpc.StatusServiceStub:
         return status_service_pb2_grpc.StatusServiceStub(self.channel)
+
+    def called_by(self, principal: str) -> "Core":
+        """The same, called with a new token of this name."""
+        request = token_service_pb2.CreateTokenRequest(
+            token=token_service_pb2.Token(name=principal)
+        )
+        made = self.tokens.CreateToken(request, metadata=self.metadata, timeout=20)
+        return replace(self, token=made.token.secret)
+
+    def revoke(self, principal: str) -> None:
+        """Takes the token of this name its rights."""
+        request = token_service_pb2.DeleteTokenRequest(name=f"tokens/{principal}")
+        self.tokens.DeleteToken(request, metadata=self.metadata, timeout=20)
 
     def register(self, plugin: FakePlugin) -> plugin_service_pb2.Plugin:
         """Registers a plugin that serves."""

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 
 from entrepot.plugin.v1 import describe_pb2
 from entrepot_core.api.authentication import Authenticator
+from entrepot_core.api.callers import Callers
 from entrepot_core.plugins.catalog import Catalog
 from entrepot_core.plugins.descriptors import Declaration
 from entrepot_core.plugins.registry import Registry
@@ -51,6 +52,9 @@ class DeclaredPlugins(Registry):
         return self._catalog
 
 
+AUTHENTICATOR = Authenticator(Callers("api-token"), "content-token")
+
+
 class Servicing:
     """Calls the methods of one servicer, and raises the ServiceError that a client would see."""
 
@@ -63,7 +67,7 @@ class Servicing:
         self._methods = {one.name: one for one in service.methods}
         handlers = _Handlers()
         register(servicer, handlers)
-        interceptors = (ErrorInterceptor(), Authenticator("api-token", "content-token"))
+        interceptors = (ErrorInterceptor(), AUTHENTICATOR)
         intercepted = _Intercepted(service.full_name, handlers.by_name, interceptors)
         self._server = grpc_testing.server_from_dictionary(
             {service: intercepted}, grpc_testing.strict_fake_time(0)

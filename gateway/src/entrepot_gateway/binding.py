@@ -22,6 +22,7 @@ from entrepot.core.v1 import (
     repository_service_pb2,
     status_service_pb2,
     task_service_pb2,
+    token_service_pb2,
     upload_service_pb2,
 )
 from entrepot_gateway.template import Template
@@ -42,6 +43,7 @@ _SERVICES = (
     content_service_pb2.DESCRIPTOR,
     task_service_pb2.DESCRIPTOR,
     upload_service_pb2.DESCRIPTOR,
+    token_service_pb2.DESCRIPTOR,
     plugin_service_pb2.DESCRIPTOR,
     limit_service_pb2.DESCRIPTOR,
     status_service_pb2.DESCRIPTOR,

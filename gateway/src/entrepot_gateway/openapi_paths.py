@@ -38,6 +38,7 @@ _SINGULAR = {
     "repositories": "repository",
     "tasks": "task",
     "uploads": "upload",
+    "tokens": "token",
     "versions": "version",
 }
 _OF_PLUGINS = frozenset({"distributions", "publications", "remotes", "repositories"})

@@ -42,7 +42,7 @@ def test_an_unknown_verb_names_the_nearest(capsys: pytest.CaptureFixture[str]) -
     assert "try: entrepot repository --help" in captured.err
 
 
-@pytest.mark.parametrize("noun", ["repository", "version", "content", "task", "plugin"])
+@pytest.mark.parametrize("noun", ["repository", "version", "content", "task", "plugin", "token"])
 def test_a_noun_alone_says_its_verbs(noun: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A noun without a verb is a usage error that lists the verbs."""
     status = main([noun])

@@ -36,6 +36,7 @@ HELP: dict[str, dict[str, str]] = {
         "task": "create, list, get, watch, wait, cancel, clone, lineage, plan, commit",
         "plugin": "create, list, get, update, delete",
         "limit": "create, list, get, update, delete",
+        "token": "create, list, revoke",
     },
     "shell": {
         "completion": "print the completion script for bash, zsh or fish",
@@ -94,6 +95,8 @@ def find(verb: str) -> Verb | None:
             from entrepot_cli.verbs.plugin import run
         case "limit":
             from entrepot_cli.verbs.limit import run
+        case "token":
+            from entrepot_cli.verbs.token import run
         case "completion":
             from entrepot_cli.verbs.completion import run
         case "__complete":

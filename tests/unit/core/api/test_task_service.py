@@ -23,6 +23,7 @@ from entrepot_core.plugins.parameters import ParameterReader
 from entrepot_core.store.events import EventRow
 from entrepot_core.store.tasks import LostAttempt, TaskRow
 from unconnected_core import (
+    AUTHENTICATOR,
     DeclaredPlugins,
     Servicing,
     fields,
@@ -51,7 +52,7 @@ def servicer() -> Iterator[TaskService]:
     reader = ParameterReader(database, registry, Clients())
     creator = TaskCreator(database, registry, reader, wake)
     log = EventLog(database, wake)
-    yield TaskService(database, registry, creator, log, wake)
+    yield TaskService(database, registry, creator, log, wake, AUTHENTICATOR.principal_of)
     log.close()
 
 
@@ -258,6 +259,8 @@ def a_task(**given: object) -> TaskRow:
         "state": "waiting",
         "waits_for": 0,
         "parked": False,
+        "priority": 1,
+        "effective_priority": 1,
         "attempt": 0,
         "cancel_requested": False,
         "is_repeatable": True,
@@ -295,6 +298,8 @@ def test_a_new_task_shows_what_it_was_asked() -> None:
         parameters=any_pb2.Any(type_url="type.googleapis.com/a.B", value=b"p"),
         resources=["repositories/file/foo"],
         principal="admin",
+        priority=Task.PRIORITY_NORMAL,
+        effective_priority=Task.PRIORITY_NORMAL,
     )
     expected.create_time.FromDatetime(MOMENT)
     assert expected == message

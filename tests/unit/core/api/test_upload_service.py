@@ -6,14 +6,22 @@ from datetime import UTC, datetime
 import pytest
 
 from entrepot.core.v1 import upload_service_pb2, upload_service_pb2_grpc
-from entrepot_core.api.authentication import principal_of
 from entrepot_core.api.upload_service import UploadService, upload_message
 from entrepot_core.blobs.directory import DirectoryBlobStore
 from entrepot_core.downloads.keeper import Keeper
 from entrepot_core.downloads.receiving import Receiving
 from entrepot_core.store.uploads import UploadRow, conflict
 from entrepot_rpc.status import from_status, to_status
-from unconnected_core import API, ATTEMPT, CONTENT, Servicing, fields, no_database, refusal
+from unconnected_core import (
+    API,
+    ATTEMPT,
+    AUTHENTICATOR,
+    CONTENT,
+    Servicing,
+    fields,
+    no_database,
+    refusal,
+)
 
 Upload = upload_service_pb2.Upload
 Write = upload_service_pb2.WriteUploadRequest
@@ -31,7 +39,7 @@ def servicing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servicing]:
     yield Servicing(
         upload_service_pb2.DESCRIPTOR.services_by_name["UploadService"],
         upload_service_pb2_grpc.add_UploadServiceServicer_to_server,
-        UploadService(keeper, Receiving(keeper), principal_of),
+        UploadService(keeper, Receiving(keeper), AUTHENTICATOR.principal_of),
     )
     keeper.store.close()
 
@@ -64,10 +72,12 @@ def test_a_wrong_field_is_named(
 
 
 def test_what_cannot_fit_is_refused_at_once(servicing: Servicing) -> None:
-    """A file that is larger than the disk is not even begun."""
-    request = upload_service_pb2.CreateUploadRequest(upload=Upload(size_bytes=2**62))
+    """Files that are larger than the disk are not even begun."""
+    request = upload_service_pb2.BatchCreateUploadsRequest(
+        uploads=[Upload(size_bytes=64 * 1024**3)] * 1_000
+    )
 
-    error = refusal(lambda: servicing.call("CreateUpload", request))
+    error = refusal(lambda: servicing.call("BatchCreateUploads", request))
 
     assert ("RESOURCE_EXHAUSTED", "STORAGE_FULL") == (error.code.name, error.reason)
 

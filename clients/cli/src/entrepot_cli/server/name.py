@@ -10,7 +10,7 @@ from entrepot_cli.outcome import Failure, Status
 
 _HREF = re.compile(r"(?:https?://[^/]+)?/api/v3/(.+?)/?")
 _COLLECTIONS = ("repositories", "remotes", "distributions", "publications", "content", "tasks",
-                "uploads", "plugins", "limits")  # fmt: skip
+                "uploads", "plugins", "limits", "tokens")  # fmt: skip
 
 
 def full_name(text: str, collection: str, plugin: str = "") -> str:

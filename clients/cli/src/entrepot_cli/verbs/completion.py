@@ -96,6 +96,8 @@ def _candidates(before: list[str], partial: str) -> Iterable[str]:
             return _names("plugins")
         case ["limit", "get" | "update" | "delete"]:
             return _names("limits")
+        case ["token", "revoke"]:
+            return _names("tokens")
         case [noun, "get" | "update" | "delete"] if noun in _NAMED:
             return _names(_NAMED[noun])
         case _:
@@ -115,6 +117,8 @@ def _verbs(noun: str) -> Iterable[str]:
         from entrepot_cli.verbs.plugin import VERBS
     elif noun == "limit":
         from entrepot_cli.verbs.limit import VERBS
+    elif noun == "token":
+        from entrepot_cli.verbs.token import VERBS
     else:
         return []
     return VERBS
@@ -193,4 +197,9 @@ def _listing(parent: str) -> tuple[ServiceDescriptor, str, Message] | None:
         from entrepot_cli.verbs.limit import SERVICE
 
         return SERVICE, "ListLimits", limit_service_pb2.ListLimitsRequest()
+    if collection == "tokens":
+        from entrepot.core.v1 import token_service_pb2
+        from entrepot_cli.verbs.token import SERVICE
+
+        return SERVICE, "ListTokens", token_service_pb2.ListTokensRequest()
     return None

@@ -8,27 +8,31 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from entrepot_core.domain.errors import PermissionDeniedError, UnauthenticatedError
+from entrepot_core.domain.errors import (
+    PermissionDeniedError,
+    ServiceError,
+    UnauthenticatedError,
+)
+from entrepot_core.store.api_tokens import ADMIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from entrepot_core.domain.errors import ServiceError
+    from entrepot_core.api.callers import Callers
 
-__all__ = ["ADMIN", "Authenticator", "attempt_token", "principal_of"]
-
-ADMIN = "admin"
+__all__ = ["Authenticator", "attempt_token"]
 
 _OPEN = ("grpc.health.", "grpc.reflection.")
 _FOR_ATTEMPTS = ("entrepot.core.v1.WorkspaceService", "entrepot.core.v1.BlobService")
 _FOR_CONTENT = ("entrepot.core.v1.ServingService",)
+_FOR_ADMIN = ("entrepot.core.v1.TokenService",)
 
 
 class Authenticator(grpc.ServerInterceptor):
     """Refuses calls without a token that allows their service. Health and reflection are open."""
 
-    def __init__(self, api_token: str, content_token: str) -> None:
-        self._api = _digest(api_token)
+    def __init__(self, callers: Callers, content_token: str) -> None:
+        self._callers = callers
         self._content = _digest(content_token)
 
     def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:  # noqa: ANN401  grpc's types
@@ -37,37 +41,52 @@ class Authenticator(grpc.ServerInterceptor):
         if handler is None:
             return None
         service = handler_call_details.method.split("/")[1]
-        refusal = self._refusal(service, _authorization(handler_call_details.invocation_metadata))
+        try:
+            refusal = self._refusal(
+                service, _authorization(handler_call_details.invocation_metadata)
+            )
+        except ServiceError as error:
+            refusal = error
         return handler if refusal is None else _refusing(handler, refusal)
+
+    def principal_of(self, context: grpc.ServicerContext) -> str:
+        """Who makes a call that was let through with a user's token."""
+        _, _, token = _authorization(context.invocation_metadata()).partition(" ")
+        principal = self._callers.principal(token)
+        if principal is None:
+            # Revoked in this very moment.
+            raise UnauthenticatedError("The token is not valid.")
+        return principal
 
     def _refusal(self, service: str, authorization: str) -> ServiceError | None:
         if service.startswith(_OPEN):
             return None
         scheme, _, token = authorization.partition(" ")
-        digest = _digest(token)
-        # Both are compared, whatever the first says: time must not tell them apart.
-        is_api = _equal(digest, self._api)
-        is_content = _equal(digest, self._content)
         if scheme.lower() == "attempt":
             if service in _FOR_ATTEMPTS:
                 return None
             return PermissionDeniedError(f"The token of an attempt does not allow {service}.")
-        if scheme.lower() != "bearer" or not (is_api or is_content):
+        if scheme.lower() != "bearer" or not token:
             return UnauthenticatedError(
-                "A token is needed: send it as `authorization: Bearer <token>`."
-                if not token
-                else "The token is not valid."
+                "The token is not valid."
+                if token
+                else "A token is needed: send it as `authorization: Bearer <token>`."
             )
-        if not is_api and service not in _FOR_CONTENT:
+        # Both are compared, whatever the first says: time must not tell them apart.
+        is_content = _equal(_digest(token), self._content)
+        is_admin = self._callers.is_admin(token)
+        if is_content and not is_admin:
+            if service in _FOR_CONTENT:
+                return None
             return PermissionDeniedError(
                 f"The token of the content origin does not allow {service}."
             )
+        principal = ADMIN if is_admin else self._callers.principal(token)
+        if principal is None:
+            return UnauthenticatedError("The token is not valid.")
+        if principal != ADMIN and service in _FOR_ADMIN:
+            return PermissionDeniedError(f"{service} is for the administrator.")
         return None
-
-
-def principal_of(_context: grpc.ServicerContext) -> str:
-    """Who makes a call that was let through with a user's token."""
-    return ADMIN
 
 
 def attempt_token(context: grpc.ServicerContext) -> str | None:

@@ -18,11 +18,13 @@ from entrepot.core.v1 import (
     serving_service_pb2_grpc,
     status_service_pb2_grpc,
     task_service_pb2_grpc,
+    token_service_pb2_grpc,
     upload_service_pb2_grpc,
     workspace_service_pb2_grpc,
 )
-from entrepot_core.api.authentication import Authenticator, principal_of
+from entrepot_core.api.authentication import Authenticator
 from entrepot_core.api.blob_service import BlobService
+from entrepot_core.api.callers import Callers
 from entrepot_core.api.content_service import ContentService
 from entrepot_core.api.distribution_service import DistributionService
 from entrepot_core.api.event_log import EventLog
@@ -37,6 +39,7 @@ from entrepot_core.api.serving_service import LONG_CALLS, ServingService
 from entrepot_core.api.status_service import StatusService
 from entrepot_core.api.task_creator import TaskCreator
 from entrepot_core.api.task_service import MAX_WAITING, TaskService
+from entrepot_core.api.token_service import TokenService
 from entrepot_core.api.upload_service import UploadService
 from entrepot_core.api.workspace_service import WorkspaceService, workspace_of
 from entrepot_core.blobs.opening import open_blob_store
@@ -121,10 +124,13 @@ class ApiServer:
         self._follower = threading.Thread(
             target=self.registry.follow, args=(self._stopping,), name="registry", daemon=True
         )
+        self._authenticator = Authenticator(
+            Callers.of(config.api_token, self.database), config.content_token
+        )
         self._server = Server(
             config.grpc,
             threads=_THREADS,
-            interceptors=(Authenticator(config.api_token, config.content_token),),
+            interceptors=(self._authenticator,),
             pools=_pools(),
             calls=self._shown.calls if self._shown else None,
         )
@@ -172,7 +178,14 @@ class ApiServer:
         self._add(
             "TaskService",
             task_service_pb2_grpc.add_TaskServiceServicer_to_server,
-            TaskService(self.database, self.registry, creator, self._log, self._waker.poke),
+            TaskService(
+                self.database,
+                self.registry,
+                creator,
+                self._log,
+                self._waker.poke,
+                self._authenticator.principal_of,
+            ),
         )
         self._add(
             "PluginService",
@@ -231,6 +244,12 @@ class ApiServer:
             DistributionService(self.database, self.registry, self._config.content_url),
         )
 
+        self._add(
+            "TokenService",
+            token_service_pb2_grpc.add_TokenServiceServicer_to_server,
+            TokenService(self.database),
+        )
+
     def _add_bytes(self) -> None:
         self._add(
             "BlobService",
@@ -245,7 +264,7 @@ class ApiServer:
         self._add(
             "UploadService",
             upload_service_pb2_grpc.add_UploadServiceServicer_to_server,
-            UploadService(self._keeper, Receiving(self._keeper), principal_of),
+            UploadService(self._keeper, Receiving(self._keeper), self._authenticator.principal_of),
         )
         self._add(
             "ServingService",

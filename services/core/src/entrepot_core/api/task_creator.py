@@ -13,7 +13,7 @@ from entrepot_core.api.plan_reader import of_dry_run
 from entrepot_core.domain.errors import DatabaseUnavailableError, FieldInvalidError
 from entrepot_core.domain.names import new_id
 from entrepot_core.plugins import binding, builtin
-from entrepot_core.store import plans, plugins, tasks
+from entrepot_core.store import api_tokens, plans, plugins, tasks
 from entrepot_rpc import correlation, tracing
 from entrepot_rpc.failpoints import failpoint
 
@@ -82,8 +82,15 @@ class TaskCreator:
 
     def check(self, order: Order) -> Parameters:
         """Everything but storing: the parameters as a task would have them."""
-        parameters = self._reader.decode(order.parameters)
+        parameters = self._decode(order)
         return self._reader.validate(parameters, self._reader.resolve(parameters))
+
+    def _decode(self, order: Order) -> Parameters:
+        parameters = self._reader.decode(order.parameters)
+        if order.principal != api_tokens.ADMIN:
+            with self._database.statements() as cursor:
+                binding.require_own(cursor, order.principal, parameters.references)
+        return parameters
 
     def create(self, order: Order) -> str:
         """The id of the new task, or of the one that the same request made before."""
@@ -98,7 +105,7 @@ class TaskCreator:
             # The dry run was checked, and what it planned is committed without its plugin.
             with self._database.transaction() as cursor:
                 of_dry_run(cursor, order.commits)
-        parameters = self._reader.decode(order.parameters)
+        parameters = self._decode(order)
         failpoint("create.decoded")
         if order.commits is None:
             parameters = self._reader.checked(parameters)

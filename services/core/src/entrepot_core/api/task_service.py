@@ -8,7 +8,6 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from entrepot.core.v1 import task_service_pb2, task_service_pb2_grpc
-from entrepot_core.api.authentication import principal_of
 from entrepot_core.api.blocking import blockers
 from entrepot_core.api.explanation import explain
 from entrepot_core.api.lineage import read_lineage
@@ -65,8 +64,11 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         creator: TaskCreator,
         log: EventLog,
         wake: Callable[[], None],
+        principal_of: Callable[[grpc.ServicerContext], str],
     ) -> None:
+        """`principal_of` says who calls."""
         self._database = database
+        self._principal_of = principal_of
         self._registry = registry
         self._creator = creator
         self._log = log
@@ -79,7 +81,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
     ) -> task_service_pb2.CreateTaskResponse:
         order = Order(
             parameters=request.parameters,
-            principal=principal_of(context),
+            principal=self._principal_of(context),
             request_id=request.request_id,
             is_dry_run=request.dry_run,
             priority=_priority(request.priority),
@@ -151,7 +153,9 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         task_id = read_name(request.name)
         if request.state != task_service_pb2.Task.STATE_CANCELED:
             raise FieldInvalidError.at("state", "can only be set to STATE_CANCELED.")
-        error = CanceledError(f"{principal_of(context)} canceled the task before it had started.")
+        error = CanceledError(
+            f"{self._principal_of(context)} canceled the task before it had started."
+        )
         with self._database.transaction() as cursor:
             state = queue.cancel(cursor, task_id, to_status(error).SerializeToString())
             if state is None:
@@ -174,7 +178,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         created = self._creator.create(
             Order(
                 parameters=self._overridden(row, request),
-                principal=principal_of(context),
+                principal=self._principal_of(context),
                 request_id=request.request_id,
                 is_dry_run=request.dry_run,
                 cloned_from=task_id,
@@ -215,7 +219,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         created = self._creator.create(
             Order(
                 parameters=pack_bytes(row.parameters_type, row.parameters),
-                principal=principal_of(context),
+                principal=self._principal_of(context),
                 request_id=request.request_id,
                 commits=task_id,
             )

@@ -18,7 +18,8 @@ from entrepot_core.domain.errors import (
 )
 from entrepot_core.domain.names import full_name, new_id
 from entrepot_core.downloads.request import MAX_BYTES
-from entrepot_core.store import uploads
+from entrepot_core.store import references, uploads
+from entrepot_core.store.api_tokens import ADMIN
 from entrepot_rpc.errors import Code
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class UploadService(upload_service_pb2_grpc.UploadServiceServicer):
         self, request: upload_service_pb2.GetUploadRequest, context: grpc.ServicerContext
     ) -> upload_service_pb2.GetUploadResponse:
         upload_id = _id(request.name)
+        self._require_own([upload_id], context)
         with self._database.transaction() as cursor:
             row = uploads.get(cursor, upload_id)
         return upload_service_pb2.GetUploadResponse(upload=upload_message(row))
@@ -89,9 +91,11 @@ class UploadService(upload_service_pb2_grpc.UploadServiceServicer):
         first = next(request_iterator, None)
         if first is None or first.WhichOneof("part") != "open":
             raise FieldInvalidError.at("open", "must come first.")
+        upload_id = _id(first.open.name)
+        self._require_own([upload_id], context)
         with _faults_of_the_client():
             row = self._receiving.receive(
-                _id(first.open.name),
+                upload_id,
                 first.open.offset,
                 _chunks(request_iterator),
                 is_last=first.open.last,
@@ -108,9 +112,11 @@ class UploadService(upload_service_pb2_grpc.UploadServiceServicer):
                 f"items has {len(request.items):,} files of {size:,} bytes; at most "
                 f"{MAX_UPLOADS:,} files of {MAX_BATCH_BYTES:,} bytes are allowed. Split it."
             )
+        ids = [_id(item.name) for item in request.items]
+        self._require_own(ids, context)
         with _faults_of_the_client():
             rows = self._receiving.receive_whole(
-                [(_id(item.name), item.data) for item in request.items]
+                [(one, item.data) for one, item in zip(ids, request.items, strict=True)]
             )
         return upload_service_pb2.BatchWriteUploadsResponse(
             uploads=[upload_message(row) for row in rows]
@@ -120,6 +126,7 @@ class UploadService(upload_service_pb2_grpc.UploadServiceServicer):
         self, request: upload_service_pb2.DeleteUploadRequest, context: grpc.ServicerContext
     ) -> upload_service_pb2.DeleteUploadResponse:
         upload_id = _id(request.name)
+        self._require_own([upload_id], context)
         with self._database.transaction() as cursor:
             uploads.delete(cursor, upload_id)
         return upload_service_pb2.DeleteUploadResponse()
@@ -134,6 +141,17 @@ class UploadService(upload_service_pb2_grpc.UploadServiceServicer):
         new = [_new(one, field, principal) for one, field in zip(given, fields, strict=True)]
         self._keeper.store.require_room(sum(one.size_bytes for one in new if not one.sha256))
         return [self._begun(row) for row in self._receiving.open(new)]
+
+    def _require_own(self, upload_ids: Sequence[str], context: grpc.ServicerContext) -> None:
+        """Somebody else's upload is as good as none, except to the administrator."""
+        principal = self._principal_of(context)
+        if principal == ADMIN or not upload_ids:
+            return
+        with self._database.transaction() as cursor:
+            own = references.own_uploads(cursor, principal, upload_ids)
+        for upload_id in upload_ids:
+            if upload_id not in own:
+                raise ResourceNotFoundError.of_name(f"uploads/{upload_id}")
 
     def _begun(self, row: UploadRow) -> UploadRow:
         if row.digest is None and row.sha256 == _EMPTY and not row.size_bytes:

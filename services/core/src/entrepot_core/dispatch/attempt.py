@@ -35,7 +35,7 @@ from entrepot_core.domain.errors import (
 from entrepot_core.domain.task import Loss, LossCause, State
 from entrepot_core.plugins import binding
 from entrepot_core.plugins.descriptors import pack_bytes
-from entrepot_core.store import plans, plugins, queue, retry, tasks, workspaces
+from entrepot_core.store import api_tokens, plans, plugins, queue, retry, tasks, workspaces
 from entrepot_rpc import correlation, tracing
 from entrepot_rpc.failpoints import failpoint
 
@@ -194,6 +194,9 @@ class Attempt:
         ):
             self._log.info("attempt.started", task_type=claimed.task_type)
             self._tools.observer.started(claimed)
+            if claimed.principal != api_tokens.ADMIN:
+                with self._tools.database.transaction() as cursor:
+                    api_tokens.require_principal(cursor, claimed.principal)
             parameters = self._parameters()
             if not self._do_small(parameters):
                 with self._tools.database.statements() as cursor:

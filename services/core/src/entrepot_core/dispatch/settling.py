@@ -12,8 +12,8 @@ from entrepot_core.dispatch.verdict import STAGED
 from entrepot_core.domain.change import CommitRequest
 from entrepot_core.domain.errors import CanceledError, DatabaseUnavailableError
 from entrepot_core.domain.task import State
+from entrepot_core.store import api_tokens, queue, retry, small_change, tasks
 from entrepot_core.store import commit as commits
-from entrepot_core.store import queue, retry, small_change, tasks
 from entrepot_core.store.plan_draft import PlanDraft
 from entrepot_rpc.failpoints import failpoint
 from entrepot_rpc.status import to_status
@@ -70,7 +70,8 @@ class Settler:
         """Makes versions of what was staged and completes the task, in one transaction.
 
         What was staged is the plan of the dry run `plan`, if that is given.
-        Raises AttemptSupersededError, and ServiceError if what was staged cannot be committed.
+        Raises AttemptSupersededError, PermissionDeniedError if who created the task has no rights
+        any more, and ServiceError if what was staged cannot be committed.
         """
         request = CommitRequest(
             workspace_id=claimed.workspace_id,
@@ -91,6 +92,7 @@ class Settler:
             return
 
         def write(cursor: Cursor) -> CommitResult:
+            api_tokens.require_principal(cursor, claimed.principal)
             result = commits.commit(cursor, request)
             queue.finish(
                 cursor, claimed.workspace_id, claimed.task_id, _outcome(completion, result)
@@ -123,7 +125,7 @@ class Settler:
         `follow` is called at the end of the transaction, each time that it is tried. False: the
         change must be made the general way, and nothing has been done.
 
-        Raises AttemptSupersededError.
+        Raises AttemptSupersededError and PermissionDeniedError, as `commit` does.
         """
         request = CommitRequest(
             workspace_id=claimed.workspace_id, task_id=claimed.task_id, is_ready_made=True
@@ -131,6 +133,7 @@ class Settler:
         made: list[small_change.Made | None] = []
 
         def write(cursor: Cursor) -> small_change.Made | None:
+            api_tokens.require_principal(cursor, claimed.principal)
             done = small_change.commit(cursor, request, change)
             if done is not None:
                 outcome = _outcome(STAGED, done.result)

@@ -160,6 +160,16 @@ def resolve(cursor: Cursor, catalog: Catalog, found: Sequence[Reference]) -> lis
     return bounds
 
 
+def require_own(cursor: Cursor, principal: str, found: Sequence[Reference]) -> None:
+    """Refuses what belongs to somebody else, as if it did not exist: ResourceNotFoundError."""
+    named = [one for one in found if one.kind == _KIND.RESOURCE_KIND_UPLOAD]
+    if named:
+        own = references.own_uploads(cursor, principal, [_id_of(one) for one in named])
+        for reference in named:
+            if _id_of(reference) not in own:
+                raise _absent(reference)
+
+
 def lend(cursor: Cursor, workspace_id: int, bounds: Sequence[Bound]) -> None:
     """Lets an attempt use what its parameters name, and nothing else."""
     units = []

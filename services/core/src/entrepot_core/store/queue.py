@@ -49,6 +49,7 @@ class Claimed:
     parameters: bytes
     origin_request: str
     traceparent: str
+    principal: str
     # The dry run whose plan is to be committed.
     commits: str | None = None
 
@@ -94,7 +95,7 @@ def _claim(
     # A statement of its own: the one before may have waited for tasks that it does not see.
     cursor.execute(
         "SELECT t.task_id::text, t.task_type, t.is_dry_run, d.declaration_id, d.parameters_type,"
-        " d.parameters, d.origin_request, d.traceparent, d.commits::text"
+        " d.parameters, d.origin_request, d.traceparent, d.principal, d.commits::text"
         " FROM unnest(%s::uuid[]) WITH ORDINALITY AS u(task_id, place)"
         " CROSS JOIN LATERAL (SELECT * FROM task WHERE task_id = u.task_id LIMIT 1) t"
         " CROSS JOIN LATERAL (SELECT * FROM task_detail WHERE task_id = u.task_id LIMIT 1) d"
@@ -114,11 +115,12 @@ def _claim(
             parameters=bytes(parameters),
             origin_request=origin_request,
             traceparent=traceparent,
+            principal=principal,
             commits=commits,
         )
         for (
             task_id, task_type, is_dry_run, declaration_id, parameters_type, parameters,
-            origin_request, traceparent, commits,
+            origin_request, traceparent, principal, commits,
         ) in cursor.fetchall()
     ]  # fmt: skip
 

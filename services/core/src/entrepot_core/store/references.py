@@ -16,6 +16,7 @@ __all__ = [
     "UploadFacts",
     "content",
     "distribution_exists",
+    "own_uploads",
     "publication_exists",
     "unit_count",
     "uploads",
@@ -85,3 +86,12 @@ def uploads(cursor: Cursor, upload_ids: Collection[str]) -> dict[str, UploadFact
         upload_id: UploadFacts(None if digest is None else bytes(digest), size, filename)
         for upload_id, digest, size, filename in cursor
     }
+
+
+def own_uploads(cursor: Cursor, principal: str, upload_ids: Collection[str]) -> set[str]:
+    """Those of the uploads that a principal has opened, by id as PostgreSQL writes it."""
+    cursor.execute(
+        "SELECT upload_id::text FROM upload WHERE upload_id = ANY(%s::uuid[]) AND principal = %s",
+        (list(upload_ids), principal),
+    )
+    return {upload_id for (upload_id,) in cursor}
