@@ -21,10 +21,13 @@ class Size:
     growth: tuple[int, ...] = (50_000, 150_000, 350_000)
     repeats: int = 3
     tasks: int = 100
+    # Over how many repositories a burst of tasks goes, how many go to one, and how many wait.
+    burst_repositories: int = 500
+    burst_on_one: int = 300
+    waiting: int = 100_000
     # Of a file that is uploaded, and how many small ones are.
     upload_mib: int = 1024
     uploads: int = 2_000
-    repositories: int = 100
     seconds: float = 4
 
 
@@ -37,8 +40,10 @@ QUICK = Size(
     growth=(1_000, 2_000),
     repeats=1,
     tasks=10,
+    burst_repositories=30,
+    burst_on_one=20,
+    waiting=1_000,
     upload_mib=64,
     uploads=100,
-    repositories=10,
     seconds=1,
 )

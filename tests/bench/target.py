@@ -2,7 +2,14 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Target", "at_least_of_floor", "at_most", "at_most_times_floor", "floor_and_at_most"]
+__all__ = [
+    "Target",
+    "at_least",
+    "at_least_of_floor",
+    "at_most",
+    "at_most_times_floor",
+    "floor_and_at_most",
+]
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,11 @@ class Target:
 def at_most(amount: float, unit: str) -> Target:
     """No more than a number."""
     return Target(f"≤ {amount:g} {unit}", amount)
+
+
+def at_least(amount: float, unit: str) -> Target:
+    """No less than a number, of a rate."""
+    return Target(f"≥ {amount:g} {unit}", amount, is_least=True)
 
 
 def at_most_times_floor(factor: float) -> Target:

@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from burst import burst, tasks_per_second
 from figure import Figure, timed
-from rest import Api, Json
+from queue_of_waiting import let_wait
+from rest import Api
 from setting import completed, names_of
 from size import Size
 from stack import Stack
+from target import at_least, at_least_of_floor, at_most
 from upstream import Upstream
 
 __all__ = ["tasks"]
@@ -17,40 +19,73 @@ __all__ = ["tasks"]
 
 def tasks(stack: Stack, size: Size) -> Iterator[Figure]:
     """How long the smallest task takes, and how many get done."""
-    api = stack.api
-    count = max(size.tasks, size.repositories)
-    with Upstream().list_only(count, folder="task") as upstream:
-        units = names_of(api, api.a_synced_repository(upstream, policy="on_demand"))
+    yield from _one_by_one(stack.api, size)
+    with Stack(arguments=("--dispatchers", "2")) as busy:
+        yield from _bursts(busy, size)
+        # What waits there would wait for ever.
+        busy.stop()
+
+
+def _one_by_one(api: Api, size: Size) -> Iterator[Figure]:
+    units = _units(api, size.tasks)
     repository = api.a_repository()
     median = Figure("POST of an add of one unit, to `completed`", "ms")
     median.floor_is = "GET of a task"
-    task: Json = {}
+    median.target = at_most(15, "ms")
     for unit in units[: size.tasks]:
         body = {"repository": repository["name"], "content": [unit]}
         start = time.perf_counter()
-        task = completed(api, "file/adds", body)
+        href = str(completed(api, "file/adds", body)["href"])
         median.samples.append(1000 * (time.perf_counter() - start))
-        median.floor.append(1000 * timed(partial(api.get, task["href"])))
+        median.floor.append(1000 * timed(partial(api.get, href)))
     tail = Figure(
         "the same, 99 of 100 are faster", "ms", median.samples, median.floor, quantile=0.99
     )
-    yield from (median, tail, _tasks_per_second(api, size, units))
+    tail.target = at_most(40, "ms")
+    yield from (median, tail)
 
 
-def _tasks_per_second(api: Api, size: Size, units: list[str]) -> Figure:
-    figure = Figure(f"adds of one unit over {size.repositories} repositories", "tasks/s", digits=0)
-    names = [api.a_repository()["name"] for _ in range(size.repositories)]
-    for number in range(size.repeats):
-        bodies = [
-            {"repository": name, "content": [units[(index + number) % len(units)]]}
-            for index, name in enumerate(names)
-        ]
-        figure.samples.append(len(bodies) / timed(partial(_all_completed, api, bodies)))
-    return figure
+def _bursts(stack: Stack, size: Size) -> Iterator[Figure]:
+    api = stack.api
+    units = _units(api, max(size.burst_on_one, size.repeats + 2))
+    names = [
+        answer["name"]
+        for answer in burst(
+            api,
+            "repositories/file/",
+            [{"name": api.a_name()} for _ in range(size.burst_repositories)],
+        )
+    ]
+
+    def over_all(number: int) -> float:
+        bodies = [{"repository": name, "content": [units[number]]} for name in names]
+        return tasks_per_second(api, "file/adds", bodies)
+
+    spread = Figure(f"adds of one unit over {len(names)} repositories", "tasks/s", digits=0)
+    spread.target = at_least(250, "tasks/s")
+    spread.samples += [over_all(number) for number in range(size.repeats)]
+    yield spread
+
+    one = Figure("adds of one unit to one repository", "tasks/s", digits=0)
+    one.target = at_least(100, "tasks/s")
+    repository = api.a_repository()["name"]
+    bodies = [{"repository": repository, "content": [unit]} for unit in units]
+    one.samples.append(tasks_per_second(api, "file/adds", bodies[: size.burst_on_one]))
+    yield one
+
+    behind = Figure(
+        f"over {len(names)} repositories, while {size.waiting:,} wait for one lock",
+        "tasks/s",
+        digits=0,
+    )
+    behind.floor_is = "the same while none waits"
+    behind.target = at_least_of_floor(0.8)
+    behind.floor.append(over_all(size.repeats))
+    let_wait(stack.home, size.waiting)
+    behind.samples.append(over_all(size.repeats + 1))
+    yield behind
 
 
-def _all_completed(api: Api, bodies: list[Json]) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        created = list(pool.map(lambda body: api.create("file/adds", **body), bodies))
-        ended = list(pool.map(api.finished, created))
-    assert {task["state"] for task in ended} == {"completed"}
+def _units(api: Api, count: int) -> list[str]:
+    with Upstream().list_only(count, folder=api.a_name("task")) as upstream:
+        return names_of(api, api.a_synced_repository(upstream, policy="on_demand"))
