@@ -384,10 +384,10 @@ def test_an_event_is_shown_whole(kind: str) -> None:
 
 @pytest.mark.parametrize(
     "row",
-    [a_task(state="running"), a_task(state="completed", waits_for=1), a_task(executor="core")],
+    [a_task(state="running"), a_task(state="completed", waits_for=1)],
 )
 def test_what_does_not_wait_is_not_blocked(row: TaskRow) -> None:
-    """A task that runs, is over or is core's own waits for nothing, without a look-up."""
+    """A task that runs or is over waits for nothing, without a look-up."""
     assert [] == blockers(no_cursor(), row)
 
 
