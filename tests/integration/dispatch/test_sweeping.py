@@ -1,4 +1,4 @@
-"""What the sweeper makes good: dead dispatchers, crashes, back-off, removed plugins, old rows."""
+"""What the sweeper makes good: dead dispatchers, crashes, back-off, removed plugins."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import pytest
 from entrepot_core.dispatch.sweeper import Sweeper
 from entrepot_core.domain.errors import CanceledError
 from entrepot_core.domain.task import Loss
-from entrepot_core.store import dispatchers, events, queue, tasks
+from entrepot_core.store import dispatchers, queue, tasks
 from entrepot_core.store.database import Database
 from entrepot_core.store.engine_check import check_engine
 from entrepot_core.store.session import HeldSession
@@ -180,25 +180,3 @@ def test_what_waits_long_ages(database: Database) -> None:
     sweep(database)
 
     assert database.fetch("SELECT class FROM task") == [(tasks.NORMAL,)]
-
-
-def test_old_tasks_and_events_are_forgotten(database: Database) -> None:
-    """After 30 days a finished task goes with all it had; event numbers go on."""
-    with database.transaction() as cursor:
-        a_plugin(cursor)
-        task = a_task(cursor)
-        queue.cancel(cursor, task, b"canceled")
-    with database.transaction() as cursor:
-        numbered = events.number(cursor)
-        assert numbered.count == 2
-    with database.transaction() as cursor:
-        cursor.execute("UPDATE task SET ended_at = ended_at - interval '31 days'")
-        cursor.execute("UPDATE event SET happened_at = happened_at - interval '31 days'")
-
-    sweep(database)
-
-    assert database.fetch("SELECT count(*) FROM task_detail") == [(0,)]
-    assert database.fetch("SELECT event_id FROM event") == [(numbered.last,)]
-    with database.transaction() as cursor:
-        a_task(cursor)
-        assert events.number(cursor) == events.Numbered(1, numbered.last + 1, has_cancels=False)

@@ -27,3 +27,19 @@ def test_a_number_that_is_none_is_named(value: str) -> None:
     """A number of connections that cannot be names the setting."""
     with pytest.raises(ValueError, match=r"ENTREPOT_HOST_CONNECTIONS: .* is not a number"):
         Config.from_environment({"ENTREPOT_HOST_CONNECTIONS": value})
+
+
+def test_what_is_over_is_kept_for_days() -> None:
+    """Days may be fractions; `forever` keeps; without a word it is 30."""
+    kept = Config.from_environment(
+        {"ENTREPOT_RETAIN_FAILED_DAYS": "0.5", "ENTREPOT_RETAIN_EVENTS_DAYS": "forever"}
+    ).retention
+
+    assert (kept.completed_days, kept.failed_days, kept.events_days) == (30, 0.5, None)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "never", "1e9"])
+def test_days_that_are_none_are_named(value: str) -> None:
+    """A time that cannot be names the setting."""
+    with pytest.raises(ValueError, match="ENTREPOT_RETAIN_COMPLETED_DAYS: "):
+        Config.from_environment({"ENTREPOT_RETAIN_COMPLETED_DAYS": value})

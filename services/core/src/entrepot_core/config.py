@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from entrepot_core.domain.retention import Retention
 from entrepot_core.domain.task import AGEING_SECONDS
 from entrepot_core.downloads.address import parse_networks
 from entrepot_core.downloads.gate import HOST_CONNECTIONS
@@ -18,6 +19,7 @@ from entrepot_rpc.bucket_url import BucketUrl
 
 __all__ = ["Config"]
 
+_MAX_DAYS = 36_500.0
 _LOOPBACK = ("127.", "localhost:", "[::1]:", "unix:")
 
 
@@ -43,6 +45,8 @@ class Config:
     allow_loopback_upstreams: bool
     refused_networks: tuple[Network, ...]
     host_connections: int
+    # For how many days what is over is kept.
+    retention: Retention
     # Where metrics are shown; empty: nowhere.
     metrics: str = ""
     metrics_token: str = ""
@@ -88,6 +92,12 @@ class Config:
             == "1",
             refused_networks=_networks(env, "ENTREPOT_REFUSED_NETWORKS"),
             host_connections=_count(env, "ENTREPOT_HOST_CONNECTIONS", HOST_CONNECTIONS),
+            retention=Retention(
+                completed_days=_days(env, "ENTREPOT_RETAIN_COMPLETED_DAYS"),
+                failed_days=_days(env, "ENTREPOT_RETAIN_FAILED_DAYS"),
+                canceled_days=_days(env, "ENTREPOT_RETAIN_CANCELED_DAYS"),
+                events_days=_days(env, "ENTREPOT_RETAIN_EVENTS_DAYS"),
+            ),
             metrics=env.get("ENTREPOT_METRICS", ""),
             metrics_token=env.get("ENTREPOT_METRICS_TOKEN", ""),
         )
@@ -117,6 +127,20 @@ def _store(env: dict[str, str], name: str) -> str:
 
 def _seconds(env: dict[str, str], name: str, default: float) -> float:
     return float(_count(env, name, int(default)))
+
+
+def _days(env: dict[str, str], name: str) -> float | None:
+    """Days, 30 by default; None: for ever."""
+    text = env.get(name) or "30"
+    if text == "forever":
+        return None
+    try:
+        days = float(text)
+    except ValueError:
+        days = 0.0
+    if not 0 < days <= _MAX_DAYS:
+        raise ValueError(f'{name}: "{text}" is neither a number of days above 0 nor "forever".')
+    return days
 
 
 def _count(env: dict[str, str], name: str, default: int) -> int:

@@ -120,6 +120,74 @@ class Version(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class Origin(_message.Message):
+        """Where something comes from."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        TASK_FIELD_NUMBER: _builtins.int
+        TASK_TYPE_FIELD_NUMBER: _builtins.int
+        PRINCIPAL_FIELD_NUMBER: _builtins.int
+        PLUGIN_FIELD_NUMBER: _builtins.int
+        PLUGIN_VERSION_FIELD_NUMBER: _builtins.int
+        DECLARATION_DIGEST_FIELD_NUMBER: _builtins.int
+        PARAMETERS_FIELD_NUMBER: _builtins.int
+        CLONED_FROM_FIELD_NUMBER: _builtins.int
+        CREATE_TIME_FIELD_NUMBER: _builtins.int
+        START_TIME_FIELD_NUMBER: _builtins.int
+        END_TIME_FIELD_NUMBER: _builtins.int
+        task: _builtins.str
+        """The task, "tasks/<id>"; it may be gone."""
+        task_type: _builtins.str
+        """"file/syncs" """
+        principal: _builtins.str
+        """Who created the task."""
+        plugin: _builtins.str
+        """The plugin that ran it."""
+        plugin_version: _builtins.str
+        """The plugin's version when the task started; empty if it is not known."""
+        declaration_digest: _builtins.str
+        """Digest of the plugin's declaration then, in hexadecimal; empty if it is not known."""
+        cloned_from: _builtins.str
+        """Name of the task it repeated; empty if none."""
+        @_builtins.property
+        def parameters(self) -> _any_pb2.Any:
+            """What the task was asked."""
+
+        @_builtins.property
+        def create_time(self) -> _timestamp_pb2.Timestamp:
+            """When the task was created."""
+
+        @_builtins.property
+        def start_time(self) -> _timestamp_pb2.Timestamp:
+            """When its last attempt started."""
+
+        @_builtins.property
+        def end_time(self) -> _timestamp_pb2.Timestamp:
+            """When it ended."""
+
+        def __init__(
+            self,
+            *,
+            task: _builtins.str = ...,
+            task_type: _builtins.str = ...,
+            principal: _builtins.str = ...,
+            plugin: _builtins.str = ...,
+            plugin_version: _builtins.str = ...,
+            declaration_digest: _builtins.str = ...,
+            parameters: _any_pb2.Any | None = ...,
+            cloned_from: _builtins.str = ...,
+            create_time: _timestamp_pb2.Timestamp | None = ...,
+            start_time: _timestamp_pb2.Timestamp | None = ...,
+            end_time: _timestamp_pb2.Timestamp | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "parameters", b"parameters", "start_time", b"start_time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["cloned_from", b"cloned_from", "create_time", b"create_time", "declaration_digest", b"declaration_digest", "end_time", b"end_time", "parameters", b"parameters", "plugin", b"plugin", "plugin_version", b"plugin_version", "principal", b"principal", "start_time", b"start_time", "task", b"task", "task_type", b"task_type"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
     UNIT_COUNT_FIELD_NUMBER: _builtins.int
@@ -128,6 +196,7 @@ class Version(_message.Message):
     SET_DIGEST_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    CREATED_BY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"repositories/file/foo/versions/3" """
     number: _builtins.int
@@ -146,6 +215,10 @@ class Version(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
 
+    @_builtins.property
+    def created_by(self) -> Global___Version.Origin:
+        """Who had it made, by what: stays when the task is no longer kept. Unset for version 0, and in lists."""
+
     def __init__(
         self,
         *,
@@ -157,10 +230,11 @@ class Version(_message.Message):
         set_digest: _builtins.str = ...,
         task: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        created_by: Global___Version.Origin | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "created_by", b"created_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "create_time", b"create_time", "name", b"name", "number", b"number", "removed", b"removed", "set_digest", b"set_digest", "task", b"task", "unit_count", b"unit_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "create_time", b"create_time", "created_by", b"created_by", "name", b"name", "number", b"number", "removed", b"removed", "set_digest", b"set_digest", "task", b"task", "unit_count", b"unit_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

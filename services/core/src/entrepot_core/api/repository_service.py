@@ -18,7 +18,8 @@ from entrepot_core.api.named_resource import (
 from entrepot_core.api.paging import page_size
 from entrepot_core.domain.errors import BatchTooLargeError, FieldInvalidError
 from entrepot_core.domain.names import version_name
-from entrepot_core.store import content, limits, lookup, repositories, versions
+from entrepot_core.plugins.descriptors import pack_bytes
+from entrepot_core.store import content, limits, lookup, repositories, retention, versions
 from entrepot_core.store.intervals import CURRENT
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from entrepot_core.plugins.registry import Registry
     from entrepot_core.store.database import Database
     from entrepot_core.store.repositories import RepositoryRow
+    from entrepot_core.store.retention import OriginRow
     from entrepot_core.store.versions import VersionRow
 
 __all__ = ["RepositoryService", "change_message", "repository_message", "version_message"]
@@ -115,7 +117,11 @@ class RepositoryService(repository_service_pb2_grpc.RepositoryServiceServicer):
     ) -> pb.GetVersionResponse:
         with self._database.transaction() as cursor:
             repository, version = versions.get(cursor, request.name)
-        return pb.GetVersionResponse(version=version_message(repository.full_name, version))
+            origin = retention.origin(cursor, version.task_id) if version.task_id else None
+        message = version_message(repository.full_name, version)
+        if origin is not None:
+            message.created_by.CopyFrom(origin_message(origin))
+        return pb.GetVersionResponse(version=message)
 
     def ListVersions(
         self, request: pb.ListVersionsRequest, context: grpc.ServicerContext
@@ -238,6 +244,26 @@ def version_message(repository: str, row: VersionRow) -> pb.Version:
         task=f"tasks/{row.task_id}" if row.task_id else "",
         create_time=timestamp(row.created_at),
     )
+
+
+def origin_message(row: OriginRow) -> pb.Version.Origin:
+    """The message of what is known of a task that made something."""
+    message = pb.Version.Origin(
+        task=f"tasks/{row.task_id}",
+        task_type=row.task_type,
+        principal=row.principal,
+        plugin=row.task_type.partition("/")[0],
+        plugin_version=row.plugin_version,
+        declaration_digest=row.declaration_digest.hex(),
+        parameters=pack_bytes(row.parameters_type, row.parameters),
+        cloned_from=f"tasks/{row.cloned_from}" if row.cloned_from else "",
+        create_time=timestamp(row.created_at),
+    )
+    if row.started_at is not None:
+        message.start_time.FromDatetime(row.started_at)
+    if row.ended_at is not None:
+        message.end_time.FromDatetime(row.ended_at)
+    return message
 
 
 def change_message(row: content.Change) -> pb.CompareVersionsResponse.Change:

@@ -115,7 +115,7 @@ class DispatchProcess:
         self._poller = Poller(
             self.database, self._clients, Describer(self.database, self._clients, self.registry)
         )
-        housekeeper = Housekeeper(self.database, keeper.store)
+        housekeeper = Housekeeper(self.database, keeper.store, config.retention)
         self._housekeeper = SingleRunner(url, Role.HOUSEKEEPER, housekeeper.step)
         self._polling = SingleRunner(url, Role.PLUGIN_POLLER, self._poller.step)
         self._poller.poke = self._polling.poke

@@ -30,8 +30,6 @@ _SESSION_GONE_SECONDS = 0.4
 _RESTARTED_SECONDS = 3 * BEAT_SECONDS
 _EVERY_SECONDS = 1.0
 _LOOK_SECONDS = 0.2
-_KEEP_DAYS = 30.0
-_KEEP_REQUESTS_DAYS = 7.0
 
 
 class Sweeper:
@@ -85,8 +83,6 @@ class Sweeper:
         if self._is_time("janitors", 2):
             for janitor in self._janitors:
                 retry.run(self._database, janitor)
-        if self._is_time("retention", 30):
-            self._forget_old()
         return woken
 
     def _is_time(self, what: str, seconds: float) -> bool:
@@ -179,11 +175,3 @@ class Sweeper:
             with self._database.transaction() as cursor:
                 queue.end_unowned(cursor, task_id, State.FAILED, encode_error(error))
         return len(waiting)
-
-    def _forget_old(self) -> None:
-        with self._database.transaction() as cursor:
-            sweep.delete_old_tasks(cursor, _KEEP_DAYS)
-        with self._database.transaction() as cursor:
-            sweep.delete_old_events(cursor, _KEEP_DAYS)
-        with self._database.transaction() as cursor:
-            sweep.delete_old_requests(cursor, _KEEP_REQUESTS_DAYS)

@@ -92,6 +92,17 @@ SELECT x.name, x.name || ' names the task ' || x.task_id || ', which did not com
  LIMIT %(most)s""",
     ),
     (
+        "I2",
+        f"""
+SELECT x.name, 'Who made ' || x.name || ' is not known: tasks/' || x.task_id || ' left no origin.'
+  FROM (SELECT {_REPOSITORY} || '/versions/' || v.number AS name, v.task_id
+          FROM version v JOIN repository r USING (repository_id)
+         WHERE v.task_id IS NOT NULL
+           AND NOT EXISTS (SELECT FROM task t WHERE t.task_id = v.task_id)
+           AND NOT EXISTS (SELECT FROM origin o WHERE o.task_id = v.task_id)) x
+ LIMIT %(most)s""",
+    ),
+    (
         "I3",
         f"""
 SELECT x.name, x.name || ' lacks version ' || x.number || ', which was not deleted.'

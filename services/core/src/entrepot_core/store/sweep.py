@@ -11,7 +11,6 @@ __all__ = [
     "age",
     "delete_old_events",
     "delete_old_requests",
-    "delete_old_tasks",
     "grant_stuck",
     "ownerless_dispatchers",
     "running_without_workspace",
@@ -61,17 +60,6 @@ def running_without_workspace(cursor: Cursor, most: int = 1000) -> list[str]:
         (most,),
     )
     return [row[0] for row in cursor.fetchall()]
-
-
-def delete_old_tasks(cursor: Cursor, days: float, most: int = 500) -> int:
-    """Forgets tasks that ended long ago; returns how many."""
-    cursor.execute(
-        "DELETE FROM task WHERE task_id = ANY(ARRAY(SELECT task_id FROM task"
-        " WHERE ended_at < clock_timestamp() - make_interval(secs => %s) ORDER BY ended_at"
-        " LIMIT %s))",
-        (days * 86400, most),
-    )
-    return cursor.rowcount
 
 
 def delete_old_events(cursor: Cursor, days: float, most: int = 5000) -> int:
