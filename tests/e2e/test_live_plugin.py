@@ -27,6 +27,7 @@ def test_a_plugin_comes_and_goes(stack: Stack, api: Api) -> None:
         assert plugin["health"] == "serving"
         _is_documented(api)
         repository = _is_used(api)
+        (made,) = api.everything("tasks/", resource=repository["name"])
         shown = stack.cli("explain", "graph/growths").stdout
         assert "Stages the graph that its parameters describe" in " ".join(shown.split())
 
@@ -35,6 +36,10 @@ def test_a_plugin_comes_and_goes(stack: Stack, api: Api) -> None:
 
     problem = api.post("tasks/graph/growths/", {}).expect(404)
     assert problem["reason"] == "PLUGIN_UNKNOWN"
+    gone = api.post(f"{made['href']}clones/").expect(400)
+    assert gone["reason"] == "TASK_TYPE_UNKNOWN"
+    assert "graph/growths any more" in gone["detail"]
+    assert api.post(f"{made['href']}clones/", {"x": 1}).expect(404)["reason"] == "PLUGIN_UNKNOWN"
     assert before == paths(api)
     assert pids == {process.pid for process in stack.processes()}
     assert len(api.units(repository)) == 1

@@ -320,6 +320,82 @@ def test_a_task_that_is_not_there(api: Api) -> None:
     assert NOBODY.strip("/") in problem["detail"]
 
 
+def test_a_lineage_is_told_both_ways(api: Api, names: Json) -> None:
+    """A task knows its originals and its clones, and which fields differ from one to the next."""
+    first = api.completed("file/syncs", **names)
+    second = api.post(f"{first['href']}clones/", {"mirror": True}, dry_run="true").expect(201)
+    third = api.post(f"{second['href']}clones/").expect(201)
+
+    lineage = api.get(f"{second['href']}lineage/")
+
+    mirror = {"field": "mirror", "before": "false", "after": "true"}
+    assert lineage["task"] == second["name"]
+    assert lineage["changes"] == [
+        mirror,
+        {"field": "dry_run", "before": "false", "after": "true"},
+    ]
+    (before,), (after,) = lineage["ancestors"], lineage["descendants"]
+    assert (before["task"], before["cloned_from"], before["changes"]) == (first["name"], "", [])
+    assert (after["task"], after["cloned_from"]) == (third["name"], second["name"])
+    assert after["changes"] == [{"field": "dry_run", "before": "true", "after": "false"}]
+    both = api.get(f"{first['href']}lineage/")["descendants"]
+    assert [one["task"] for one in both] == [second["name"], third["name"]]
+    # A clone of a dry run does what was tried.
+    assert (third["dry_run"], api.finished(third)["state"]) == (False, "completed")
+    api.finished(second)
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"), [({"mirrors": True}, "#/mirrors"), ({"mirror": "perhaps"}, "#/mirror")]
+)
+def test_a_clone_that_overrides_nonsense_is_refused(
+    api: Api, names: Json, body: Json, pointer: str
+) -> None:
+    """A field that the task type does not have, or a value it cannot have, is named."""
+    task = api.completed("file/syncs", **names)
+
+    problem = api.post(f"{task['href']}clones/", body).expect(400)
+
+    assert [error["pointer"] for error in problem["errors"]] == [pointer]
+    assert api.everything("tasks/", cloned_from=task["name"]) == []
+
+
+@pytest.mark.parametrize("wait", ["-1s", "-1", "1h", "99999999999999999999", "inf", "nan", "1e9"])
+def test_a_wait_that_is_negative_or_endless_is_refused(api: Api, names: Json, wait: str) -> None:
+    """A time to wait is from 0 s to 10 minutes, wherever it is asked for; no task is made."""
+    task = api.completed("file/syncs", **names)
+
+    for answer in (
+        api.post("tasks/file/syncs/", names, wait=wait),
+        api.post(f"{task['href']}clones/", {}, wait=wait),
+        api.post(f"{task['href']}commits/", {}, wait=wait),
+        api.request("GET", task["href"], query={"wait": wait}),
+    ):
+        assert answer.expect(400)["errors"][0]["pointer"] == "#/wait"
+    assert len(api.everything("tasks/", resource=names["repository"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "words"),
+    [
+        ("content/file/files/", {"filter": 'relative_path = "a" AND'}, "position"),
+        ("tasks/", {"state": "ready"}, "state"),
+        ("tasks/", {"filter": "state = waiting"}, "filter"),
+        ("tasks/", {"cloned_from": "x"}, "cloned_from"),
+        ("tasks/", {"commits": "x"}, "commits"),
+        ("tasks/", {"page_token": "eA"}, "page_token"),
+    ],
+)
+def test_a_list_names_what_it_cannot_read(api: Api, path: str, query: Json, words: str) -> None:
+    """A filter that does not parse is refused with its position, any other with its name."""
+    problem = api.request("GET", path, query=query).expect(400)
+
+    if "content" in path:
+        assert problem["metadata"]["position"] == "24"
+    else:
+        assert words in str(problem["errors"] if "errors" in problem else problem["detail"])
+
+
 def test_orphans_are_collected_with_a_plan(api: Api, upstream: Upstream) -> None:
     """Content that no version has is collected: first told in a dry run, then removed."""
     with Upstream({"orphan.txt": b"nobody else has these bytes"}) as lonely:

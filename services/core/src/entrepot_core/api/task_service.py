@@ -21,6 +21,7 @@ from entrepot_core.domain.errors import (
     FieldInvalidError,
     ResourceNotFoundError,
     TaskFinishedError,
+    TaskTypeUnknownError,
     TooManyWaitingError,
 )
 from entrepot_core.plugins import binding, messages
@@ -289,6 +290,14 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
 
     def _overridden(self, row: TaskRow, request: task_service_pb2.CloneTaskRequest) -> any_pb2.Any:
         packed = pack_bytes(row.parameters_type, row.parameters)
+        try:
+            self._registry.task_type(row.parameters_type)
+        except TaskTypeUnknownError as error:
+            raise TaskTypeUnknownError(
+                f"{row.name} cannot be cloned: no registered plugin has {row.task_type} any more. "
+                f"Plugins: {error.metadata['plugins']}.",
+                metadata={**error.metadata, "task_type": row.task_type},
+            ) from error
         if not request.HasField("overrides") and not request.override_paths:
             return packed
         view = self._registry.task_type(row.parameters_type)
