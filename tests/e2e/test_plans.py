@@ -1,9 +1,12 @@
 """Plans: what a dry run tells, page by page, and that its approval does exactly that."""
 
+import json
+
 import pytest
 
+from polling import until
 from rest import Api, Json
-from stack import StackFactory
+from stack import Stack, StackFactory
 from upstream import Upstream, lies
 
 
@@ -155,14 +158,13 @@ def test_bytes_that_are_not_those_planned_are_refused(
 
 
 def test_what_has_no_plan(api: Api, names: Json, upstream: Upstream) -> None:
-    """A task that is no dry run, a failed one, one of core: each says why there is no plan."""
+    """A task that is no dry run and a failed one say why there is no plan."""
     real = api.completed("file/syncs", **names)
-    orphans = api.completed("core/orphans", {"dry_run": "true"})
     upstream.files.clear()
     upstream.manifest_text = "not a manifest\n"
     failed = api.run("file/syncs", {"dry_run": "true"}, **names)
 
-    for task, words in ((real, "no dry run"), (orphans, "no repository"), (failed, "has failed")):
+    for task, words in ((real, "no dry run"), (failed, "has failed")):
         for answer in (
             api.request("GET", f"{task['href']}plan/"),
             api.request("GET", f"{task['href']}plan/units/"),
@@ -198,6 +200,78 @@ def test_core_work_is_planned_and_committed(api: Api, upstream: Upstream, kind: 
     changed = source if kind == "removes" else target
     assert (plan["additions"], plan["removals"], len(api.units(changed))) == numbers[kind]
     assert plan["fetch_files"] == 0
+
+
+def test_collections_have_plans_that_keep_nothing(api: Api) -> None:
+    """The plan of core/orphans names units and blobs, and what it names is collected after it."""
+    with Upstream({"orphan.txt": b"which nobody else has"}) as lonely:
+        repository = api.a_synced_repository(lonely)
+        api.delete(repository["href"]).expect(200, 204)
+
+    run = api.completed("core/orphans", {"dry_run": "true"}, grace="0s")
+    plan = api.get(f"{run['href']}plan/")
+    units = api.everything(f"{run['href']}plan/units/", page_size=2)
+
+    result = run["result"]
+    assert plan["removals"] == len(units) == result["content_units"] + result["blobs"]
+    assert (plan["additions"], plan["replacements"], plan["differences"]) == (0, 0, [])
+    assert {unit["change"] for unit in units} == {"removal"}
+    assert "orphan.txt" in [unit["path"] for unit in units]
+    problem = api.post(f"{run['href']}commits/").expect(400)
+    assert (problem["reason"], "no repository" in problem["detail"]) == ("PLAN_MISSING", True)
+    done = api.completed("core/orphans", grace="0s")
+    assert done["result"]["content_units"] >= result["content_units"]
+
+
+def test_a_reclaim_has_a_plan(api: Api) -> None:
+    """The plan of core/reclaims names the blobs that it would drop, and drops none."""
+    with Upstream({"again.txt": b"can be had again"}) as upstream:
+        repository = api.a_synced_repository(upstream)
+        digest = upstream.digests()["again.txt"]
+    asked: Json = {
+        "repositories": [repository["name"]],
+        "older_than": "0s",
+        "include_immediate": True,
+    }
+
+    def dropping() -> Json | None:
+        run = api.completed("core/reclaims", {"dry_run": "true"}, **asked)
+        return run if run["result"]["blobs"] else None
+
+    run = until(dropping, "the attempt that fetched it to let go")
+
+    assert run["result"]["blobs"] == 1
+    assert api.get(f"{run['href']}plan/")["removals"] == 1
+    units = api.everything(f"{run['href']}plan/units/")
+    assert [unit["unit"] for unit in units] == [f"blobs/{digest}"]
+    done = api.completed("core/reclaims", **asked)
+    assert done["result"]["blobs"] == 1
+
+
+def test_a_plan_on_the_command_line(
+    stack: Stack, api: Api, names: Json, upstream: Upstream
+) -> None:
+    """`task plan` shows counts and units, and `task commit` does just that."""
+    run = planned(api, names, upstream)
+    name = run["name"].removeprefix("tasks/")
+
+    shown = stack.cli("task", "plan", name).stdout
+    rows = stack.cli("task", "plan", name, "--change", "removal", "-o", "jsonl").stdout
+    done = stack.cli("task", "commit", name).stdout
+
+    assert "1 added, 1 replaced, 1 removed" in shown
+    assert "to fetch: 2 files, 87 B" in shown
+    assert f"entrepot task commit {name}" in shown
+    assert [line.split()[:2] for line in shown.splitlines() if line[:1] in "+~-" and line] == [
+        ["+", "new.txt"],
+        ["~", "files/000000.bin"],
+        ["-", "files/000009.bin"],
+    ]
+    assert json.loads(rows)["path"] == "files/000009.bin"
+    assert "2 added, 2 removed (1 of them replaced)" in done
+    assert "approved: task" in stack.cli("task", "plan", name).stdout
+    lineage = stack.cli("task", "lineage", name).stdout
+    assert lineage.strip() == f"{name} (this)"
 
 
 @pytest.mark.slow

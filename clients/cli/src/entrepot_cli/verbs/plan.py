@@ -93,7 +93,7 @@ def in_words(plan: plan_pb2.Plan) -> list[str]:
     )
     counts = f"{plan.additions:,} added, {plan.replacements:,} replaced, {plan.removals:,} removed"
     lines = [
-        f"{bases} would change: {counts}",
+        f"{bases} would change: {counts}" if bases else f"would change: {counts}",
         *to_fetch(plan.fetch_files, plan.fetch_bytes, plan.fetch_unknown_files),
         *(f"  warning: {warning.message}" for warning in plan.warnings),
     ]
@@ -104,7 +104,7 @@ def in_words(plan: plan_pb2.Plan) -> list[str]:
         lines.append(f"  cannot be committed: {repository} {now}{by}")
     if plan.approved_by:
         lines.append(f"  approved: task {short_name(plan.approved_by)} commits it")
-    elif not plan.moves:
+    elif bases and not plan.moves:
         lines.append(f"  to have it done: entrepot task commit {short_name(plan.task)}")
     return lines
 

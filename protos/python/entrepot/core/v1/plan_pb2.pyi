@@ -24,7 +24,10 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Plan(_message.Message):
-    """What a dry run found that its task would change. It is kept for 7 days, and may be committed once."""
+    """What a dry run found that its task would change. It is kept for 7 days, and may be committed once.
+
+    The plan of one of core's own tasks, such as core/orphans, tells of units and blobs and cannot be committed.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -136,7 +139,7 @@ Global___Plan: _TypeAlias = Plan  # noqa: Y015
 
 @_typing.final
 class PlannedUnit(_message.Message):
-    """A unit of a plan."""
+    """A unit of a plan, or, where one of core's own tasks would change it, a blob."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -177,9 +180,9 @@ class PlannedUnit(_message.Message):
     change: Global___PlannedUnit.Change.ValueType
     """What would become of it."""
     repository: _builtins.str
-    """"repositories/file/foo" """
+    """"repositories/file/foo"; empty if it is of no repository."""
     unit: _builtins.str
-    """Name of the unit that comes or leaves, such as "content/file/files/<key digest>"."""
+    """Name of the unit that comes or leaves, such as "content/file/files/<key digest>"; of a blob "blobs/<SHA-256>"."""
     path: _builtins.str
     """Its first path, or its repository key."""
     replaces: _builtins.str

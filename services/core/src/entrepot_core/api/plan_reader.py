@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from entrepot_core.store.plans import Move, PlannedUnit, PlanRow
     from entrepot_core.store.tasks import TaskRow
 
-__all__ = ["of_dry_run", "read_plan", "read_units"]
+__all__ = ["check_committable", "of_dry_run", "read_plan", "read_units"]
 
 _GONE = -1
 _CHANGES = {
@@ -34,7 +34,7 @@ def of_dry_run(cursor: Cursor, task_id: str) -> tuple[TaskRow, PlanRow]:
     Raises ResourceNotFoundError, and PlanMissingError which says why there is no plan.
     """
     row = tasks.get(cursor, task_id)
-    found = plans.find(cursor, task_id)
+    found = plans.find(cursor, task_id) if row.state == "completed" else None
     if found is None:
         raise PlanMissingError(_why_missing(row), metadata={"task": row.name})
     return row, found
@@ -45,14 +45,15 @@ def read_plan(cursor: Cursor, task_id: str) -> plan_pb2.Plan:
     row, found = of_dry_run(cursor, task_id)
     differences = [difference_pb2.Difference.FromString(one) for one in row.differences]
     replaced = sum(one.replaced for one in differences)
+    counts, fetch_files, fetch_bytes = plans.count_items(cursor, task_id)
     return plan_pb2.Plan(
         task=row.name,
         differences=differences,
-        additions=sum(one.added for one in differences) - replaced,
-        replacements=replaced,
-        removals=sum(one.removed for one in differences) - replaced,
-        fetch_files=sum(one.fetch_files for one in differences),
-        fetch_bytes=sum(one.fetch_bytes for one in differences),
+        additions=sum(one.added for one in differences) - replaced + counts.get(plans.ADDITION, 0),
+        replacements=replaced + counts.get(plans.REPLACEMENT, 0),
+        removals=sum(one.removed for one in differences) - replaced + counts.get(plans.REMOVAL, 0),
+        fetch_files=sum(one.fetch_files for one in differences) + fetch_files,
+        fetch_bytes=sum(one.fetch_bytes for one in differences) + fetch_bytes,
         fetch_unknown_files=sum(one.fetch_unknown_files for one in differences),
         warnings=[diagnostic_pb2.Diagnostic.FromString(one) for one in row.warnings],
         approved_by=f"tasks/{found.approved_by}" if found.approved_by else "",
@@ -70,12 +71,29 @@ def read_units(
     if request.change not in _CHANGES:
         raise FieldInvalidError.at("change", "is no change of units.")
     after = read_position(request.page_token, (int, int, int)) or (0, 0, 0)
-    of_dry_run(cursor, task_id)
-    found = plans.page(cursor, task_id, _CHANGES[request.change], after, size + 1)
+    row, _ = of_dry_run(cursor, task_id)
+    page = plans.page_of_items if is_of_core(row) else plans.page
+    found = page(cursor, task_id, _CHANGES[request.change], after, size + 1)
     return task_service_pb2.ListPlannedUnitsResponse(
         units=map(_unit, found[:size]),
         next_page_token=next_token(found[size - 1].position) if len(found) > size else "",
     )
+
+
+def check_committable(cursor: Cursor, task_id: str) -> None:
+    """Raises as `of_dry_run`, and PlanMissingError if the plan is no change of repositories."""
+    row, _ = of_dry_run(cursor, task_id)
+    if is_of_core(row):
+        raise PlanMissingError(
+            f"{row.name} changes no repository, so there is no version to approve. Clone it "
+            "without dry_run: it does what is to be done by then.",
+            metadata={"task": row.name},
+        )
+
+
+def is_of_core(row: TaskRow) -> bool:
+    """Whether it is one of core's own tasks, which are about blobs and change no repository."""
+    return row.task_type.startswith("core/")
 
 
 def _why_missing(row: TaskRow) -> str:
@@ -86,11 +104,6 @@ def _why_missing(row: TaskRow) -> str:
     if row.state != "completed":
         ended = "has failed" if row.state == "failed" else "was canceled"
         return f"{row.name} {ended}, so it has no plan."
-    if not row.differences:
-        return (
-            f"{row.name} changes no repository, so there is nothing to approve: what it found is "
-            "in its result. Clone it without dry_run to have it done."
-        )
     return f"The plan of {row.name} is not kept any more. Do the dry run again: clone it."
 
 

@@ -58,12 +58,18 @@ class Migration:
         self._guard = threading.Lock()
         self._failures = 0
 
-    def plan(self, blobs: Iterable[Blob], look: Callable[[int], None]) -> Moved:
-        """Counts what `run` would copy, by what the rows say."""
+    def plan(
+        self,
+        blobs: Iterable[Blob],
+        look: Callable[[int], None],
+        note: Callable[[Blob], None] = lambda _: None,
+    ) -> Moved:
+        """Counts what `run` would copy, by what the rows say; `note` is told of each."""
         moved = Moved()
         for blob in self._missing(blobs, look):
             moved.blobs += 1
             moved.size_bytes += blob.size_bytes
+            note(blob)
         return moved
 
     def run(self, blobs: Iterable[Blob], look: Callable[[int], None]) -> Moved:

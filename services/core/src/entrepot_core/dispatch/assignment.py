@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from entrepot_core.dispatch.verdict import STAGED, Completion
 from entrepot_core.domain.errors import CanceledError
 from entrepot_core.store.content import VersionRange
+from entrepot_core.store.plan_items import PlanItems
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from entrepot.type.v1 import diagnostic_pb2, progress_pb2
     from entrepot_core.plugins.binding import Bound
     from entrepot_core.plugins.parameters import Parameters
+    from entrepot_core.store.database import Database
     from entrepot_core.store.queue import Claimed
 
 __all__ = ["STAGED", "Assignment", "Executor", "told"]
@@ -33,6 +35,12 @@ class Assignment:
     report: Callable[[progress_pb2.Progress], None]
     warn: Callable[[diagnostic_pb2.Diagnostic], None]
     is_stopped: Callable[[], bool]
+
+    def items(self, database: Database) -> PlanItems | None:
+        """Where a dry run notes what it found; None if it is none."""
+        if not self.is_dry_run:
+            return None
+        return PlanItems(database, self.claimed.workspace_id, self.claimed.task_id)
 
     @property
     def content_ids(self) -> list[int]:

@@ -27,6 +27,7 @@ __all__ = [
     "Dispensable",
     "Files",
     "collect_blobs",
+    "collectable",
     "forget_attempts",
     "recover_aside",
     "remove_blobs",
@@ -88,11 +89,16 @@ _ORPHANED = f"NOT {IS_REFERENCED}"
 _IS_OLD = "b.created_at < now() - make_interval(secs => %(seconds)s)"
 
 
+def collectable(grace_seconds: float) -> Dispensable:
+    """What nothing names and is older than the grace."""
+    return Dispensable(_ORPHANED, _IS_OLD, {"seconds": grace_seconds})
+
+
 def collect_blobs(
     database: Database, files: Files, grace_seconds: float, *, dry_run: bool = False
 ) -> CollectedBlobs:
     """Collects what nothing names and is older than the grace."""
-    which = Dispensable(_ORPHANED, _IS_OLD, {"seconds": grace_seconds})
+    which = collectable(grace_seconds)
     if not dry_run:
         recover_aside(database, files)
         _adopt(database, files, grace_seconds)

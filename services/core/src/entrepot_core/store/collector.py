@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING
 import structlog
 
 from entrepot_core.store import janitor, retry
-from entrepot_core.store.blob_collection import collect_blobs
+from entrepot_core.store.blob_collection import collect_blobs, collectable
 from entrepot_core.store.blob_references import IS_NAMED_BESIDES_UNITS
 from entrepot_core.store.horizon import wait_for_older
+from entrepot_core.store.plan_items import BLOBS, UNITS
+from entrepot_core.store.plans import REMOVAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from entrepot_core.store.blob_collection import Files
     from entrepot_core.store.database import Cursor, Database
+    from entrepot_core.store.plan_items import PlanItems
 
 __all__ = ["Collected", "collect", "mark"]
 
@@ -47,11 +50,13 @@ def collect(
     grace_seconds: float,
     *,
     dry_run: bool = False,
+    items: PlanItems | None = None,
     report: Callable[[int], None] = lambda _: None,
 ) -> Collected:
     """Collects what has been an orphan for longer than the grace; `report` is told how many units.
 
-    A dry run counts blobs that nothing names now, and those that only such units name.
+    A dry run counts blobs that nothing names now, and those that only such units name, and notes
+    all that in `items`.
     """
     # What is left of what was deleted goes first, also for a plan: nobody can see it any more.
     for clear in (janitor.sweep_versions, janitor.forget_staged, janitor.forget_sources):
@@ -59,6 +64,8 @@ def collect(
             if not retry.run(database, clear):
                 break
     if dry_run:
+        if items is not None:
+            _note(items, grace_seconds)
         return _plan(database, files, grace_seconds)
     mark(database)
     units = _collect_units(database, grace_seconds, report)
@@ -180,27 +187,23 @@ def _delete(cursor: Cursor, content_ids: list[int]) -> int:
 
 
 def _plan(database: Database, files: Files, grace_seconds: float) -> Collected:
-    # Without a grace the unmarked count as well: a run would mark and collect them.
     ((units,),) = database.fetch(
-        "SELECT count(*) FROM content c"
-        " WHERE coalesce(c.orphaned_at, now()) <= now() - make_interval(secs => %s)"
-        f" AND NOT {_IS_REFERENCED}",
-        (grace_seconds,),
+        f"SELECT count(*) FROM content c WHERE {_IS_ORPHAN}", {"grace": grace_seconds}
     )
     blobs = collect_blobs(database, files, grace_seconds, dry_run=True)
     ((more, size),) = database.fetch(
-        "SELECT count(*), coalesce(sum(b.size_bytes), 0)::bigint FROM blob b WHERE b.digest IN ("
-        " SELECT a.digest FROM content c JOIN artifact a USING (content_id)"
-        "  WHERE coalesce(c.orphaned_at, now()) <= now() - make_interval(secs => %(grace)s)"
-        f"  AND NOT {_IS_REFERENCED})"
-        " AND b.created_at < now() - make_interval(secs => %(grace)s)"
-        " AND NOT EXISTS (SELECT FROM artifact a JOIN content c USING (content_id)"
-        f"  WHERE a.digest = b.digest AND ({_IS_REFERENCED}"
-        "   OR coalesce(c.orphaned_at, now()) > now() - make_interval(secs => %(grace)s)))"
-        f" AND NOT {IS_NAMED_BESIDES_UNITS}",
+        "SELECT count(*), coalesce(sum(b.size_bytes), 0)::bigint FROM blob b"
+        f" WHERE {_IS_OF_ORPHANS}",
         {"grace": grace_seconds},
     )
     return Collected(units, blobs.blobs + more, blobs.bytes + size)
+
+
+def _note(items: PlanItems, grace_seconds: float) -> None:
+    which = collectable(grace_seconds)
+    items.select(REMOVAL, f"{UNITS} {_IS_ORPHAN}", {"grace": grace_seconds})
+    items.select(REMOVAL, f"{BLOBS} {which.condition} AND {which.choice}", which.parameters)
+    items.select(REMOVAL, f"{BLOBS} {_IS_OF_ORPHANS}", {"grace": grace_seconds})
 
 
 # What keeps a unit. Members of deleted repositories and versions keep it until they are swept.
@@ -213,6 +216,23 @@ _IS_REFERENCED = """(
   OR EXISTS (SELECT FROM plan_unit r WHERE r.content_id = c.content_id)
   OR EXISTS (SELECT FROM plan_edge r WHERE r.target = c.content_id)
   OR EXISTS (SELECT FROM plan_file r WHERE r.content_id = c.content_id))"""
+
+# Without a grace the unmarked count as well: a run would mark and collect them.
+_IS_ORPHAN = (
+    "coalesce(c.orphaned_at, now()) <= now() - make_interval(secs => %(grace)s)"
+    f" AND NOT {_IS_REFERENCED}"
+)
+
+# Blobs that only orphans name.
+_IS_OF_ORPHANS = (
+    "b.digest IN ("
+    f" SELECT a.digest FROM content c JOIN artifact a USING (content_id) WHERE {_IS_ORPHAN})"
+    " AND b.created_at < now() - make_interval(secs => %(grace)s)"
+    " AND NOT EXISTS (SELECT FROM artifact a JOIN content c USING (content_id)"
+    f"  WHERE a.digest = b.digest AND ({_IS_REFERENCED}"
+    "   OR coalesce(c.orphaned_at, now()) > now() - make_interval(secs => %(grace)s)))"
+    f" AND NOT {IS_NAMED_BESIDES_UNITS}"
+)
 
 _RELEASE_EDGES = """
 INSERT INTO unresolved_edge (source, kind, type_id, key_digest)

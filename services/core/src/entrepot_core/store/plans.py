@@ -31,17 +31,26 @@ __all__ = [
     "approve",
     "check_base",
     "check_counts",
+    "count_items",
     "find",
     "forget",
     "hints",
     "moves",
     "page",
+    "page_of_items",
     "stage",
 ]
 
 ADDITION, REPLACEMENT, REMOVAL = 1, 2, 3
 
-_TABLES = ("plan_unit", "plan_edge", "plan_file", "plan_publication", "plan_repository")
+_TABLES = (
+    "plan_item",
+    "plan_unit",
+    "plan_edge",
+    "plan_file",
+    "plan_publication",
+    "plan_repository",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +241,48 @@ def page(
             )
         )
     return found
+
+
+def page_of_items(
+    cursor: Cursor, plan: str, change: int, after: tuple[int, int, int], limit: int
+) -> list[PlannedUnit]:
+    """As `page`, of the plan of one of core's own tasks."""
+    cursor.execute(
+        "SELECT change, place, name, path, size_bytes, is_fetched FROM plan_item"
+        " WHERE task_id = %(plan)s::uuid AND (%(change)s = 0 OR change = %(change)s)"
+        " AND (change, place) > (%(after)s, %(place)s) ORDER BY change, place LIMIT %(limit)s",
+        {"plan": plan, "change": change, "after": after[0], "place": after[2], "limit": limit},
+    )
+    return [
+        PlannedUnit(
+            position=(kind, 0, place),
+            repository="",
+            unit=name,
+            label=path,
+            replaces=name if kind == REPLACEMENT else "",
+            files=1 if name.startswith("blobs/") else 0,
+            size_bytes=size,
+            fetch_files=1 if is_fetched else 0,
+            source_host="",
+        )
+        for kind, place, name, path, size, is_fetched in cursor.fetchall()
+    ]
+
+
+def count_items(cursor: Cursor, plan: str) -> tuple[dict[int, int], int, int]:
+    """Of one of core's own tasks: how many of each change; files to fetch, and their bytes."""
+    cursor.execute(
+        "SELECT change, count(*), count(*) FILTER (WHERE is_fetched),"
+        " coalesce(sum(size_bytes) FILTER (WHERE is_fetched), 0)::bigint"
+        " FROM plan_item WHERE task_id = %s::uuid GROUP BY change",
+        (plan,),
+    )
+    rows = cursor.fetchall()
+    return (
+        {row[0]: row[1] for row in rows},
+        sum(row[2] for row in rows),
+        sum(row[3] for row in rows),
+    )
 
 
 def forget(cursor: Cursor, limit: int) -> int:

@@ -11,6 +11,7 @@ from entrepot_core.blobs.succession import Succession
 from entrepot_core.dispatch.assignment import told
 from entrepot_core.domain.errors import FieldInvalidError
 from entrepot_core.store import blobs
+from entrepot_core.store.plans import ADDITION
 
 if TYPE_CHECKING:
     from entrepot_core.blobs.blob_store import BlobStore
@@ -53,8 +54,14 @@ class Migrations:
                 )
             )
 
-        act = migration.plan if assignment.is_dry_run else migration.run
-        moved = act(blobs.walk(self._database), look)
+        items = assignment.items(self._database)
+        if items is None:
+            moved = migration.run(blobs.walk(self._database), look)
+        else:
+            moved = migration.plan(
+                blobs.walk(self._database), look, lambda blob: items.add_blob(ADDITION, blob)
+            )
+            items.close()
         is_nothing = not (moved.blobs or moved.unreadable)
         return told(
             tasks_pb2.MigrateBlobsResult(

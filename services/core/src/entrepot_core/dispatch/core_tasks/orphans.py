@@ -31,7 +31,11 @@ class Orphans:
         asked = tasks_pb2.CollectOrphans.FromString(assignment.parameters.data)
         grace = asked.grace.ToNanoseconds() / 1e9 if asked.HasField("grace") else _GRACE_SECONDS
         collected = collector.collect(
-            self._database, self._store, grace, dry_run=assignment.is_dry_run
+            self._database,
+            self._store,
+            grace,
+            dry_run=assignment.is_dry_run,
+            items=assignment.items(self._database),
         )
         is_nothing = not (collected.content_units or collected.blobs)
         return told(

@@ -9,6 +9,8 @@ from entrepot.type.v1 import progress_pb2
 from entrepot_core.dispatch.assignment import told
 from entrepot_core.dispatch.core_tasks.repositories import repository_ids
 from entrepot_core.store import blob_collection, reclaiming
+from entrepot_core.store.plan_items import BLOBS
+from entrepot_core.store.plans import REMOVAL
 
 if TYPE_CHECKING:
     from entrepot_core.blobs.blob_store import BlobStore
@@ -54,6 +56,11 @@ class Reclaims:
             older_than,
             include_immediate=asked.include_immediate,
         )
+        items = assignment.items(self._database)
+        if items is not None:
+            items.select(
+                REMOVAL, f"{BLOBS} {which.condition} AND {which.choice}", which.parameters
+            )
         removed = blob_collection.remove_blobs(
             self._database, self._store, which, dry_run=assignment.is_dry_run, report=report
         )

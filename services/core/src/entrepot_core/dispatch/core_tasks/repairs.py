@@ -16,6 +16,7 @@ from entrepot_core.domain.errors import BlobMissingError, ServiceError, StorageF
 from entrepot_core.downloads.attempt import download_of
 from entrepot_core.downloads.group import DownloadGroup
 from entrepot_core.store import blob_loss, blob_needs, blobs
+from entrepot_core.store.plans import REPLACEMENT
 
 if TYPE_CHECKING:
     from entrepot_core.dispatch.assignment import Assignment
@@ -79,6 +80,7 @@ class _Repair:
         self._store = keeper.store
         self._remotes = remotes
         self._group = group
+        self._items = assignment.items(keeper.database)
 
     def run(self) -> None:
         chosen = repository_ids(self._database, self._asked.repositories)
@@ -99,6 +101,8 @@ class _Repair:
             self.result.checked_bytes += blob.size_bytes
             self._report(total_bytes)
         self._collect_all()
+        if self._items is not None:
+            self._items.close()
 
     def _look_at(self, blob: Blob) -> None:
         try:
@@ -156,8 +160,10 @@ class _Repair:
         with self._database.transaction() as cursor:
             file = blob_needs.source(cursor, blob.digest)
             is_made_anew = file is None and blob_needs.is_made_anew(cursor, blob.digest)
-        if self._assignment.is_dry_run:
-            if file is None and not is_made_anew:
+        if self._items is not None:
+            if file is not None or is_made_anew:
+                self._items.add_blob(REPLACEMENT, blob, is_fetched=file is not None)
+            else:
                 self._give_up(blob, "No remote has it.")
         elif is_made_anew:
             self.result.repaired_blobs += 1

@@ -80,3 +80,17 @@ COMMENT ON TABLE plan_file IS 'A file of a publication that a plan makes.';
 ALTER TABLE task_detail ADD COLUMN commits uuid;
 COMMENT ON COLUMN task_detail.commits IS 'The dry run whose plan the task commits.';
 CREATE INDEX task_detail_commits_idx ON task_detail (commits) WHERE commits IS NOT NULL;
+
+CREATE TABLE plan_item (
+  task_id uuid NOT NULL,
+  change smallint NOT NULL,
+  place bigint GENERATED ALWAYS AS IDENTITY,
+  name text COLLATE "C" NOT NULL,
+  path text COLLATE "C" NOT NULL,
+  size_bytes bigint NOT NULL,
+  is_fetched boolean NOT NULL,
+  CONSTRAINT plan_item_pkey PRIMARY KEY (task_id, change, place),
+  CONSTRAINT plan_item_change_check CHECK (change BETWEEN 1 AND 3)
+);
+COMMENT ON TABLE plan_item IS
+  'What a dry run of a task of core is about, by name and in no repository: so a plan to collect it does not keep it.';
