@@ -135,18 +135,20 @@ def _fence(cursor: Cursor, workspace_id: int) -> None:
 
 
 def _prepare(cursor: Cursor, workspace_id: int) -> None:
-    cursor.execute("SELECT set_config('statement_timeout', %s, true)", (_STATEMENT_TIMEOUT,))
     cursor.execute(
-        "SELECT count(*) FROM (SELECT FROM staged WHERE workspace_id = %s LIMIT %s) s",
-        (workspace_id, _NESTED_LOOPS_UP_TO + 1),
+        "SELECT count(*), set_config('statement_timeout', %s, true)"
+        " FROM (SELECT FROM staged WHERE workspace_id = %s LIMIT %s) s",
+        (_STATEMENT_TIMEOUT, workspace_id, _NESTED_LOOPS_UP_TO + 1),
     )
     is_large = (cursor.fetchone() or (0,))[0] > _NESTED_LOOPS_UP_TO
     # A plan for the wrong size costs minutes; the right one for each size is known.
     if is_large:
         cursor.execute("SET LOCAL enable_nestloop = off")
     else:
-        cursor.execute("SET LOCAL enable_hashjoin = off")
-        cursor.execute("SET LOCAL enable_mergejoin = off")
+        cursor.execute(
+            "SELECT set_config('enable_hashjoin', 'off', true),"
+            " set_config('enable_mergejoin', 'off', true)"
+        )
 
 
 def _writable(lent: dict[str, LentRepository]) -> dict[int, list[LentRepository]]:

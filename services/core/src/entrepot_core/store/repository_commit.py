@@ -23,6 +23,7 @@ __all__ = ["Target", "commit", "lock"]
 
 _ANALYZE_TEMPORARY_FROM = 1_000
 _SHOWN_UNITS = 100
+_TEMPORARY = ("added_unit", "added_path", "removed_unit", "candidate", "changed_reason")
 _ELEMENTS_AT_ONCE = 2_000
 
 
@@ -74,14 +75,22 @@ def commit(
     A dry run writes what it would change into the draft instead.
     """
     scope = target.scope
-    for table in ("added_unit", "added_path", "removed_unit", "candidate", "changed_reason"):
-        cursor.execute(f"DELETE FROM {table}")
-    scoped_changes = 0
-    if request.plan is not None:
-        scoped_changes = _take(cursor, scope, request.plan)
-    elif mode is CommitMode.REPLACE or _is_anything_staged(cursor, scope):
-        scoped_changes = _collect(cursor, scope, mode)
-    added, removed, replaced = _counts(cursor)
+    scoped_changes = added = removed = replaced = 0
+    # Temporary tables that a transaction has looked at are emptied when it ends, which alone
+    # costs as much as the rest of a sync that finds nothing new.
+    if (
+        request.plan is not None
+        or request.dry_run
+        or mode is CommitMode.REPLACE
+        or _is_anything_staged(cursor, scope)
+    ):
+        for table in _TEMPORARY:
+            cursor.execute(f"DELETE FROM {table}")
+        if request.plan is not None:
+            scoped_changes = _take(cursor, scope, request.plan)
+        else:
+            scoped_changes = _collect(cursor, scope, mode)
+        added, removed, replaced = _counts(cursor)
     if request.plan is not None:
         plans.check_counts(cursor, request.plan, scope.repository_id, (added, removed, replaced))
     files = size = unknown = 0
