@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2.errors
 
 from entrepot_core.domain.errors import EtagMismatchError
-from entrepot_core.store import named
+from entrepot_core.store import named, prepared
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -126,7 +126,8 @@ def delete(cursor: Cursor, row: LimitRow, etag: str = "") -> None:
 
 def full(cursor: Cursor, task_id: str) -> list[LimitRow]:
     """The limits that a waiting task is under and that have no room for it now, by name."""
-    cursor.execute(
+    prepared.execute(
+        cursor,
         f"{_SELECT} JOIN task t ON l.task_limit_id = ANY (limits_of(t.task_type, t.task_id))"
         " WHERE t.task_id = %s::uuid AND u.running >= l.max_running ORDER BY l.name",
         (task_id,),
