@@ -38,6 +38,8 @@ DROP INDEX task_ready_idx, task_ready_lane_idx, task_ageing_idx;
 CREATE INDEX task_ready_idx ON task (plugin_id, limits, class, tag, seq) WHERE state = 'waiting' AND waits_for = 0 AND NOT parked;
 CREATE INDEX task_ready_lane_idx ON task (plugin_id, limits, class, lane, tag) WHERE state = 'waiting' AND waits_for = 0 AND NOT parked;
 
+CREATE INDEX task_limited_idx ON task (task_id) WHERE state = 'waiting' AND waits_for = 0 AND NOT parked AND limits <> '{}';
+
 -- The limits that a task of a type is under that locks these resources, in order.
 CREATE FUNCTION limits_of(p_type text, p_resources bigint[]) RETURNS int[] LANGUAGE plpgsql STABLE
 SET enable_seqscan = off SET enable_bitmapscan = off AS $$
@@ -228,15 +230,20 @@ BEGIN
   END IF;
 END $$;
 
+-- One by one, so that each is found by its key, whatever the planner thinks of the table.
 CREATE FUNCTION sort_tasks(p_tasks uuid[]) RETURNS void LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE v_id uuid; v_type text; v_old int[]; v_new int[];
 BEGIN
-  WITH ready AS MATERIALIZED (
-    SELECT task_id, task_type FROM task
-     WHERE task_id = ANY (p_tasks) AND state = 'waiting' AND waits_for = 0 AND NOT parked
-     ORDER BY task_id FOR NO KEY UPDATE SKIP LOCKED
-  ), sorted AS MATERIALIZED (SELECT task_id, limits_of(task_type, task_id) AS under FROM ready)
-  UPDATE task t SET limits = under FROM sorted s WHERE t.task_id = s.task_id AND t.limits <> under;
+  FOREACH v_id IN ARRAY ARRAY(SELECT id FROM unnest(p_tasks) AS id ORDER BY id) LOOP
+    SELECT task_type, limits INTO v_type, v_old FROM task
+     WHERE task_id = v_id AND state = 'waiting' AND waits_for = 0 AND NOT parked FOR NO KEY UPDATE SKIP LOCKED;
+    CONTINUE WHEN NOT FOUND;
+    v_new := limits_of(v_type, v_id);
+    IF v_new <> v_old THEN
+      UPDATE task SET limits = v_new WHERE task_id = v_id;
+    END IF;
+  END LOOP;
 END $$;
 
 -- Claims up to p_k ready tasks: plugins that serve and are below their limit, class first, then the smallest share, then the
@@ -254,6 +261,33 @@ DECLARE
 BEGIN
   PERFORM pg_advisory_xact_lock(0, 1);
   v_limited := EXISTS (SELECT FROM task_limit);
+  -- Where there are no limits, and nobody stands where one was, there is one queue for each plugin, and less to do.
+  IF NOT v_limited AND (SELECT t.task_id FROM task t WHERE t.state = 'waiting' AND t.waits_for = 0 AND NOT t.parked
+                           AND t.limits <> '{}' ORDER BY t.task_id LIMIT 1) IS NULL THEN
+    RETURN QUERY
+    WITH p AS MATERIALIZED (
+      SELECT pl.plugin_id, pl.weight, pl.max_running, (SELECT count(*) FROM workspace w WHERE w.plugin_id = pl.plugin_id) AS n
+        FROM plugin pl WHERE pl.health = 'serving' AND NOT pl.is_removed
+    ), h AS (
+      SELECT h.*, p.n + row_number() OVER (PARTITION BY p.plugin_id ORDER BY h.class, h.tag, h.seq) AS nth, p.weight, p.max_running
+        FROM p, LATERAL (SELECT t.task_id, t.class, t.tag, t.seq FROM task t
+                          WHERE t.state = 'waiting' AND t.waits_for = 0 AND NOT t.parked AND t.plugin_id = p.plugin_id
+                            AND t.limits = '{}'
+                          ORDER BY t.class, t.tag, t.seq LIMIT p_k FOR NO KEY UPDATE SKIP LOCKED) AS h
+       WHERE p.n < p.max_running
+    ), c AS (
+      SELECT h.task_id FROM h WHERE nth <= max_running ORDER BY class, nth::float8 / weight, seq LIMIT p_k
+    ), u AS (
+      UPDATE task t SET state = 'running', attempt = t.attempt + 1, started_at = clock_timestamp()
+        FROM c WHERE t.task_id = c.task_id RETURNING t.task_id, t.plugin_id, t.attempt, t.is_dry_run
+    ), e AS (
+      INSERT INTO event_inbox (task_id, kind) SELECT u.task_id, 'started' FROM u
+    )
+    INSERT INTO workspace (task_id, plugin_id, attempt, dispatcher_id, token_digest, is_dry_run)
+    SELECT u.task_id, u.plugin_id, u.attempt, p_dispatcher, p_token_digests[row_number() OVER ()], u.is_dry_run FROM u
+    RETURNING workspace.workspace_id, workspace.task_id, workspace.attempt, workspace.token_digest;
+    RETURN;
+  END IF;
   FOR v_round IN 1..20 LOOP
     IF v_limited THEN
       SELECT array_agg(l.task_limit_id), array_agg(l.max_running - u.running),
