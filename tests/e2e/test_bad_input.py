@@ -101,7 +101,13 @@ def failed(api: Api, names: Json, task_type: str = "file/syncs", **more: object)
         ("tasks/file/syncs/", {"mirror": "maybe"}, "#/mirror"),
         ("tasks/file/syncs/", {"mirrored": True}, "#/mirrored"),
         ("tasks/file/adds/", {"content": "not a list"}, "#/content"),
+        ("tasks/file/syncs/?priority=urgent", {"remote": "x"}, "#/priority"),
         ("uploads/", {"size_bytes": -1}, "#/size_bytes"),
+        ("limits/", {"name": "x", "task_type": "file/syncs"}, "#/max_running"),
+        ("limits/", {"name": "x", "task_type": "file/syncs", "max_running": 0}, "#/max_running"),
+        ("limits/", {"name": "x", "task_type": "file/jumps", "max_running": 1}, "#/task_type"),
+        ("limits/", {"name": "x", "repository_label": "=web", "max_running": 1},
+         "#/repository_label"),
     ],
 )  # fmt: skip
 def test_a_field_that_is_wrong(api: Api, path: str, body: Json, pointer: str) -> None:

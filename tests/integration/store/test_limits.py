@@ -251,18 +251,24 @@ def test_limits_hold_whatever_happens_at_once(database: Database, dispatcher: in
 
 
 def many(
-    cursor: Cursor, count: int, *, limit: int | None = None, priority: int = tasks.NORMAL
+    cursor: Cursor,
+    count: int,
+    *,
+    limit: int | None = None,
+    priority: int = tasks.NORMAL,
+    lanes: int = 1,
 ) -> None:
-    """Syncs of one repository that have been ready for an hour, as `create_task` makes them."""
+    """Syncs of some repositories that have been ready for an hour, as `create_task` does."""
     cursor.execute(
         "WITH made AS (INSERT INTO task (task_id, plugin_id, task_type, lane, waits_for, seq,"
         " priority, class, limits, tag, ready_at, is_repeatable, is_dry_run)"
-        " SELECT gen_random_uuid(), plugin_id, 'file/syncs', -1, 0, nextval('lock_seq'), %s, %s,"
-        " %s::int[], n, now() - interval '1 hour', true, false"
+        " SELECT gen_random_uuid(), plugin_id, 'file/syncs', -1 - n %% %s, 0,"
+        " nextval('lock_seq'), %s, %s,"
+        " %s::int[], 1 + n / %s, now() - interval '1 hour', true, false"
         " FROM plugin, generate_series(1, %s) AS n WHERE name = 'file' RETURNING task_id)"
         " INSERT INTO task_detail (task_id, principal, parameters_type, parameters)"
         " SELECT task_id, 'admin', 'test.Work', '' FROM made",
-        (priority, priority, [] if limit is None else [limit], count),
+        (lanes, priority, priority, [] if limit is None else [limit], lanes, count),
     )
 
 
@@ -331,3 +337,22 @@ def test_thousands_of_one_repository_delay_nobody(
     order = [ids(claim(database, dispatcher))[0] for _ in range(5)]
 
     assert set(made) <= set(order)
+
+
+def test_a_burst_over_many_repositories_is_passed_within_two_rounds(
+    database: Database, dispatcher: int
+) -> None:
+    """Behind 10,000 tasks of 500 repositories, the first of another waits for two of each."""
+    with database.transaction() as cursor:
+        many(cursor, 10_000, lanes=500)
+        (mine,) = resource_numbers(cursor, ["mine"]).values()
+        made = a_task(cursor, {mine: True}, plugin="file")
+        cursor.execute(
+            "SELECT count(*) FROM task t JOIN task m USING (plugin_id, limits, class)"
+            " WHERE m.task_id = %s::uuid AND t.state = 'waiting' AND t.waits_for = 0"
+            " AND (t.tag, t.seq) < (m.tag, m.seq)",
+            (made,),
+        )
+        (before,) = cursor.fetchone() or (0,)
+
+    assert before <= 2 * 500

@@ -71,18 +71,19 @@ async def test_a_task_is_created(
 
 
 async def test_options_are_in_the_query_and_the_header(client: Client, core: FakeCore) -> None:
-    """dry_run and the idempotency key reach core beside the parameters."""
+    """dry_run, the priority and the idempotency key reach core beside the parameters."""
     core.on("CreateTask", echo)
 
     answer = await client.request(
         "POST",
-        "/api/v3/tasks/zoo/feedings/?dry_run=true",
+        "/api/v3/tasks/zoo/feedings/?dry_run=true&priority=interactive",
         {"repository": "foo"},
         headers={"idempotency-key": '"key-1"'},
     )
 
     assert answer.json["dry_run"] is True
     assert core.last("CreateTask").request_id == "key-1"
+    assert core.last("CreateTask").priority == Task.PRIORITY_INTERACTIVE
 
 
 async def test_a_validated_task_is_not_created(client: Client, core: FakeCore) -> None:
@@ -107,6 +108,8 @@ async def test_a_validated_task_is_not_created(client: Client, core: FakeCore) -
         ("wait=", "#/wait"),
         ("wait=1s&wait=2s", "#/wait"),
         ("dry_run=perhaps", "#/dry_run"),
+        ("priority=urgent", "#/priority"),
+        ("priority=-1", "#/priority"),
         ("mirror=true", "#/mirror"),
     ],
 )

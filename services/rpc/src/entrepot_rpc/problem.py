@@ -44,7 +44,9 @@ HTTP_STATUS = {
     Code.DEADLINE_EXCEEDED: 504,
 }
 
-_WRAPPERS = re.compile(r"^(?:parameters|overrides|repository|remote|distribution|upload|plugin)\.")
+_WRAPPERS = re.compile(
+    r"^(?:parameters|overrides|repository|remote|distribution|upload|plugin|limit)\."
+)
 _REASON_PREFIX = "ERROR_REASON_"
 
 
