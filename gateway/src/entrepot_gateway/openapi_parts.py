@@ -75,6 +75,12 @@ PARAMETERS: dict[str, Json] = {
         "description": "How urgent the task is; unset: what its type has.",
         "schema": {"type": "string", "enum": ["interactive", "normal", "background"]},
     },
+    "absorb": {
+        "name": "absorb",
+        "in": "query",
+        "description": "Answer 200 with a task that waits and would do the same, if there is one.",
+        "schema": {"type": "boolean"},
+    },
     "idempotency_key": {
         "name": "Idempotency-Key",
         "in": "header",

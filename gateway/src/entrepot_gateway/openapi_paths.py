@@ -79,7 +79,7 @@ class Paths:
             is_update = binding.http_method == "PATCH"
             body = self._book.reference(binding.body_type, partial=is_update)
         if binding.rpc.name == "CreateTask":
-            options = ("wait", "dry_run", "validate_only", "priority", "idempotency_key")
+            options = ("wait", "dry_run", "validate_only", "priority", "absorb", "idempotency_key")
         self._add(binding, _path(binding), collection, binding.rpc.name, body, options=options)
 
     def add_streams(self) -> None:
@@ -176,7 +176,7 @@ class Paths:
         description = self._book.comment(parameters.full_name)
         path = f"{PREFIX}/tasks/{task_type.name}/"
         prefix = f"{plugin.name}_{task_type.collection}"
-        options = ("wait", "dry_run", "validate_only", "priority", "idempotency_key")
+        options = ("wait", "dry_run", "validate_only", "priority", "absorb", "idempotency_key")
         create = operation_of(
             f"{prefix}_CreateTask",
             plugin.name,
@@ -226,7 +226,7 @@ class Paths:
             self._put(path, "get", operation)
 
     def _add_clone(self, binding: Binding) -> None:
-        options = ("wait", "dry_run", "priority", "idempotency_key")
+        options = ("wait", "dry_run", "priority", "absorb", "idempotency_key")
         body = {
             "type": "object",
             "description": "Fields of the parameters to replace, flat.",

@@ -138,7 +138,7 @@ class Tasks:
             "task_service_pb2.CloneTaskResponse",
             await self._core.call(_RPCS["CloneTask"], request, call.credentials),
         )
-        return await self._created(call, response.task, wait)
+        return await self._created(call, response.task, wait, is_new=not response.absorbed)
 
     async def commit(self, values: dict[str, str], call: Call) -> Response:
         """POST to a dry run's commits: its plan is all there is to say."""
@@ -200,15 +200,21 @@ class Tasks:
         )
         if request.validate_only:
             return JsonAnswer(call.encoder.message(response.task))
-        return await self._created(call, response.task, wait, since)
+        return await self._created(call, response.task, wait, since, is_new=not response.absorbed)
 
     async def _created(
-        self, call: Call, task: Task, wait: float, since: int | None = None
+        self,
+        call: Call,
+        task: Task,
+        wait: float,
+        since: int | None = None,
+        *,
+        is_new: bool = True,
     ) -> Response:
         if wait > 0 and not is_over(task):
             task = await self.finished(task.name, call, wait, since) or task
         headers = {"Location": href(task.name)}
-        return JsonAnswer(call.encoder.message(task), 201, headers)
+        return JsonAnswer(call.encoder.message(task), 201 if is_new else 200, headers)
 
     @staticmethod
     def _read_options(
@@ -226,7 +232,7 @@ class Tasks:
         return wait
 
 
-_OPTIONS = frozenset({"dry_run", "priority", "request_id", "validate_only"})
+_OPTIONS = frozenset({"absorb", "dry_run", "priority", "request_id", "validate_only"})
 
 
 def _wait_seconds(text: object, default: float) -> float:

@@ -408,3 +408,21 @@ async def test_a_plugin_that_cannot_be_read_disturbs_no_other(
     bad = await client.request("POST", "/api/v3/tasks/broken/feedings/", {"repository": "foo"})
 
     assert (good.status, bad.status) == (201, 404)
+
+
+async def test_an_absorbed_request_is_answered_with_200(client: Client, core: FakeCore) -> None:
+    """The task was there: 200, its place, and how many it has answered."""
+    core.on(
+        "CreateTask",
+        task_service_pb2.CreateTaskResponse(
+            task=Task(name="tasks/0190-1", absorbed_requests=2), absorbed=True
+        ),
+    )
+
+    answer = await client.request(
+        "POST", "/api/v3/tasks/?absorb=true", {"parameters": {"@type": "acme.zoo.v1.Feeding"}}
+    )
+
+    assert core.last("CreateTask").absorb
+    assert (answer.status, answer.headers["location"]) == (200, "/api/v3/tasks/0190-1/")
+    assert answer.json["absorbed_requests"] == 2

@@ -239,6 +239,7 @@ class Task(_message.Message):
     COMMITS_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     EFFECTIVE_PRIORITY_FIELD_NUMBER: _builtins.int
+    ABSORBED_REQUESTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"tasks/0190…"; the id is a UUIDv7."""
     task_type: _builtins.str
@@ -267,6 +268,8 @@ class Task(_message.Message):
     """How urgent it was said to be. Locks are given in the order in which tasks came, whatever their priority."""
     effective_priority: Global___Task.Priority.ValueType
     """The priority it competes with: age raises it while it is ready and does not start."""
+    absorbed_requests: _builtins.int
+    """How many later requests, with `absorb`, this task has answered while it waited."""
     @_builtins.property
     def parameters(self) -> _any_pb2.Any:
         """One of the plugins' parameters messages; references are full resource names."""
@@ -344,10 +347,11 @@ class Task(_message.Message):
         commits: _builtins.str = ...,
         priority: Global___Task.Priority.ValueType = ...,
         effective_priority: Global___Task.Priority.ValueType = ...,
+        absorbed_requests: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_changed", b"_changed", "changed", b"changed", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "parameters", b"parameters", "result", b"result", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_changed", b"_changed", "attempt", b"attempt", "blocked_by", b"blocked_by", "cancel_requested", b"cancel_requested", "changed", b"changed", "cloned_from", b"cloned_from", "commits", b"commits", "create_time", b"create_time", "created_resource", b"created_resource", "differences", b"differences", "dry_run", b"dry_run", "effective_priority", b"effective_priority", "end_time", b"end_time", "error", b"error", "lost_attempts", b"lost_attempts", "name", b"name", "parameters", b"parameters", "principal", b"principal", "priority", b"priority", "progress", b"progress", "request_id", b"request_id", "resources", b"resources", "result", b"result", "start_time", b"start_time", "state", b"state", "task_type", b"task_type", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_changed", b"_changed", "absorbed_requests", b"absorbed_requests", "attempt", b"attempt", "blocked_by", b"blocked_by", "cancel_requested", b"cancel_requested", "changed", b"changed", "cloned_from", b"cloned_from", "commits", b"commits", "create_time", b"create_time", "created_resource", b"created_resource", "differences", b"differences", "dry_run", b"dry_run", "effective_priority", b"effective_priority", "end_time", b"end_time", "error", b"error", "lost_attempts", b"lost_attempts", "name", b"name", "parameters", b"parameters", "principal", b"principal", "priority", b"priority", "progress", b"progress", "request_id", b"request_id", "resources", b"resources", "result", b"result", "start_time", b"start_time", "state", b"state", "task_type", b"task_type", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__changed: _TypeAlias = _typing.Literal["changed"]  # noqa: Y015
     _WhichOneofArgType__changed: _TypeAlias = _typing.Literal["_changed", b"_changed"]  # noqa: Y015
@@ -367,6 +371,7 @@ class CreateTaskRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    ABSORB_FIELD_NUMBER: _builtins.int
     dry_run: _builtins.bool
     """Run everything, report what would change, change nothing."""
     validate_only: _builtins.bool
@@ -375,6 +380,10 @@ class CreateTaskRequest(_message.Message):
     """Chosen by the client, at most 128 characters; for 7 days the same id returns the same task."""
     priority: Global___Task.Priority.ValueType
     """How urgent it is; unset: what its type has."""
+    absorb: _builtins.bool
+    """If a task waits that would do the same, answer with that one and make none: the same parameters, principal,
+    priority, dry_run and cloned_from, and nothing that changes what it uses is queued after it.
+    """
     @_builtins.property
     def parameters(self) -> _any_pb2.Any:
         """One of the plugins' parameters messages, such as entrepot.plugins.file.v1.Sync. References take full names, hrefs or,
@@ -394,10 +403,11 @@ class CreateTaskRequest(_message.Message):
         request_id: _builtins.str = ...,
         wait: _duration_pb2.Duration | None = ...,
         priority: Global___Task.Priority.ValueType = ...,
+        absorb: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "parameters", b"parameters", "priority", b"priority", "request_id", b"request_id", "validate_only", b"validate_only", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absorb", b"absorb", "dry_run", b"dry_run", "parameters", b"parameters", "priority", b"priority", "request_id", b"request_id", "validate_only", b"validate_only", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -410,6 +420,9 @@ class CreateTaskResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TASK_FIELD_NUMBER: _builtins.int
+    ABSORBED_FIELD_NUMBER: _builtins.int
+    absorbed: _builtins.bool
+    """The task was there and waited; it does what was asked for too."""
     @_builtins.property
     def task(self) -> Global___Task:
         """The task."""
@@ -418,10 +431,11 @@ class CreateTaskResponse(_message.Message):
         self,
         *,
         task: Global___Task | None = ...,
+        absorbed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absorbed", b"absorbed", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -915,6 +929,7 @@ class CloneTaskRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    ABSORB_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Task to repeat, "tasks/<id>"."""
     dry_run: _builtins.bool
@@ -923,6 +938,8 @@ class CloneTaskRequest(_message.Message):
     """As in CreateTaskRequest."""
     priority: Global___Task.Priority.ValueType
     """How urgent it is; unset: as urgent as the earlier one was."""
+    absorb: _builtins.bool
+    """As in CreateTaskRequest."""
     @_builtins.property
     def overrides(self) -> _any_pb2.Any:
         """A message of the same type; the fields set in it replace the earlier ones. Unset: none."""
@@ -945,10 +962,11 @@ class CloneTaskRequest(_message.Message):
         request_id: _builtins.str = ...,
         wait: _duration_pb2.Duration | None = ...,
         priority: Global___Task.Priority.ValueType = ...,
+        absorb: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["overrides", b"overrides", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "name", b"name", "override_paths", b"override_paths", "overrides", b"overrides", "priority", b"priority", "request_id", b"request_id", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absorb", b"absorb", "dry_run", b"dry_run", "name", b"name", "override_paths", b"override_paths", "overrides", b"overrides", "priority", b"priority", "request_id", b"request_id", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -961,6 +979,9 @@ class CloneTaskResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TASK_FIELD_NUMBER: _builtins.int
+    ABSORBED_FIELD_NUMBER: _builtins.int
+    absorbed: _builtins.bool
+    """As in CreateTaskResponse."""
     @_builtins.property
     def task(self) -> Global___Task:
         """The new task; its cloned_from names the earlier one."""
@@ -969,10 +990,11 @@ class CloneTaskResponse(_message.Message):
         self,
         *,
         task: Global___Task | None = ...,
+        absorbed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absorbed", b"absorbed", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from entrepot_core.plugins.registry import Registry
     from entrepot_core.store.database import Database
 
-__all__ = ["Order", "TaskCreator"]
+__all__ = ["Order", "Stored", "TaskCreator"]
 
 log = structlog.get_logger()
 
@@ -47,6 +47,8 @@ class Order:
     priority: int | None = None
     # The dry run whose plan is to be committed; the parameters are its own.
     commits: str | None = None
+    # A task that waits and would do the same will do.
+    absorbs: bool = False
 
     def digest(self) -> bytes:
         """Equal for equal requests, so that a request id is not taken for another one."""
@@ -63,6 +65,14 @@ class Order:
         if self.commits is not None:
             state.update(self.commits.encode())
         return state.digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The task that a request has, and whether it was there and waited."""
+
+    task_id: str
+    is_absorbed: bool = False
 
 
 class TaskCreator:
@@ -92,15 +102,15 @@ class TaskCreator:
                 binding.require_own(cursor, order.principal, parameters.references)
         return parameters
 
-    def create(self, order: Order) -> str:
-        """The id of the new task, or of the one that the same request made before."""
+    def create(self, order: Order) -> Stored:
+        """The new task, or the one that the same request made before, or one that absorbs it."""
         if len(order.request_id) > _MAX_REQUEST_ID:
             raise FieldInvalidError.at(
                 "request_id", f"must have at most {_MAX_REQUEST_ID} characters."
             )
         known = self._made_before(order)
         if known is not None:
-            return known
+            return Stored(known)
         if order.commits is not None:
             # The dry run was checked, and what it planned is committed without its plugin.
             with self._database.transaction() as cursor:
@@ -110,18 +120,18 @@ class TaskCreator:
         if order.commits is None:
             parameters = self._reader.checked(parameters)
         failpoint("create.validated")
-        task_id = new_id()
+        stored = Stored(new_id())
         try:
-            task_id = self._store(order, parameters, task_id)
+            stored = self._store(order, parameters, stored.task_id)
         except DatabaseUnavailableError:
-            if not self._is_stored(task_id):
+            if not self._is_stored(stored.task_id):
                 raise
         failpoint("create.committed", reply=True)
-        log.debug("task.created", task=task_id)
+        log.debug("task.created", task=stored.task_id)
         self._wake()
-        return task_id
+        return stored
 
-    def _store(self, order: Order, parameters: Parameters, task_id: str) -> str:
+    def _store(self, order: Order, parameters: Parameters, task_id: str) -> Stored:
         wanted = binding.locks(parameters.references)
         if parameters.view.plugin == builtin.NAME:
             # Core's own tasks have no resources of their own, and one of a kind runs at a time.
@@ -129,13 +139,15 @@ class TaskCreator:
         row = self._row(order, parameters, task_id, wanted)
         try:
             with self._database.transaction() as cursor:
+                if order.absorbs and (found := tasks.absorb(cursor, row)) is not None:
+                    return Stored(found.task_id, is_absorbed=found.is_new)
                 stored = tasks.create(cursor, row)
                 if order.commits is not None and stored == task_id:
                     plans.approve(cursor, order.commits, task_id)
                 failpoint("create.inserted")
         except tasks.ResourceMissingError as error:
             raise binding.absent(parameters.references, error.name) from error
-        return stored
+        return Stored(stored)
 
     def _row(
         self,

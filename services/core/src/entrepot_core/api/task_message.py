@@ -74,6 +74,7 @@ def task_message(
         cloned_from=f"tasks/{row.cloned_from}" if row.cloned_from else "",
         blocked_by=blocked_by or [],
         request_id=row.request_id,
+        absorbed_requests=row.absorbed,
         priority=PRIORITIES[row.priority],
         effective_priority=PRIORITIES[row.effective_priority],
         commits=f"tasks/{row.commits}" if row.commits else "",

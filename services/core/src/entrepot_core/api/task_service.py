@@ -85,13 +85,16 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
             principal=self._principal_of(context),
             request_id=request.request_id,
             is_dry_run=request.dry_run,
+            absorbs=request.absorb,
             priority=_priority(request.priority),
         )
         wait = _wait_seconds(request.wait)
         if request.validate_only:
             return task_service_pb2.CreateTaskResponse(task=self._hypothetical(order))
-        task_id = self._creator.create(order)
-        return task_service_pb2.CreateTaskResponse(task=self._read(task_id, wait, context))
+        stored = self._creator.create(order)
+        return task_service_pb2.CreateTaskResponse(
+            task=self._read(stored.task_id, wait, context), absorbed=stored.is_absorbed
+        )
 
     def GetTask(
         self, request: task_service_pb2.GetTaskRequest, context: grpc.ServicerContext
@@ -183,10 +186,13 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
                 request_id=request.request_id,
                 is_dry_run=request.dry_run,
                 cloned_from=task_id,
+                absorbs=request.absorb,
                 priority=row.priority if priority is None else priority,
             )
         )
-        return task_service_pb2.CloneTaskResponse(task=self._read(created, wait, context))
+        return task_service_pb2.CloneTaskResponse(
+            task=self._read(created.task_id, wait, context), absorbed=created.is_absorbed
+        )
 
     def GetLineage(
         self, request: task_service_pb2.GetLineageRequest, context: grpc.ServicerContext
@@ -225,7 +231,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
                 commits=task_id,
             )
         )
-        return task_service_pb2.CommitPlanResponse(task=self._read(created, wait, context))
+        return task_service_pb2.CommitPlanResponse(task=self._read(created.task_id, wait, context))
 
     def _read(
         self, task_id: str, wait_seconds: float, context: grpc.ServicerContext

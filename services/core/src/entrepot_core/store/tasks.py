@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from entrepot_core.store.database import Cursor
 
 __all__ = [
+    "Absorbed",
     "LostAttempt",
     "NewTask",
     "ResourceMissingError",
     "TaskFilter",
     "TaskRow",
+    "absorb",
     "count_open",
     "counters",
     "create",
@@ -76,6 +78,14 @@ class ResourceMissingError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Absorbed:
+    """A task that answers a request; new, if the request was not made before."""
+
+    task_id: str
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LostAttempt:
     """An attempt that did not end its task."""
 
@@ -127,6 +137,7 @@ class TaskRow:
     traceparent: str = ""
     resources: list[str] = field(default_factory=list)
     commits: str | None = None
+    absorbed: int = 0
     lost_attempts: list[LostAttempt] = field(default_factory=list)
 
     @property
@@ -161,7 +172,7 @@ _COLUMNS = """
   array(SELECT r.name FROM task_resource w JOIN resource r USING (resource_id)
          WHERE w.task_id = t.task_id ORDER BY r.name),
   EXISTS (SELECT FROM lost_attempt l WHERE l.task_id = t.task_id),
-  d.commits::text
+  d.commits::text, d.absorbed
 """
 _NAMES = [
     "task_id",
@@ -200,6 +211,7 @@ _NAMES = [
     "resources",
     "has_lost_attempts",
     "commits",
+    "absorbed",
 ]
 _FROM = """
   FROM task t JOIN task_detail d USING (task_id) JOIN plugin p USING (plugin_id)
@@ -277,6 +289,37 @@ def create(cursor: Cursor, task: NewTask) -> str:
     if earlier_digest is not None:
         _check_request(task.request_id, task.request_digest, made, bytes(earlier_digest))
     return str(made)
+
+
+def absorb(cursor: Cursor, task: NewTask) -> Absorbed | None:
+    """The task that waits and would do the same, or that the same request made before; or None.
+
+    What was found stays locked until the transaction ends. Raises RequestIdReusedError.
+    """
+    cursor.execute(
+        "SELECT task_id::text, earlier_digest FROM absorb_task(%s, %s, %s, %s::uuid, %s::text[],"
+        " %s::boolean[], %s, %s, %s::bytea, %s, %s::bytea)",
+        (
+            task.task_type,
+            task.priority,
+            task.is_dry_run,
+            task.cloned_from,
+            list(task.locks),
+            list(task.locks.values()),
+            task.principal,
+            task.request_id,
+            task.request_digest,
+            task.declaration_id,
+            task.parameters,
+        ),
+    )
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    task_id, earlier_digest = row
+    if earlier_digest is not None:
+        _check_request(task.request_id, task.request_digest, task_id, bytes(earlier_digest))
+    return Absorbed(task_id, is_new=earlier_digest is None)
 
 
 def find(cursor: Cursor, task_id: str) -> TaskRow | None:
