@@ -419,9 +419,8 @@ async def test_an_absorbed_request_is_answered_with_200(client: Client, core: Fa
         ),
     )
 
-    answer = await client.request(
-        "POST", "/api/v3/tasks/?absorb=true", {"parameters": {"@type": "acme.zoo.v1.Feeding"}}
-    )
+    parameters = {"@type": "acme.zoo.v1.Feeding", "repository": "foo"}
+    answer = await client.request("POST", "/api/v3/tasks/?absorb=true", {"parameters": parameters})
 
     assert core.last("CreateTask").absorb
     assert (answer.status, answer.headers["location"]) == (200, "/api/v3/tasks/0190-1/")
