@@ -19,6 +19,7 @@ from entrepot_core.downloads.receiving import Receiving
 from entrepot_core.store import uploads
 from entrepot_core.store.blob_collection import collect_blobs
 from entrepot_core.store.database import Database
+from entrepot_rpc import failpoints
 from entrepot_rpc.errors import Code
 from polling import until
 from rpc import raises, serving
@@ -401,3 +402,21 @@ def test_malformed_fields_are_named(client: Client, fields: dict[str, object]) -
         client.create(**fields)
 
     assert caught[0].violations[0].field.startswith(f"upload.{next(iter(fields))}")
+
+
+@pytest.mark.parametrize("instant", ["bytes.opened", "bytes.half_written"])
+def test_a_full_disk_keeps_no_bytes_that_are_not_there(client: Client, instant: str) -> None:
+    """What a full disk did not take is not counted as received, and can be sent again."""
+    data = bytes(range(256)) * 1_000
+    upload = client.create(size_bytes=len(data), sha256=hex_of(data))
+    failpoints.configure(f"{instant}=fail(ENOSPC)*1")
+
+    try:
+        with raises("STORAGE_FULL"):
+            client.write(upload, 0, data)
+    finally:
+        failpoints.configure("")
+
+    assert client.get(upload).received_bytes == 0
+    client.write(upload, 0, data)
+    assert client.bytes_of(upload) == data

@@ -59,6 +59,14 @@ class ScratchWriter:
         self._guard = threading.Lock()
 
     def write(self, chunk: bytes) -> None:
+        try:
+            self._take(chunk)
+        except BaseException:
+            # The verifier has seen bytes that are not here: nothing may be made of it any more.
+            self.abort()
+            raise
+
+    def _take(self, chunk: bytes) -> None:
         self._verifier.update(chunk)
         size = self._verifier.size_bytes
         if size - self._room_checked > ROOM_STEP_BYTES:
