@@ -23,7 +23,7 @@ OLDEST_POSTGRES := /usr/lib/postgresql/15/bin
 export UV_NO_PROGRESS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup hooks demo run test test-integration test-oldest-postgres test-e2e test-all test-ci \
+.PHONY: help setup hooks demo run test test-integration test-oldest-postgres test-e2e test-faults test-all test-ci \
         check lint fmt proto breaking bench performance lock bump apt clean
 .NOTPARALLEL:
 
@@ -94,7 +94,10 @@ test-oldest-postgres: $(SETUP) ## Integration tests, on PostgreSQL 15
 	fi
 
 test-e2e: $(SETUP) ## All processes, real clients
-	$(PYTEST) $(PARALLEL) tests/e2e
+	$(PYTEST) $(PARALLEL) tests/e2e tests/faults
+
+test-faults: $(SETUP) ## Hurt an installation in every way, for an hour; FAULTS="--each 1" for less
+	$(BIN)/python tests/faults/run.py sweep $(FAULTS)
 
 test-all: test test-e2e ## Everything that needs no system package
 

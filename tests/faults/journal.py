@@ -22,6 +22,10 @@ class Journal:
         self._file = path.open("a")
         self._run = run | {"commit": _commit()}
 
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
     def write(self, **facts: object) -> None:
         """Append one line."""
         line = self._run | {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())} | facts

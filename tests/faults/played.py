@@ -10,9 +10,9 @@ from polling import until
 from work import Read
 
 # A process comes to every instant soon, or the load does not lead there.
-FIRE_SECONDS = 20.0
+FIRE_SECONDS = 60.0
 # Longer than all that the work waits for.
-LAST_SECONDS = 300.0
+LAST_SECONDS = 600.0
 
 
 class Played:

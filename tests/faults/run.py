@@ -19,7 +19,7 @@ RECORDS = Path(__file__).parents[2] / ".build" / "faults"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a tier, leave a record, and say what did not hold."""
     parser = argparse.ArgumentParser(prog="faults", description=__doc__)
-    parser.add_argument("tier", choices=["sweep", "weather"])
+    parser.add_argument("tier", choices=["sweep"])
     parser.add_argument("--seed", type=int, default=secrets.randbits(32))
     parser.add_argument("--each", type=int, default=20, help="firings of each triple")
     parser.add_argument("--most", type=int, default=100_000, help="firings in all")

@@ -71,6 +71,19 @@ class Sweep:
                 self.check()
         self.check()
 
+    def once(self, cells: Sequence[Cell], *, together: int) -> None:
+        """Play each of these until it has fired; one that is never reached is a fault, too."""
+        self._fill_pool()
+        left = list(cells)
+        for _ in range(3):
+            reached: set[Cell] = set()
+            for number in range(0, len(left), together):
+                self._round += 1
+                reached |= self._play(left[number : number + together])
+            left = [cell for cell in left if cell not in reached]
+        self.broken += [f"{cell.instant or cell.action} was never reached" for cell in left]
+        self.check()
+
     def _choose(self, cells: Sequence[Cell], each: int, together: int) -> list[Cell]:
         """The cells that were fired least, each at an instant of its own."""
         chosen: list[Cell] = []
@@ -94,6 +107,7 @@ class Sweep:
         found += [f"I15: {one}" for one in self.tally.wrong]
         self.tally.wrong.clear()
         self._journal.write(kind="check", found=found, statuses=dict(self.tally.statuses))
+        self.tally.statuses.clear()
         self.broken += found
 
     def _fill_pool(self) -> None:
@@ -101,7 +115,8 @@ class Sweep:
             api = self._installation.api
             self._pool = api.units(api.a_synced_repository(upstream))
 
-    def _play(self, cells: list[Cell]) -> None:
+    def _play(self, cells: list[Cell]) -> set[Cell]:
+        """Play these at the same time, and judge each; returns those that fired."""
         with ExitStack() as works:
             played = [self._begin(cell, works) for cell in cells]
             for one in played:
@@ -115,6 +130,7 @@ class Sweep:
                 wrong = [f"I5: {error}"]
             for one in played:
                 self._judge(one, wrong)
+        return {one.cell for one in played if one.has_fired}
 
     def _begin(self, cell: Cell, works: ExitStack) -> Played:
         work = Add(self._client, self._pool) if cell.work is Add else cell.work(self._client)
