@@ -29,6 +29,9 @@ class Size:
     upload_mib: int = 1024
     uploads: int = 2_000
     seconds: float = 4
+    # Clients that follow events, and how long nothing happens.
+    watchers: int = 1_000
+    quiet_seconds: float = 30
 
 
 QUICK = Size(
@@ -46,4 +49,6 @@ QUICK = Size(
     upload_mib=64,
     uploads=100,
     seconds=1,
+    watchers=50,
+    quiet_seconds=2,
 )

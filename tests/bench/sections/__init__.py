@@ -11,6 +11,7 @@ from sections.sync import sync
 from sections.tasks import tasks
 from sections.uploads import uploads
 from sections.versions import versions
+from sections.watchers import watchers
 from size import Size
 from stack import Stack
 
@@ -24,6 +25,7 @@ SECTIONS: Mapping[str, Callable[[Stack, Size], Iterator[Figure]]] = {
     "tasks": tasks,
     "content": content,
     "uploads": uploads,
+    "watchers": watchers,
     # Last, as it leaves much behind: it has a stack of its own.
     "growth": growth,
 }
