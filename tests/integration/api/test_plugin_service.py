@@ -9,10 +9,18 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
-from core_under_test import Core, a_config, errors_of_core, running_api
+from core_under_test import (
+    Core,
+    a_config,
+    a_remote,
+    a_repository,
+    errors_of_core,
+    running_api,
+)
 from declarations import file_plugin, with_digest
-from entrepot.core.v1 import plugin_service_pb2, status_service_pb2
+from entrepot.core.v1 import plugin_service_pb2, status_service_pb2, task_service_pb2
 from entrepot.plugin.v1 import describe_pb2
+from entrepot.plugins.file.v1 import file_pb2
 from entrepot_rpc.errors import Code, ServiceError
 from fake_plugin import FakePlugin
 from polling import until
@@ -118,6 +126,35 @@ def test_an_incompatible_declaration_is_kept_out(core: Core, plugin: FakePlugin)
     assert updated.health == Plugin.HEALTH_INCOMPATIBLE
     assert "file/syncs was removed" in updated.message
     assert updated.declaration.task_types[0].collection == "syncs"
+
+
+def test_a_task_of_a_plugin_that_lost_a_field_is_not_cloned(
+    core: Core, plugin: FakePlugin
+) -> None:
+    """A clone is refused while the plugin's declaration lacks a field, with the field's name."""
+    core.register(plugin)
+    a_repository(core.database)
+    a_remote(core.database)
+    task = core.create(file_pb2.Sync(repository="foo", remote="bar", mirror=True))
+    changed = describe_pb2.DescribeResponse()
+    changed.CopyFrom(file_plugin("0.2.0"))
+    for file in changed.descriptors.file:
+        for message in file.message_type:
+            if message.name == "Sync":
+                kept = [field for field in message.field if field.name != "mirror"]
+                del message.field[:]
+                message.field.extend(kept)
+    plugin.declaration = with_digest(changed)
+    update = plugin_service_pb2.UpdatePluginRequest(
+        plugin=Plugin(name="plugins/file", target=f"localhost:{plugin.target.split(':')[1]}")
+    )
+    core.plugins.UpdatePlugin(update, metadata=core.metadata, timeout=20)
+
+    request = task_service_pb2.CloneTaskRequest(name=task.name)
+    with pytest.raises(ServiceError, match="The field mirror of") as caught, errors_of_core():
+        core.tasks.CloneTask(request, metadata=core.metadata, timeout=20)
+
+    assert caught.value.reason == "PLUGIN_UNAVAILABLE"
 
 
 def test_a_plugin_that_stops_and_comes_back_is_seen(core: Core, plugin: FakePlugin) -> None:

@@ -216,6 +216,7 @@ def page(
     cursor: Cursor, plan: str, change: int, after: tuple[int, int, int], limit: int
 ) -> list[PlannedUnit]:
     """The next units of a plan after a position, of one change, or with 0 of all three."""
+    _read_by_key(cursor)
     cursor.execute(_PAGE, {"plan": plan, "change": change, "after": after, "limit": limit})
     rows = cursor.fetchall()
     ids = [row[4] for row in rows]
@@ -247,6 +248,7 @@ def page_of_items(
     cursor: Cursor, plan: str, change: int, after: tuple[int, int, int], limit: int
 ) -> list[PlannedUnit]:
     """As `page`, of the plan of one of core's own tasks."""
+    _read_by_key(cursor)
     cursor.execute(
         "SELECT change, place, name, path, size_bytes, is_fetched FROM plan_item"
         " WHERE task_id = %(plan)s::uuid AND (%(change)s = 0 OR change = %(change)s)"
@@ -317,6 +319,14 @@ def forget(cursor: Cursor, limit: int) -> int:
     return gone
 
 
+def _read_by_key(cursor: Cursor) -> None:
+    # In the order of the key a page ends after its rows; any other way reads all that follow.
+    cursor.execute(
+        "SELECT set_config('enable_bitmapscan', 'off', true),"
+        " set_config('enable_seqscan', 'off', true)"
+    )
+
+
 def _moved(move: Move) -> str:
     if move.latest is None:
         return f"{move.repository} was planned on version {move.base} and does not exist any more."
@@ -362,17 +372,19 @@ SELECT DISTINCT %(workspace)s::bigint, digest FROM plan_file
 """,
 )
 
+# The page is cut off first, in the order of the key: statistics of a new plan are not there yet,
+# and with wrong ones all of it would be joined and sorted for each page.
 _PAGE = """
 SELECT u.change, u.repository_id, u.place, r.name, u.content_id, o.content_id
-  FROM plan_unit u
+  FROM (SELECT task_id, change, repository_id, place, content_id FROM plan_unit
+         WHERE task_id = %(plan)s::uuid AND change <= 3
+           AND (%(change)s = 0 OR change = %(change)s)
+           AND (change, repository_id, place) > %(after)s
+         ORDER BY change, repository_id, place LIMIT %(limit)s) u
   JOIN plan_repository r USING (task_id, repository_id)
   LEFT JOIN plan_unit o ON u.change = 2 AND o.task_id = u.task_id AND o.change = 4
    AND o.repository_id = u.repository_id AND o.place = u.place
- WHERE u.task_id = %(plan)s::uuid AND u.change <= 3
-   AND (%(change)s = 0 OR u.change = %(change)s)
-   AND (u.change, u.repository_id, u.place) > %(after)s
  ORDER BY u.change, u.repository_id, u.place
- LIMIT %(limit)s
 """
 
 _FACTS = """
