@@ -39,16 +39,23 @@ def page(lines: list[dict[str, Any]]) -> str:
         fired[triple] += one["fired"]
         instants[triple].add(one["instant"] or one["action"])
     covered = [triple for triple in TRIPLES if fired[triple] >= COVERED]
-    broken = [wrong for one in lines for wrong in one.get("wrong", []) + one.get("found", [])]
     checks = [line for line in lines if line["kind"] == "check"]
     return "\n".join(
         [
             "# What was hurt, and what held",
             "",
             "This page is made from run records, by `tests/faults/summary.py`.",
-            "[Check an installation](../how-to/check-an-installation.md) says how to run it.",
+            "The invariants are in [check an installation](../how-to/check-an-installation.md).",
             "",
-            *_facts(lines, cells, checks, covered, broken, fired),
+            *_facts(cells, checks, covered, fired),
+            "",
+            "## Runs",
+            "",
+            "A run in which something broke stays in this table.",
+            "",
+            *_runs(lines),
+            "",
+            "## Triples",
             "",
             "A triple counts as covered once it was fired 20 times.",
             "",
@@ -61,11 +68,9 @@ def page(lines: list[dict[str, Any]]) -> str:
 
 
 def _facts(
-    lines: list[dict[str, Any]],
     cells: list[dict[str, Any]],
     checks: list[dict[str, Any]],
     covered: list[tuple[str, str, str]],
-    broken: list[str],
     fired: Counter[tuple[str, str, str]],
 ) -> list[str]:
     statuses: Counter[str] = Counter()
@@ -74,11 +79,9 @@ def _facts(
     lost = Counter(len(one["lost"]) for one in cells if one["state"])
     takeovers = sorted(one["takeover_seconds"] for one in cells if "takeover_seconds" in one)
     states = Counter(one["state"] for one in cells if one["state"])
-    runs = sorted({(one["tier"], one["seed"], one["commit"]) for one in lines})
     facts = {
         "Faults fired": f"{fired.total():,}",
         "Triples": f"{len(TRIPLES)}, of which {len(covered)} are covered",
-        "Invariants that were broken": str(len(broken)),
         "Tasks": ", ".join(f"{count:,} {state}" for state, count in states.most_common()),
         "Lost attempts of a task": ", ".join(
             f"{number}: {count:,} tasks" for number, count in sorted(lost.items())
@@ -87,7 +90,6 @@ def _facts(
         "Answers to clients": ", ".join(
             f"{status}: {count:,}" for status, count in sorted(statuses.items())
         ),
-        "Runs": "; ".join(f"{tier}, seed {seed}, at {commit}" for tier, seed, commit in runs),
     }
     if takeovers:
         middle, worst = takeovers[len(takeovers) // 2], takeovers[-1]
@@ -95,6 +97,20 @@ def _facts(
             f"{middle:g} s median, {worst:g} s at worst, on a busy machine"
         )
     return ["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in facts.items())]
+
+
+def _runs(lines: list[dict[str, Any]]) -> list[str]:
+    rows = ["| Tier | Seed | Began | Fired | Broken |", "|---|---|---|---:|---|"]
+    for seed in dict.fromkeys(one["seed"] for one in sorted(lines, key=lambda one: one["at"])):
+        run = [one for one in lines if one["seed"] == seed]
+        fired = sum(one.get("fired", 0) for one in run)
+        # Invariant by invariant; a check repeats what one before it has said.
+        wrong = {text for one in run for text in one.get("wrong", []) + one.get("found", [])}
+        broken = Counter(text.partition(" ")[0].rstrip(":") for text in wrong)
+        told = ", ".join(f"{rule}: {count}" for rule, count in sorted(broken.items()))
+        began = min(one["at"] for one in run).replace("T", " ").rstrip("Z")
+        rows.append(f"| {run[0]['tier']} | {seed} | {began} | {fired} | {told or 'none'} |")
+    return rows
 
 
 def _row(triple: tuple[str, str, str], fired: int, instants: set[str]) -> str:
