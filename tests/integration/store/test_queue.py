@@ -213,3 +213,13 @@ def test_a_lost_attempt_that_was_to_stop_is_canceled(
         assert queue.cancel(cursor, task, b"") == "running"
 
     assert lose(database, claimed, Loss("Lost.", is_counted=False)) == State.CANCELED
+
+
+def test_numbers_of_workspaces_outlive_a_crash(database: Database) -> None:
+    """The numbers go on after a crash that empties the table, so that none is given twice."""
+    rows = database.fetch(
+        "SELECT s.relpersistence FROM pg_class s"
+        " WHERE s.oid = pg_get_serial_sequence('workspace', 'workspace_id')::regclass"
+    )
+
+    assert rows == [("p",)]
