@@ -159,6 +159,7 @@ def test_a_plugin_that_never_answered_is_shown() -> None:
         health=Plugin.HEALTH_DOWN,
         message="no answer",
         running_attempts=3,
+        max_running_attempts=4,
     )
     expected.create_time.FromDatetime(MOMENT)
     assert expected == message
