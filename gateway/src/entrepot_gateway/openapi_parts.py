@@ -81,6 +81,18 @@ PARAMETERS: dict[str, Json] = {
         "description": "Answer 200 with a task that waits and would do the same, if there is one.",
         "schema": {"type": "boolean"},
     },
+    "on_failure": {
+        "name": "on_failure",
+        "in": "query",
+        "description": "What becomes of the task if units fail; strict, if nothing is said.",
+        "schema": {"type": "string", "enum": ["strict", "keep_going"]},
+    },
+    "only_failures": {
+        "name": "only_failures",
+        "in": "query",
+        "description": "Do only what failed in the earlier task.",
+        "schema": {"type": "boolean"},
+    },
     "idempotency_key": {
         "name": "Idempotency-Key",
         "in": "header",

@@ -44,6 +44,11 @@ _SINGULAR = {
 _OF_PLUGINS = frozenset({"distributions", "publications", "remotes", "repositories"})
 
 
+_OF_BOTH = ("wait", "dry_run", "priority", "on_failure", "absorb", "idempotency_key")
+_CREATE_OPTIONS = (*_OF_BOTH, "validate_only")
+_CLONE_OPTIONS = (*_OF_BOTH, "only_failures")
+
+
 class Paths:
     """Collects paths."""
 
@@ -79,7 +84,7 @@ class Paths:
             is_update = binding.http_method == "PATCH"
             body = self._book.reference(binding.body_type, partial=is_update)
         if binding.rpc.name == "CreateTask":
-            options = ("wait", "dry_run", "validate_only", "priority", "absorb", "idempotency_key")
+            options = _CREATE_OPTIONS
         self._add(binding, _path(binding), collection, binding.rpc.name, body, options=options)
 
     def add_streams(self) -> None:
@@ -176,12 +181,11 @@ class Paths:
         description = self._book.comment(parameters.full_name)
         path = f"{PREFIX}/tasks/{task_type.name}/"
         prefix = f"{plugin.name}_{task_type.collection}"
-        options = ("wait", "dry_run", "validate_only", "priority", "absorb", "idempotency_key")
         create = operation_of(
             f"{prefix}_CreateTask",
             plugin.name,
             description,
-            [{"$ref": f"#/components/parameters/{name}"} for name in options],
+            [{"$ref": f"#/components/parameters/{name}"} for name in _CREATE_OPTIONS],
             answers_of("201", answer, location=True),
         )
         create["requestBody"] = body_of(self._book.reference(parameters))
@@ -226,7 +230,7 @@ class Paths:
             self._put(path, "get", operation)
 
     def _add_clone(self, binding: Binding) -> None:
-        options = ("wait", "dry_run", "priority", "absorb", "idempotency_key")
+        options = _CLONE_OPTIONS
         body = {
             "type": "object",
             "description": "Fields of the parameters to replace, flat.",

@@ -232,7 +232,9 @@ class Tasks:
         return wait
 
 
-_OPTIONS = frozenset({"absorb", "dry_run", "priority", "request_id", "validate_only"})
+_OPTIONS = frozenset(
+    {"absorb", "dry_run", "on_failure", "only_failures", "priority", "request_id", "validate_only"}
+)
 
 
 def _wait_seconds(text: object, default: float) -> float:

@@ -20,6 +20,7 @@ from core_under_test import (
 )
 from entrepot.core.v1 import task_service_pb2
 from entrepot.plugins.file.v1 import file_pb2
+from entrepot.type.v1.unit_failure_pb2 import UnitFailure
 from entrepot_core.store.engine_check import check_engine
 from entrepot_rpc.errors import ServiceError
 from fake_plugin import FakePlugin
@@ -75,13 +76,14 @@ def test_what_waits_and_would_do_the_same_answers(core: Core, parameters: Messag
         (file_pb2.Sync(repository="foo", remote="bar", mirror=True), {}),
         (SYNC, {"dry_run": True}),
         (SYNC, {"priority": Task.PRIORITY_INTERACTIVE}),
+        (SYNC, {"on_failure": UnitFailure.POLICY_KEEP_GOING}),
     ],
-    ids=["parameters", "dry run", "priority"],
+    ids=["parameters", "dry run", "priority", "policy"],
 )
 def test_what_would_do_something_else_does_not(
     core: Core, parameters: Message, fields: dict[str, Any]
 ) -> None:
-    """Other parameters, a plan, or another priority make a task of their own."""
+    """Other parameters, a plan, another priority or policy make a task of their own."""
     first = core.create(SYNC)
 
     answer = ask(core, parameters, **fields)

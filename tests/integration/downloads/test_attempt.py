@@ -29,6 +29,7 @@ class Attempt:
     def __init__(self, rows: Rows, keeper: Keeper, downloader: Downloader) -> None:
         self.rows = rows
         self.keeper = keeper
+        self.downloader = downloader
         self.remote = rows.remote()
         rows.lend_remote(WORKSPACE, self.remote)
         self.progress: list[DownloadProgress] = []
@@ -233,10 +234,11 @@ def test_a_repeat_fetches_only_the_rest(
 def test_a_failure_is_told_while_there_is_still_staging(
     attempt: Attempt, upstream: Upstream
 ) -> None:
-    """Whoever stages need not go on for hours: a failure is told when it happens."""
-    upstream.files = {"a": b"1"}
-    upstream.behave("a", answers(404))
-    attempt.stage(upstream, "a")
+    """Whoever stages need not go on for hours: a hundred files that fail are enough."""
+    upstream.fill(120)
+    for path in upstream.files:
+        upstream.behave(path, answers(404))
+    attempt.stage(upstream, *upstream.files)
 
     attempt.downloads.start()
 
@@ -316,3 +318,22 @@ def test_a_full_disk_fails_the_attempt(
 
     assert attempt.stored() == set()
     full.store.close()
+
+
+def test_bytes_that_one_unit_cannot_have_another_may(attempt: Attempt, upstream: Upstream) -> None:
+    """Two units want the same bytes from different places: one that is broken fails alone."""
+    upstream.files = {"a": b"same", "b": b"same"}
+    upstream.behave("a", answers(404))
+    failed: list[str] = []
+    downloads = AttemptDownloads(
+        attempt.keeper, attempt.downloader, remotes_of(attempt.keeper.database), WORKSPACE,
+        keeps_going=True, failed_file=lambda one: failed.append(one.relative_path),
+    )  # fmt: skip
+    (broken, _) = attempt.stage(upstream, "a", "b")
+
+    downloads.start()
+    downloads.finish()
+
+    assert failed == ["a"]
+    assert downloads.left_out == (broken,)
+    assert attempt.stored() == {hashlib.sha256(b"same").hexdigest()}

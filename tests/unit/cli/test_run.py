@@ -7,7 +7,7 @@ import pytest
 
 from entrepot.core.v1 import difference_pb2, task_service_pb2
 from entrepot.plugins.file.v1 import file_pb2
-from entrepot.type.v1 import diagnostic_pb2, progress_pb2
+from entrepot.type.v1 import progress_pb2
 from entrepot_rpc.errors import Code, ServiceError, Violation
 from entrepot_rpc.status import to_status
 from scripted_core import Cli, a_task, watching
@@ -246,7 +246,7 @@ def failing(error: ServiceError) -> Task:
         (failing(ServiceError.of(Code.NOT_FOUND, "RESOURCE_NOT_FOUND", "no")), 1),
         (failing(ServiceError.of(Code.FAILED_PRECONDITION, "POLICY_TOO_YOUNG", "no")), 8),
         (a_task(state=Task.STATE_CANCELED), 1),
-        (a_task(warnings=[diagnostic_pb2.Diagnostic(reason="UNIT_SKIPPED")]), 7),
+        (a_task(failures=2), 7),
     ],
 )
 def test_the_exit_status_of_a_task(cli: Cli, task: Task, status: int) -> None:

@@ -12,8 +12,6 @@ from entrepot_cli.session import Session
 from entrepot_rpc.status import from_status
 
 _Task = task_service_pb2.Task
-# What plugins call a unit that they had to leave out.
-_GAP_SUFFIX = "_SKIPPED"
 
 
 def conclude(session: Session, task: task_service_pb2.Task) -> Status:
@@ -43,8 +41,7 @@ def conclude(session: Session, task: task_service_pb2.Task) -> Status:
             f"Task {short_name(task.name)} was canceled.",
             suggestion=f"entrepot task clone {short_name(task.name)}",
         )
-    has_gaps = any(warning.reason.endswith(_GAP_SUFFIX) for warning in task.warnings)
-    return Status.GAPS if has_gaps else Status.DONE
+    return Status.GAPS if task.failures else Status.DONE
 
 
 def in_words(task: task_service_pb2.Task, result: Json | None) -> list[str]:
@@ -52,6 +49,12 @@ def in_words(task: task_service_pb2.Task, result: Json | None) -> list[str]:
     lines = [headline(task) + (f" after {_length(task)}" if is_over(task) else "")]
     if task.created_resource:
         lines.append(f"  created {short_name(task.created_resource)}")
+    if task.failures:
+        lines.append(f"  {task.failures:,} unit{'s' if task.failures > 1 else ''} failed; see")
+        lines.append(f"    entrepot task failures {short_name(task.name)}")
+        if task.state == _Task.STATE_COMPLETED:
+            lines.append("  and, to try these again,")
+            lines.append(f"    entrepot task clone {short_name(task.name)} --only-failures --wait")
     for difference in task.differences:
         lines += _difference(difference, is_plan=task.dry_run)
     if task.dry_run and any(difference.changed for difference in task.differences):
@@ -60,7 +63,9 @@ def in_words(task: task_service_pb2.Task, result: Json | None) -> list[str]:
         words = result_in_words(result or {})
         lines += [f"  {words}"] if words else []
         lines += [f"  {line}" for line in _lists(result or {})]
-        lines += [] if task.changed else ["  nothing changed"]
+        if not task.changed:
+            why = f": {task.unchanged_reason}" if task.unchanged_reason else ""
+            lines.append(f"  nothing changed{why}")
     return lines
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from entrepot.plugins.file.v1.file_pb2 import File
-from entrepot_sdk import artifact
+from entrepot_sdk import FetchFailed, artifact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ class Wanted:
 async def gather(
     workspace: Workspace, wanted: Sequence[Wanted], there: Mapping[str, File]
 ) -> None:
-    """Propose every file, in order, and fetch those that are not there with the same SHA-256.
+    """Propose every file that can be had, fetching what is not there with the same SHA-256.
 
     That is so whatever the remote's policy is, as there is no unit before its length is known.
     Core asks conditionally for what it has fetched before, so an unchanged file costs a request.
@@ -43,17 +43,24 @@ async def gather(
         step = wanted[start : start + SIDE_BY_SIDE]
         files = await asyncio.gather(*(_file(workspace, one, there) for one in step))
         for one, file in zip(step, files, strict=True):
+            if file is None:
+                continue
             known = artifact(one.path, sha256=file.sha256, size_bytes=file.size_bytes, url=one.url)
             await workspace.add(file, artifacts=[known])
         done = start + len(step)
         workspace.progress("sync.fetch", done, len(wanted), message="Fetching files")
 
 
-async def _file(workspace: Workspace, one: Wanted, there: Mapping[str, File]) -> File:
+async def _file(workspace: Workspace, one: Wanted, there: Mapping[str, File]) -> File | None:
+    """The file as it is; None if it could not be had, and the task goes on."""
     known = there.get(one.path)
     if known is not None and one.sha256 and known.sha256 == one.sha256:
         return known
-    fetched = await workspace.fetch(one.url, sha256=one.sha256, max_bytes=MAX_FILE_BYTES)
+    try:
+        fetched = await workspace.fetch(one.url, sha256=one.sha256, max_bytes=MAX_FILE_BYTES)
+    except FetchFailed as error:
+        workspace.failed(error, path=one.path, url=one.url)
+        return None
     return File(
         relative_path=one.path, sha256=fetched.sha256, size_bytes=fetched.digest.size_bytes
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urljoin
 
 from entrepot.plugins.file.v1.file_pb2 import File, RemoteSpec, SyncResult
+from entrepot_plugin_file.asked import Asked
 from entrepot_plugin_file.format.checksums import ChecksumReader
 from entrepot_plugin_file.format.claims import MAX_REMEMBERED
 from entrepot_plugin_file.format.manifest import (
@@ -54,25 +55,31 @@ async def sync_manifest(parameters: Sync, workspace: Workspace) -> SyncResult:
     last = Seen.read(workspace.state("repository"))
     now = Seen.of(parameters, remote, manifest.final_url, manifest.sha256)
 
-    if last is not None and last.is_same(now):
+    asked = Asked.of(workspace)
+    if last is not None and last.is_same(now) and asked.is_all:
         return unchanged(workspace, last, "The manifest has not changed since the last sync.")
 
     is_compared = (
         # In memory; of a longer one all is proposed.
-        last is not None and last.files <= MAX_REMEMBERED and last.is_earlier(manifest, now)
+        asked.is_all
+        and last is not None
+        and last.files <= MAX_REMEMBERED
+        and last.is_earlier(manifest, now)
     )
     before = await known(manifest.previous) if is_compared and manifest.previous else set()
     async for entry in entries(manifest):
         result.listed_files += 1
         workspace.progress("sync.parse", result.listed_files, message="Reading the manifest")
+        if not asked.has(entry.path):
+            continue
         if (mark := mark_of(entry)) in before:
             before.discard(mark)
         else:
             await add(workspace, entry, manifest)
 
     if not is_compared:
-        workspace.mode("repository", "replace" if parameters.mirror else "additive")
-    elif parameters.mirror and before and manifest.previous:
+        return conclude(parameters, workspace, replace(now, files=result.listed_files), asked)
+    if parameters.mirror and before and manifest.previous:
         async for entry in entries(manifest.previous):
             if mark_of(entry) in before:
                 await workspace.remove(unit_of(entry))
@@ -86,7 +93,8 @@ async def sync_checksums(parameters: Sync, workspace: Workspace) -> SyncResult:
     sums = await workspace.fetch(remote.url, max_bytes=MAX_MANIFEST_BYTES)
     last = Seen.read(workspace.state("repository"))
     now = Seen.of(parameters, remote, sums.final_url, sums.sha256)
-    if last is not None and last.is_same(now):
+    asked = Asked.of(workspace)
+    if last is not None and last.is_same(now) and asked.is_all:
         return unchanged(workspace, last, "The checksums have not changed since the last sync.")
 
     # Their lengths are not told, and are part of what the units are: who has them already, says.
@@ -97,9 +105,10 @@ async def sync_checksums(parameters: Sync, workspace: Workspace) -> SyncResult:
     wanted = [
         Wanted(one.path, urljoin(sums.final_url, quote(one.path)), one.sha256)
         async for one in read_lines(sums, ChecksumReader())
+        if asked.has(one.path)
     ]
     await gather(workspace, wanted, there)
-    return conclude(parameters, workspace, replace(now, files=len(wanted)))
+    return conclude(parameters, workspace, replace(now, files=len(wanted)), asked)
 
 
 async def sync_listing(parameters: Sync, workspace: Workspace) -> SyncResult:
@@ -109,7 +118,8 @@ async def sync_listing(parameters: Sync, workspace: Workspace) -> SyncResult:
     last = Seen.read(workspace.state("repository"))
     now = Seen.of(parameters, remote, tree.url, tree.sha256)
     # Pages that tell no dates are the same when a file has changed.
-    if tree.is_dated and last is not None and last.is_same(now):
+    asked = Asked.of(workspace)
+    if tree.is_dated and last is not None and last.is_same(now) and asked.is_all:
         return unchanged(workspace, last, "The pages have not changed since the last sync.")
     if parameters.mirror and not tree.files:
         raise TaskFailed(
@@ -117,9 +127,9 @@ async def sync_listing(parameters: Sync, workspace: Workspace) -> SyncResult:
             f"{tree.url} lists no file: a mirror of it would remove everything.",
             metadata={"url": tree.url},
         )
-    wanted = [Wanted(path, url) for path, url in tree.files]
+    wanted = [Wanted(path, url) for path, url in tree.files if asked.has(path)]
     await gather(workspace, wanted, {})
-    return conclude(parameters, workspace, replace(now, files=len(wanted)))
+    return conclude(parameters, workspace, replace(now, files=len(wanted)), asked)
 
 
 def unchanged(workspace: Workspace, last: Seen, reason: str) -> SyncResult:
@@ -131,11 +141,17 @@ def unchanged(workspace: Workspace, last: Seen, reason: str) -> SyncResult:
     )
 
 
-def conclude(parameters: Sync, workspace: Workspace, now: Seen) -> SyncResult:
-    """Have the repository become what was proposed, and remember what that was."""
+def conclude(parameters: Sync, workspace: Workspace, now: Seen, asked: Asked) -> SyncResult:
+    """Have the repository become what was proposed, and remember what that was.
+
+    What fills gaps is added to what is there, and says nothing of the rest.
+    """
+    result = SyncResult(manifest_sha256=now.sha256, listed_files=now.files)
+    if not asked.is_all:
+        return result
     workspace.mode("repository", "replace" if parameters.mirror else "additive")
     workspace.set_state(now.write())
-    return SyncResult(manifest_sha256=now.sha256, listed_files=now.files)
+    return result
 
 
 async def add(workspace: Workspace, entry: Entry, manifest: Fetched) -> None:

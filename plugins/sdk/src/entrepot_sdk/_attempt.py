@@ -20,6 +20,7 @@ from entrepot.plugin.v1.plugin_tasks_pb2 import (
     Failed,
     Heartbeat,
 )
+from entrepot.type.v1.unit_failure_pb2 import UnitFailure
 from entrepot_rpc import correlation
 from entrepot_rpc.errors import Code, ServiceError, plugin_domain
 from entrepot_rpc.failpoints import failpoint
@@ -203,6 +204,8 @@ class Attempt:
             self._session(bridge),
             Resources(self._request.resources),
             dry_run=self._request.dry_run,
+            keeps_going=self._request.on_failure == UnitFailure.POLICY_KEEP_GOING,
+            gaps=tuple(self._request.gaps),
         )
         if self._task_type.run is None:
             raise TaskFailed("CORE_DOES_THIS", "Core does this task itself.")
@@ -220,10 +223,15 @@ class Attempt:
             },
             record=self._progress.record,
             warn=self._warn,
+            log=lambda line: self._say(ExecuteResponse(log=line)),
+            fail=lambda failure: self._say(ExecuteResponse(unit_failure=failure)),
         )
 
     def _warn(self, diagnostic: Diagnostic) -> None:
-        self._loop.call_soon_threadsafe(self._emit, ExecuteResponse(warning=diagnostic))
+        self._say(ExecuteResponse(warning=diagnostic))
+
+    def _say(self, event: ExecuteResponse) -> None:
+        self._loop.call_soon_threadsafe(self._emit, event)
 
     def _check_result(self, result: Message | None) -> None:
         expected = self._task_type.result

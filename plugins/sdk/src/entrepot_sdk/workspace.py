@@ -22,9 +22,12 @@ from entrepot.core.v1.workspace_service_pb2 import (
 )
 from entrepot.plugin.v1.plugin_tasks_pb2 import Completed
 from entrepot.type.v1.content_pb2 import ContentUnit, RemoteSource
+from entrepot.type.v1.log_line_pb2 import LogLine
 from entrepot.type.v1.progress_pb2 import Progress
+from entrepot.type.v1.unit_failure_pb2 import UnitFailure
 from entrepot_rpc.failpoints import failpoint
 from entrepot_sdk._batch import Batcher, Flight
+from entrepot_sdk._failures import FailureCount
 from entrepot_sdk.content import Unit, sha256_digest
 from entrepot_sdk.diagnostic import warning
 from entrepot_sdk.fetched import Fetched
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from entrepot.type.v1.digest_pb2 import Digest
     from entrepot_sdk._bridge import Bridge
     from entrepot_sdk._core import BlobWriter, Core
+    from entrepot_sdk.errors import TaskFailed
     from entrepot_sdk.resource import Resources
 
 __all__ = ["Mode", "Workspace"]
@@ -52,6 +56,7 @@ __all__ = ["Mode", "Workspace"]
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
 Mode = Literal["additive", "replace"]
+Level = Literal["debug", "info", "warning", "error"]
 
 _MAX_UNITS = 500
 _MAX_BYTES = 1 << 20
@@ -65,6 +70,15 @@ _MODES = {
     "additive": Completed.COMMIT_MODE_ADDITIVE,
     "replace": Completed.COMMIT_MODE_REPLACE,
 }
+_LEVELS = {
+    "debug": LogLine.LEVEL_DEBUG,
+    "info": LogLine.LEVEL_INFO,
+    "warning": LogLine.LEVEL_WARNING,
+    "error": LogLine.LEVEL_ERROR,
+}
+_MAX_LINE = 4_000
+# Core keeps fewer, and says how many it left out; nobody needs to send it millions.
+_MAX_LINES = 100_000
 _COUNTED = {"items": Progress.UNIT_ITEMS, "bytes": Progress.UNIT_BYTES}
 
 
@@ -78,6 +92,8 @@ class _Session:
     content_types: Mapping[str, str]
     record: Callable[[Progress], None]
     warn: Callable[[Diagnostic], None]
+    log: Callable[[LogLine], None]
+    fail: Callable[[UnitFailure], None]
 
 
 class Workspace:
@@ -90,11 +106,26 @@ class Workspace:
         resources: What the parameters name: repositories, remotes, uploads.
         dry_run: Core will report what would change and discard it; nothing is to be done
             differently.
+        keeps_going: Units that fail are left out; without, one that fails fails the task.
+        gaps: What failed in an earlier task and is to be done again, and nothing else; each has
+            the unit's name, if it has one, and its path. Empty: everything is to be done.
     """
 
-    def __init__(self, session: _Session, resources: Resources, *, dry_run: bool) -> None:
+    def __init__(
+        self,
+        session: _Session,
+        resources: Resources,
+        *,
+        dry_run: bool,
+        keeps_going: bool = False,
+        gaps: tuple[UnitFailure, ...] = (),
+    ) -> None:
         self.resources = resources
         self.dry_run = dry_run
+        self.keeps_going = keeps_going
+        self.gaps = gaps
+        self._failures = FailureCount(keeps_going=keeps_going)
+        self._lines = 0
         self._session = session
         self._flight = Flight()
         self._sequences = itertools.count(1)
@@ -357,6 +388,42 @@ class Workspace:
         """Keeps a warning with the task."""
         self._session.warn(warning(reason, message, field))
 
+    def log(self, message: str, level: Level = "info") -> None:
+        """Writes a line that users see with the task; of an attempt, the first 1,000.
+
+        Args:
+            message: One line without secrets; what is longer than 2,000 characters is cut off.
+            level: How much it matters.
+        """
+        self._lines += 1
+        # Core keeps no more; it counts those that it is told of, up to a bound of our own.
+        if self._lines <= _MAX_LINES:
+            self._session.log(LogLine(level=_LEVELS[level], message=message[:_MAX_LINE]))
+
+    def failed(self, error: TaskFailed, *, path: str = "", url: str = "", unit: str = "") -> None:
+        """Says that a unit could not be had, and is not proposed.
+
+        A task that keeps going completes without it. Any other fails in the end, so that more of
+        them can be named: raises the first error after 100, and at once one that may pass.
+
+        Args:
+            error: Why.
+            path: The file that failed.
+            url: Where it was to come from.
+            unit: The unit's name, where it is known.
+        """
+        self._session.fail(
+            UnitFailure(
+                unit=unit,
+                relative_path=path,
+                url=url,
+                reason=error.reason,
+                message=error.message,
+                retryable=error.retryable,
+            )
+        )
+        self._failures.add(error)
+
     def unchanged(self, reason: str) -> None:
         """Says, for a person, why nothing was proposed: "the manifest has not changed"."""
         self._completed.unchanged_reason = reason
@@ -389,6 +456,7 @@ class Workspace:
         for role in self._hidden - self._files.keys():
             await self._flight.launch(lambda role=role: self._stage_files(role, []))  # type: ignore[misc]
         await self._flight.land()
+        self._failures.check()
         if result is not None:
             self._completed.result.Pack(result, deterministic=True)
         return self._completed

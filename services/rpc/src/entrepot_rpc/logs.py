@@ -15,7 +15,7 @@ from entrepot_rpc import tracing
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
-__all__ = ["configure", "redact"]
+__all__ = ["configure", "redact", "without_secrets"]
 
 _SECRET_KEY = re.compile(
     r"token|secret|password|authorization|credential|private_key", re.IGNORECASE
@@ -87,9 +87,14 @@ def redact(
     }
 
 
+def without_secrets(text: str) -> str:
+    """The text without what looks like a secret by its form: a token, a password in a URL."""
+    return _SECRET_VALUE.sub("[redacted]", text)
+
+
 def _redact_value(value: Any) -> Any:  # noqa: ANN401  log fields are of any type
     if isinstance(value, str):
-        return _SECRET_VALUE.sub("[redacted]", value)
+        return without_secrets(value)
     if isinstance(value, dict):
         return {key: _redact_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

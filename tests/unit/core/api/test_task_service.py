@@ -12,6 +12,7 @@ from declarations import FILE, file_plugin
 from entrepot.core.v1 import difference_pb2, task_service_pb2, task_service_pb2_grpc
 from entrepot.plugins.file.v1 import file_pb2
 from entrepot.type.v1 import diagnostic_pb2, progress_pb2
+from entrepot.type.v1.unit_failure_pb2 import UnitFailure
 from entrepot_core.api.blocking import blockers
 from entrepot_core.api.event_log import EventLog, Watch
 from entrepot_core.api.paging import write_token
@@ -300,6 +301,7 @@ def test_a_new_task_shows_what_it_was_asked() -> None:
         principal="admin",
         priority=Task.PRIORITY_NORMAL,
         effective_priority=Task.PRIORITY_NORMAL,
+        on_failure=UnitFailure.POLICY_STRICT,
     )
     expected.create_time.FromDatetime(MOMENT)
     assert expected == message

@@ -4,6 +4,7 @@ import argparse
 from argparse import Namespace
 
 from entrepot.core.v1 import task_service_pb2
+from entrepot.type.v1.unit_failure_pb2 import UnitFailure
 from entrepot_cli.arguments import Parser, add_output, read_ahead
 from entrepot_cli.conclusion import conclude
 from entrepot_cli.duration import seconds
@@ -52,10 +53,18 @@ def _create(prog: str, words: list[str], *, follows: bool, is_plan: bool = False
             dry_run=is_plan or options.dry_run,
             request_id=options.request_id,
             priority=PRIORITIES.get(options.priority),  # type: ignore[arg-type]
+            on_failure=policy(options),
         )
         request.parameters.Pack(parameters)
         task = work.connection.call(SERVICE, "CreateTask", request).task
         return finish(work, task, options, follows=follows or options.wait)
+
+
+def policy(options: Namespace) -> UnitFailure.Policy.ValueType:
+    """What is to become of the task if units fail."""
+    if options.keep_going:
+        return UnitFailure.POLICY_KEEP_GOING
+    return UnitFailure.POLICY_STRICT if options.strict else UnitFailure.POLICY_UNSPECIFIED
 
 
 def finish(
@@ -90,6 +99,13 @@ def _options(parser: Parser, *, follows: bool) -> Parser:
     group.add_argument(
         "--priority", choices=list(PRIORITIES), help="how urgent it is; unless said, as its type"
     )
+    failing = group.add_mutually_exclusive_group()
+    failing.add_argument(
+        "--keep-going",
+        action="store_true",
+        help="leave out units that fail, and complete with the rest",
+    )
+    failing.add_argument("--strict", action="store_true", help="fail if a unit fails: the default")
     text = argparse.SUPPRESS if follows else "follow it to its end"
     group.add_argument("--wait", action="store_true", default=follows, help=text)
     group.add_argument(

@@ -21,6 +21,8 @@ VERBS = {
     "list": "list them, newest first",
     "get": "show one, and why it waits or failed",
     "why": "say why one waits, how far it is, or what became of it",
+    "log": "show what one wrote for people",
+    "failures": "show which units failed in one",
     "watch": "follow one to its end",
     "wait": "wait for its end, silently",
     "cancel": "ask one to stop",
@@ -48,6 +50,8 @@ def run(words: list[str]) -> int:
         "list": _list,
         "get": _get,
         "why": _why,
+        "log": _log,
+        "failures": _failures,
         "watch": _watch,
         "wait": _wait,
         "cancel": _cancel,
@@ -129,6 +133,47 @@ def _why(words: list[str]) -> int:
     return 0
 
 
+def _log(words: list[str]) -> int:
+    parser = Parser("task log", "Shows the lines that a task wrote for people, oldest first.")
+    parser.add_argument("task", metavar="TASK")
+    parser.add_argument("--attempt", type=int, default=0, help="only of this attempt")
+    add_limit(parser)
+    add_output(parser)
+    options = parser.parse_args(words)
+    request = task_service_pb2.ListTaskLogsRequest(
+        parent=full_name(options.task, "tasks"), attempt=options.attempt
+    )
+    with session(options) as work:
+        found = work.connection.pages(SERVICE, "ListTaskLogs", request, options.limit)
+        columns = [
+            Column("TIME", lambda item: moment(item.get("time"))),
+            column("ATTEMPT", "attempt"),
+            column("LEVEL", "level"),
+            column("MESSAGE", "message"),
+        ]
+        work.output.items((work.json(one) for one in found), columns)
+    return 0
+
+
+def _failures(words: list[str]) -> int:
+    parser = Parser("task failures", "Shows which units failed in a task, and why.")
+    parser.add_argument("task", metavar="TASK")
+    add_limit(parser)
+    add_output(parser)
+    options = parser.parse_args(words)
+    request = task_service_pb2.ListTaskFailuresRequest(parent=full_name(options.task, "tasks"))
+    with session(options) as work:
+        found = work.connection.pages(SERVICE, "ListTaskFailures", request, options.limit)
+        columns = [
+            Column("UNIT", lambda item: item.get("relative_path") or item.get("unit", "")),
+            column("REASON", "reason"),
+            Column("MAY PASS", lambda item: "yes" if item.get("retryable") else "no"),
+            column("MESSAGE", "message"),
+        ]
+        work.output.items((work.json(one) for one in found), columns)
+    return 0
+
+
 def _watch(words: list[str]) -> int:
     options = _one("task watch", "Follows a task to its end.", words, has_timeout=True)
     with session(options) as work:
@@ -167,6 +212,9 @@ def _clone(words: list[str]) -> int:
         kind = work.declarations.task_type(origin.task_type)
         prog = f"task clone {words[0]}"
         parser = runs.parser_for(prog, kind, work, follows=False, enforce=False)
+        parser.add_argument(
+            "--only-failures", action="store_true", help="do only what failed in the earlier task"
+        )
         options = parser.parse_args(words[1:])
         overrides = kind.parameters()
         request = task_service_pb2.CloneTaskRequest(
@@ -174,6 +222,8 @@ def _clone(words: list[str]) -> int:
             dry_run=options.dry_run,
             request_id=options.request_id,
             priority=runs.PRIORITIES.get(options.priority),  # type: ignore[arg-type]
+            on_failure=runs.policy(options),
+            only_failures=options.only_failures,
         )
         request.override_paths.extend(fill(overrides, options, kind.plugin))
         if request.override_paths:

@@ -26,7 +26,9 @@ from entrepot.core.v1 import difference_pb2 as entrepot_dot_core_dot_v1_dot_diff
 from entrepot.core.v1 import lineage_pb2 as entrepot_dot_core_dot_v1_dot_lineage__pb2
 from entrepot.core.v1 import plan_pb2 as entrepot_dot_core_dot_v1_dot_plan__pb2
 from entrepot.type.v1 import diagnostic_pb2 as entrepot_dot_type_dot_v1_dot_diagnostic__pb2
+from entrepot.type.v1 import log_line_pb2 as entrepot_dot_type_dot_v1_dot_log__line__pb2
 from entrepot.type.v1 import progress_pb2 as entrepot_dot_type_dot_v1_dot_progress__pb2
+from entrepot.type.v1 import unit_failure_pb2 as entrepot_dot_type_dot_v1_dot_unit__failure__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
@@ -35,7 +37,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#entrepot/core/v1/task_service.proto\x12\x10\x65ntrepot.core.v1\x1a!entrepot/core/v1/difference.proto\x1a\x1e\x65ntrepot/core/v1/lineage.proto\x1a\x1b\x65ntrepot/core/v1/plan.proto\x1a!entrepot/type/v1/diagnostic.proto\x1a\x1f\x65ntrepot/type/v1/progress.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xa5\r\n\x04Task\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\ttask_type\x18\x02 \x01(\t\x12+\n\x05state\x18\x03 \x01(\x0e\x32\x1c.entrepot.core.v1.Task.State\x12(\n\nparameters\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x11\n\tresources\x18\x05 \x03(\t\x12,\n\x08progress\x18\x06 \x03(\x0b\x32\x1a.entrepot.type.v1.Progress\x12.\n\x08warnings\x18\x07 \x03(\x0b\x32\x1c.entrepot.type.v1.Diagnostic\x12!\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x12.google.rpc.Status\x12$\n\x06result\x18\t \x01(\x0b\x32\x14.google.protobuf.Any\x12\x31\n\x0b\x64ifferences\x18\n \x03(\x0b\x32\x1c.entrepot.core.v1.Difference\x12\x14\n\x07\x63hanged\x18\x0b \x01(\x08H\x00\x88\x01\x01\x12\x18\n\x10\x63reated_resource\x18\x0c \x01(\t\x12\x0f\n\x07\x61ttempt\x18\r \x01(\x05\x12\x18\n\x10\x63\x61ncel_requested\x18\x0e \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\x0f \x01(\x08\x12\x11\n\tprincipal\x18\x10 \x01(\t\x12\x13\n\x0b\x63loned_from\x18\x11 \x01(\t\x12\x32\n\nblocked_by\x18\x12 \x03(\x0b\x32\x1e.entrepot.core.v1.Task.Blocker\x12\x35\n\rlost_attempts\x18\x13 \x03(\x0b\x32\x1e.entrepot.core.v1.Task.Attempt\x12/\n\x0b\x63reate_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x17 \x01(\t\x12\x0f\n\x07\x63ommits\x18# \x01(\t\x12\x31\n\x08priority\x18\x18 \x01(\x0e\x32\x1f.entrepot.core.v1.Task.Priority\x12;\n\x12\x65\x66\x66\x65\x63tive_priority\x18\x19 \x01(\x0e\x32\x1f.entrepot.core.v1.Task.Priority\x12\x19\n\x11\x61\x62sorbed_requests\x18( \x01(\x05\x1a\xe3\x02\n\x07\x42locker\x12\x33\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32$.entrepot.core.v1.Task.Blocker.Cause\x12\x10\n\x08resource\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x11\n\ttask_type\x18\x05 \x01(\t\x12)\n\x05since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05place\x18\x07 \x01(\x05\x12\x0f\n\x07waiting\x18\x08 \x01(\t\"\x93\x01\n\x05\x43\x61use\x12\x15\n\x11\x43\x41USE_UNSPECIFIED\x10\x00\x12\x0e\n\nCAUSE_HELD\x10\x01\x12\x10\n\x0c\x43\x41USE_QUEUED\x10\x02\x12\x15\n\x11\x43\x41USE_PLUGIN_DOWN\x10\x03\x12\x15\n\x11\x43\x41USE_PLUGIN_FULL\x10\x04\x12\x12\n\x0e\x43\x41USE_BACK_OFF\x10\x05\x12\x0f\n\x0b\x43\x41USE_LIMIT\x10\x06\x1a\x98\x01\n\x07\x41ttempt\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63ounted\x18\x05 \x01(\x08\"l\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x17\n\x13PRIORITY_BACKGROUND\x10\x03\"\x7f\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_WAITING\x10\x01\x12\x11\n\rSTATE_RUNNING\x10\x02\x12\x13\n\x0fSTATE_COMPLETED\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x12\n\x0eSTATE_CANCELED\x10\x05\x42\n\n\x08_changed\"\xeb\x01\n\x11\x43reateTaskRequest\x12.\n\nparameters\x18\x01 \x01(\x0b\x32\x14.google.protobuf.AnyB\x04\xe2\x41\x01\x02\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\'\n\x04wait\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x08priority\x18\x06 \x01(\x0e\x32\x1f.entrepot.core.v1.Task.Priority\x12\x0e\n\x06\x61\x62sorb\x18\x0c \x01(\x08\"L\n\x12\x43reateTaskResponse\x12$\n\x04task\x18\x01 \x01(\x0b\x32\x16.entrepot.core.v1.Task\x12\x10\n\x08\x61\x62sorbed\x18\x02 \x01(\x08\"M\n\x0eGetTaskRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\'\n\x04wait\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"7\n\x0fGetTaskResponse\x12$\n\x04task\x18\x01 \x01(\x0b\x32\x16.entrepot.core.v1.Task\"(\n\x12\x45xplainTaskRequest\x12\x12\n\x04task\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"I\n\x13\x45xplainTaskResponse\x12\x32\n\x0b\x65xplanation\x18\x01 \x01(\x0b\x32\x1d.entrepot.core.v1.Explanation\"\xdf\x02\n\x0b\x45xplanation\x12\x0c\n\x04task\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.entrepot.core.v1.Task.State\x12\x11\n\tsentences\x18\x03 \x03(\t\x12\x32\n\nblocked_by\x18\x04 \x03(\x0b\x32\x1e.entrepot.core.v1.Task.Blocker\x12\x31\n\x05waits\x18\x05 \x03(\x0b\x32\".entrepot.core.v1.Explanation.Wait\x12\x31\n\rprogress_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1ah\n\x04Wait\x12\x33\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32$.entrepot.core.v1.Task.Blocker.Cause\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xcb\x01\n\x10ListTasksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12+\n\x05state\x18\x03 \x01(\x0e\x32\x1c.entrepot.core.v1.Task.State\x12\x11\n\ttask_type\x18\x04 \x01(\t\x12\x10\n\x08resource\x18\x05 \x01(\t\x12\x13\n\x0b\x63loned_from\x18\x06 \x01(\t\x12\x18\n\x10\x63reated_resource\x18\x07 \x01(\t\x12\x0f\n\x07\x63ommits\x18\x08 \x01(\t\"S\n\x11ListTasksResponse\x12%\n\x05tasks\x18\x01 \x03(\x0b\x32\x16.entrepot.core.v1.Task\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x10WatchTaskRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"K\n\x11WatchTaskResponse\x12$\n\x04task\x18\x01 \x01(\x0b\x32\x16.entrepot.core.v1.Task\x12\x10\n\x08sequence\x18\x02 \x01(\x03\",\n\x12WatchEventsRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x03\"U\n\x13WatchEventsResponse\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.entrepot.core.v1.Event\x12\x15\n\rlast_sequence\x18\x02 \x01(\x03\"\xb7\x02\n\x05\x45vent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0c\n\x04task\x18\x02 \x01(\t\x12*\n\x04kind\x18\x03 \x01(\x0e\x32\x1c.entrepot.core.v1.Event.Kind\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb7\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n\x0cKIND_CREATED\x10\x01\x12\x10\n\x0cKIND_STARTED\x10\x02\x12\x13\n\x0fKIND_PROGRESSED\x10\x03\x12\r\n\tKIND_LOST\x10\x04\x12\x19\n\x15KIND_CANCEL_REQUESTED\x10\x05\x12\x12\n\x0eKIND_COMPLETED\x10\x06\x12\x0f\n\x0bKIND_FAILED\x10\x07\x12\x11\n\rKIND_CANCELED\x10\x08\"Z\n\x11\x43\x61ncelTaskRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x31\n\x05state\x18\x02 \x01(\x0e\x32\x1c.entrepot.core.v1.Task.StateB\x04\xe2\x41\x01\x02\":\n\x12\x43\x61ncelTaskResponse\x12$\n\x04task\x18\x01 \x01(\x0b\x32\x16.entrepot.core.v1.Task\"\xf8\x01\n\x10\x43loneTaskRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\'\n\toverrides\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x16\n\x0eoverride_paths\x18\x03 \x03(\t\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\'\n\x04wait\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x08priority\x18\x07 \x01(\x0e\x32\x1f.entrepot.core.v1.Task.Priority\x12\x0e\n\x06\x61\x62sorb\x18\x0f \x01(\x08\"K\n\x11\x43loneTaskResponse\x12$\n\x04task\x18\x01 \x01(\x0b\x32\x16.entrepot.core.v1.Task\x12\x10\n\x08\x61\x62sorbed\x18\x02 \x01(\x08\"\'\n\x11GetLineageRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"@\n\x12GetLineageResponse\x12*\n\x07lineage\x18\x01 \x01(\x0b\x32\x19.entrepot.core.v1.Lineage\"$\n\x0eGetPlanRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"7\n\x0fGetPlanResponse\x12$\n\x04plan\x18\x01 \x01(\x0b\x32\x16.entrepot.core.v1.Plan\"\x8c\x01\n\x17ListPlannedUnitsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x34\n\x06\x63hange\x18\x04 \x01(\x0e\x32$.entrepot.core.v1.PlannedUnit.Change\"a\n\x18ListPlannedUnitsResponse\x12,\n\x05units\x18\x01 \x03(\x0b\x32\x1d.entrepot.core.v1.PlannedUnit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"d\n\x11\x43ommitPlanRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\'\n\x04wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\":\n\x12\x43ommitPlanResponse\x12$\n\x04task\x18\x01 \x01(\x0b\x32\x16.entrepot.core.v1.Task2\xe1\x0b\n\x0bTaskService\x12w\n\nCreateTask\x12#.entrepot.core.v1.CreateTaskRequest\x1a$.entrepot.core.v1.CreateTaskResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\"\r/api/v3/tasks:\x01*b\x04task\x12t\n\x07GetTask\x12 .entrepot.core.v1.GetTaskRequest\x1a!.entrepot.core.v1.GetTaskResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x16/api/v3/{name=tasks/*}b\x04task\x12k\n\tListTasks\x12\".entrepot.core.v1.ListTasksRequest\x1a#.entrepot.core.v1.ListTasksResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/api/v3/tasks\x12\x8b\x01\n\x0b\x45xplainTask\x12$.entrepot.core.v1.ExplainTaskRequest\x1a%.entrepot.core.v1.ExplainTaskResponse\"/\x82\xd3\xe4\x93\x02)\x12\x1a/api/v3/{task=tasks/*}/whyb\x0b\x65xplanation\x12V\n\tWatchTask\x12\".entrepot.core.v1.WatchTaskRequest\x1a#.entrepot.core.v1.WatchTaskResponse0\x01\x12\\\n\x0bWatchEvents\x12$.entrepot.core.v1.WatchEventsRequest\x1a%.entrepot.core.v1.WatchEventsResponse0\x01\x12\x80\x01\n\nCancelTask\x12#.entrepot.core.v1.CancelTaskRequest\x1a$.entrepot.core.v1.CancelTaskResponse\"\'\x82\xd3\xe4\x93\x02!2\x16/api/v3/{name=tasks/*}:\x01*b\x04task\x12\x84\x01\n\tCloneTask\x12\".entrepot.core.v1.CloneTaskRequest\x1a#.entrepot.core.v1.CloneTaskResponse\".\x82\xd3\xe4\x93\x02(\"\x1d/api/v3/{name=tasks/*}/clones:\x01*b\x04task\x12\x88\x01\n\nGetLineage\x12#.entrepot.core.v1.GetLineageRequest\x1a$.entrepot.core.v1.GetLineageResponse\"/\x82\xd3\xe4\x93\x02)\x12\x1e/api/v3/{name=tasks/*}/lineageb\x07lineage\x12y\n\x07GetPlan\x12 .entrepot.core.v1.GetPlanRequest\x1a!.entrepot.core.v1.GetPlanResponse\")\x82\xd3\xe4\x93\x02#\x12\x1b/api/v3/{name=tasks/*}/planb\x04plan\x12\x96\x01\n\x10ListPlannedUnits\x12).entrepot.core.v1.ListPlannedUnitsRequest\x1a*.entrepot.core.v1.ListPlannedUnitsResponse\"+\x82\xd3\xe4\x93\x02%\x12#/api/v3/{parent=tasks/*}/plan/units\x12\x88\x01\n\nCommitPlan\x12#.entrepot.core.v1.CommitPlanRequest\x1a$.entrepot.core.v1.CommitPlanResponse\"/\x82\xd3\xe4\x93\x02)\"\x1e/api/v3/{name=tasks/*}/commits:\x01*b\x04taskb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#entrepot/core/v1/task_service.proto\x12\x10\x65ntrepot.core.v1\x1a!entrepot/core/v1/difference.proto\x1a\x1e\x65ntrepot/core/v1/lineage.proto\x1a\x1b\x65ntrepot/core/v1/plan.proto\x1a!entrepot/type/v1/diagnostic.proto\x1a\x1f\x65ntrepot/type/v1/log_line.proto\x1a\x1f\x65ntrepot/type/v1/progress.proto\x1a#entrepot/type/v1/unit_failure.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xa2\x0e\n\x04Task\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\ttask_type\x18\x02 \x01(\t\x12+\n\x05state\x18\x03 \x01(\x0e\x32\x1c.entrepot.core.v1.Task.State\x12(\n\nparameters\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x11\n\tresources\x18\x05 \x03(\t\x12,\n\x08progress\x18\x06 \x03(\x0b\x32\x1a.entrepot.type.v1.Progress\x12.\n\x08warnings\x18\x07 \x03(\x0b\x32\x1c.entrepot.type.v1.Diagnostic\x12!\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x12.google.rpc.Status\x12$\n\x06result\x18\t \x01(\x0b\x32\x14.google.protobuf.Any\x12\x31\n\x0b\x64ifferences\x18\n \x03(\x0b\x32\x1c.entrepot.core.v1.Difference\x12\x14\n\x07\x63hanged\x18\x0b \x01(\x08H\x00\x88\x01\x01\x12\x18\n\x10\x63reated_resource\x18\x0c \x01(\t\x12\x0f\n\x07\x61ttempt\x18\r \x01(\x05\x12\x18\n\x10\x63\x61ncel_requested\x18\x0e \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\x0f \x01(\x08\x12\x11\n\tprincipal\x18\x10 \x01(\t\x12\x13\n\x0b\x63loned_from\x18\x11 \x01(\t\x12\x32\n\nblocked_by\x18\x12 \x03(\x0b\x32\x1e.entrepot.core.v1.Task.Blocker\x12\x35\n\rlost_attempts\x18\x13 \x03(\x0b\x32\x1e.entrepot.core.v1.Task.Attempt\x12/\n\x0b\x63reate_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x17 \x01(\t\x12\x0f\n\x07\x63ommits\x18# \x01(\t\x12\x31\n\x08priority\x18\x18 \x01(\x0e\x32\x1f.entrepot.core.v1.Task.Priority\x12;\n\x12\x65\x66\x66\x65\x63tive_priority\x18\x19 \x01(\x0e\x32\x1f.entrepot.core.v1.Task.Priority\x12\x19\n\x11\x61\x62sorbed_requests\x18( \x01(\x05\x12\x38\n\non_failure\x18\x1b \x01(\x0e\x32$.entrepot.type.v1.UnitFailure.Policy\x12\x10\n\x08\x66\x61ilures\x18\x1c \x01(\x03\x12\x15\n\ronly_failures\x18\x1d \x01(\x08\x12\x18\n\x10unchanged_reason\x18\x1e \x01(\t\x1a\xe3\x02\n\x07\x42locker\x12\x33\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32$.entrepot.core.v1.Task.Blocker.Cause\x12\x10\n\x08resource\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x11\n\ttask_type\x18\x05 \x01(\t\x12)\n\x05since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05place\x18\x07 \x01(\x05\x12\x0f\n\x07waiting\x18\x08 \x01(\t\"\x93\x01\n\x05\x43\x61use\x12\x15\n\x11\x43\x41USE_UNSPECIFIED\x10\x00\x12\x0e\n\nCAUSE_HELD\x10\x01\x12\x10\n\x0c\x43\x41USE_QUEUED\x10\x02\x12\x15\n\x11\x43\x41USE_PLUGIN_DOWN\x10\x03\x12\x15\n\x11\x43\x41USE_PLUGIN_FULL\x10\x04\x12\x12\n\x0e\x43\x41USE_BACK_OFF\x10\x05\x12\x0f\n\x0b\x43\x41USE_LIMIT\x10\x06\x1a\x98\x01\n\x07\x41ttempt\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63ounted\x18\x05 \x01(\x08\"l\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x17\n\x13PRIORITY_BACKGROUND\x10\x03\"\x7f\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_WAITING\x10\x01\x12\x11\n\rSTATE_RUNNING\x10\x02\x12\x13\n\x0fSTATE_COMPLETED\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x12\n\x0eSTATE_CANCELED\x10\x05\x42\n\n\x08_changed\"\xa5\x02\n\x11\x43reateTaskRequest\x12.\n\nparameters\x18\x01 \x01(\x0b\x32\x14.google.protobuf.AnyB\x04\xe2\x41\x01\x02\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\'\n\x04wait\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x08priority\x18\x06 \x01(\x0e\x32\x1f.entrepot.core.v1.Task.Priority\x12\x0e\n\x06\x61\x62sorb\x18\x0c \x01(\x08\x12\x38\n\non_failure\x18\x08 \x01(\x0e\x32$.entrepot.type.v1.UnitFailure.Policy\"L\n\x12\x43reateTaskResponse\x12$\n\x04task\x18\x01 \x01(\x0b\x32\x16.entrepot.core.v1.Task\x12\x10\n\x08\x61\x62sorbed\x18\x02 \x01(\x08\"M\n\x0eGetTaskRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\'\n\x04wait\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"7\n\x0fGetTaskResponse\x12$\n\x04task\x18\x01 \x01(\x0b\x32\x16.entrepot.core.v1.Task\"c\n\x13ListTaskLogsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\"Y\n\x14ListTaskLogsResponse\x12(\n\x05lines\x18\x01 \x03(\x0b\x32\x19.entrepot.type.v1.LogLine\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"V\n\x17ListTaskFailuresRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"d\n\x18ListTaskFailuresResponse\x12/\n\x08\x66\x61ilures\x18\x01 \x03(\x0b\x32\x1d.entrepot.type.v1.UnitFailure\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x12\x45xplainTaskRequest\x12\x12\n\x04task\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"I\n\x13\x45xplainTaskResponse\x12\x32\n\x0b\x65xplanation\x18\x01 \x01(\x0b\x32\x1d.entrepot.core.v1.Explanation\"\xdf\x02\n\x0b\x45xplanation\x12\x0c\n\x04task\x18\x01 \x01(\t\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x1c.entrepot.core.v1.Task.State\x12\x11\n\tsentences\x18\x03 \x03(\t\x12\x32\n\nblocked_by\x18\x04 \x03(\x0b\x32\x1e.entrepot.core.v1.Task.Blocker\x12\x31\n\x05waits\x18\x05 \x03(\x0b\x32\".entrepot.core.v1.Explanation.Wait\x12\x31\n\rprogress_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1ah\n\x04Wait\x12\x33\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32$.entrepot.core.v1.Task.Blocker.Cause\x12+\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xcb\x01\n\x10ListTasksRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12+\n\x05state\x18\x03 \x01(\x0e\x32\x1c.entrepot.core.v1.Task.State\x12\x11\n\ttask_type\x18\x04 \x01(\t\x12\x10\n\x08resource\x18\x05 \x01(\t\x12\x13\n\x0b\x63loned_from\x18\x06 \x01(\t\x12\x18\n\x10\x63reated_resource\x18\x07 \x01(\t\x12\x0f\n\x07\x63ommits\x18\x08 \x01(\t\"S\n\x11ListTasksResponse\x12%\n\x05tasks\x18\x01 \x03(\x0b\x32\x16.entrepot.core.v1.Task\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x10WatchTaskRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"K\n\x11WatchTaskResponse\x12$\n\x04task\x18\x01 \x01(\x0b\x32\x16.entrepot.core.v1.Task\x12\x10\n\x08sequence\x18\x02 \x01(\x03\",\n\x12WatchEventsRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x03\"U\n\x13WatchEventsResponse\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.entrepot.core.v1.Event\x12\x15\n\rlast_sequence\x18\x02 \x01(\x03\"\xb7\x02\n\x05\x45vent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0c\n\x04task\x18\x02 \x01(\t\x12*\n\x04kind\x18\x03 \x01(\x0e\x32\x1c.entrepot.core.v1.Event.Kind\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb7\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n\x0cKIND_CREATED\x10\x01\x12\x10\n\x0cKIND_STARTED\x10\x02\x12\x13\n\x0fKIND_PROGRESSED\x10\x03\x12\r\n\tKIND_LOST\x10\x04\x12\x19\n\x15KIND_CANCEL_REQUESTED\x10\x05\x12\x12\n\x0eKIND_COMPLETED\x10\x06\x12\x0f\n\x0bKIND_FAILED\x10\x07\x12\x11\n\rKIND_CANCELED\x10\x08\"Z\n\x11\x43\x61ncelTaskRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x31\n\x05state\x18\x02 \x01(\x0e\x32\x1c.entrepot.core.v1.Task.StateB\x04\xe2\x41\x01\x02\":\n\x12\x43\x61ncelTaskResponse\x12$\n\x04task\x18\x01 \x01(\x0b\x32\x16.entrepot.core.v1.Task\"\xc9\x02\n\x10\x43loneTaskRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\'\n\toverrides\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x16\n\x0eoverride_paths\x18\x03 \x03(\t\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\'\n\x04wait\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x08priority\x18\x07 \x01(\x0e\x32\x1f.entrepot.core.v1.Task.Priority\x12\x0e\n\x06\x61\x62sorb\x18\x0f \x01(\x08\x12\x15\n\ronly_failures\x18\t \x01(\x08\x12\x38\n\non_failure\x18\n \x01(\x0e\x32$.entrepot.type.v1.UnitFailure.Policy\"K\n\x11\x43loneTaskResponse\x12$\n\x04task\x18\x01 \x01(\x0b\x32\x16.entrepot.core.v1.Task\x12\x10\n\x08\x61\x62sorbed\x18\x02 \x01(\x08\"\'\n\x11GetLineageRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"@\n\x12GetLineageResponse\x12*\n\x07lineage\x18\x01 \x01(\x0b\x32\x19.entrepot.core.v1.Lineage\"$\n\x0eGetPlanRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"7\n\x0fGetPlanResponse\x12$\n\x04plan\x18\x01 \x01(\x0b\x32\x16.entrepot.core.v1.Plan\"\x8c\x01\n\x17ListPlannedUnitsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x34\n\x06\x63hange\x18\x04 \x01(\x0e\x32$.entrepot.core.v1.PlannedUnit.Change\"a\n\x18ListPlannedUnitsResponse\x12,\n\x05units\x18\x01 \x03(\x0b\x32\x1d.entrepot.core.v1.PlannedUnit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"d\n\x11\x43ommitPlanRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\'\n\x04wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\":\n\x12\x43ommitPlanResponse\x12$\n\x04task\x18\x01 \x01(\x0b\x32\x16.entrepot.core.v1.Task2\xff\r\n\x0bTaskService\x12w\n\nCreateTask\x12#.entrepot.core.v1.CreateTaskRequest\x1a$.entrepot.core.v1.CreateTaskResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\"\r/api/v3/tasks:\x01*b\x04task\x12t\n\x07GetTask\x12 .entrepot.core.v1.GetTaskRequest\x1a!.entrepot.core.v1.GetTaskResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x16/api/v3/{name=tasks/*}b\x04task\x12k\n\tListTasks\x12\".entrepot.core.v1.ListTasksRequest\x1a#.entrepot.core.v1.ListTasksResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/api/v3/tasks\x12\x8b\x01\n\x0b\x45xplainTask\x12$.entrepot.core.v1.ExplainTaskRequest\x1a%.entrepot.core.v1.ExplainTaskResponse\"/\x82\xd3\xe4\x93\x02)\x12\x1a/api/v3/{task=tasks/*}/whyb\x0b\x65xplanation\x12\x84\x01\n\x0cListTaskLogs\x12%.entrepot.core.v1.ListTaskLogsRequest\x1a&.entrepot.core.v1.ListTaskLogsResponse\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/api/v3/{parent=tasks/*}/logs\x12\x94\x01\n\x10ListTaskFailures\x12).entrepot.core.v1.ListTaskFailuresRequest\x1a*.entrepot.core.v1.ListTaskFailuresResponse\")\x82\xd3\xe4\x93\x02#\x12!/api/v3/{parent=tasks/*}/failures\x12V\n\tWatchTask\x12\".entrepot.core.v1.WatchTaskRequest\x1a#.entrepot.core.v1.WatchTaskResponse0\x01\x12\\\n\x0bWatchEvents\x12$.entrepot.core.v1.WatchEventsRequest\x1a%.entrepot.core.v1.WatchEventsResponse0\x01\x12\x80\x01\n\nCancelTask\x12#.entrepot.core.v1.CancelTaskRequest\x1a$.entrepot.core.v1.CancelTaskResponse\"\'\x82\xd3\xe4\x93\x02!2\x16/api/v3/{name=tasks/*}:\x01*b\x04task\x12\x84\x01\n\tCloneTask\x12\".entrepot.core.v1.CloneTaskRequest\x1a#.entrepot.core.v1.CloneTaskResponse\".\x82\xd3\xe4\x93\x02(\"\x1d/api/v3/{name=tasks/*}/clones:\x01*b\x04task\x12\x88\x01\n\nGetLineage\x12#.entrepot.core.v1.GetLineageRequest\x1a$.entrepot.core.v1.GetLineageResponse\"/\x82\xd3\xe4\x93\x02)\x12\x1e/api/v3/{name=tasks/*}/lineageb\x07lineage\x12y\n\x07GetPlan\x12 .entrepot.core.v1.GetPlanRequest\x1a!.entrepot.core.v1.GetPlanResponse\")\x82\xd3\xe4\x93\x02#\x12\x1b/api/v3/{name=tasks/*}/planb\x04plan\x12\x96\x01\n\x10ListPlannedUnits\x12).entrepot.core.v1.ListPlannedUnitsRequest\x1a*.entrepot.core.v1.ListPlannedUnitsResponse\"+\x82\xd3\xe4\x93\x02%\x12#/api/v3/{parent=tasks/*}/plan/units\x12\x88\x01\n\nCommitPlan\x12#.entrepot.core.v1.CommitPlanRequest\x1a$.entrepot.core.v1.CommitPlanResponse\"/\x82\xd3\xe4\x93\x02)\"\x1e/api/v3/{name=tasks/*}/commits:\x01*b\x04taskb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,6 +48,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATETASKREQUEST'].fields_by_name['parameters']._serialized_options = b'\342A\001\002'
   _globals['_GETTASKREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETTASKREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
+  _globals['_LISTTASKLOGSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTTASKLOGSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002'
+  _globals['_LISTTASKFAILURESREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTTASKFAILURESREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002'
   _globals['_EXPLAINTASKREQUEST'].fields_by_name['task']._loaded_options = None
   _globals['_EXPLAINTASKREQUEST'].fields_by_name['task']._serialized_options = b'\342A\001\002'
   _globals['_WATCHTASKREQUEST'].fields_by_name['name']._loaded_options = None
@@ -72,6 +78,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TASKSERVICE'].methods_by_name['ListTasks']._serialized_options = b'\202\323\344\223\002\017\022\r/api/v3/tasks'
   _globals['_TASKSERVICE'].methods_by_name['ExplainTask']._loaded_options = None
   _globals['_TASKSERVICE'].methods_by_name['ExplainTask']._serialized_options = b'\202\323\344\223\002)\022\032/api/v3/{task=tasks/*}/whyb\013explanation'
+  _globals['_TASKSERVICE'].methods_by_name['ListTaskLogs']._loaded_options = None
+  _globals['_TASKSERVICE'].methods_by_name['ListTaskLogs']._serialized_options = b'\202\323\344\223\002\037\022\035/api/v3/{parent=tasks/*}/logs'
+  _globals['_TASKSERVICE'].methods_by_name['ListTaskFailures']._loaded_options = None
+  _globals['_TASKSERVICE'].methods_by_name['ListTaskFailures']._serialized_options = b'\202\323\344\223\002#\022!/api/v3/{parent=tasks/*}/failures'
   _globals['_TASKSERVICE'].methods_by_name['CancelTask']._loaded_options = None
   _globals['_TASKSERVICE'].methods_by_name['CancelTask']._serialized_options = b'\202\323\344\223\002!2\026/api/v3/{name=tasks/*}:\001*b\004task'
   _globals['_TASKSERVICE'].methods_by_name['CloneTask']._loaded_options = None
@@ -84,74 +94,82 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TASKSERVICE'].methods_by_name['ListPlannedUnits']._serialized_options = b'\202\323\344\223\002%\022#/api/v3/{parent=tasks/*}/plan/units'
   _globals['_TASKSERVICE'].methods_by_name['CommitPlan']._loaded_options = None
   _globals['_TASKSERVICE'].methods_by_name['CommitPlan']._serialized_options = b'\202\323\344\223\002)\"\036/api/v3/{name=tasks/*}/commits:\001*b\004task'
-  _globals['_TASK']._serialized_start=402
-  _globals['_TASK']._serialized_end=2103
-  _globals['_TASK_BLOCKER']._serialized_start=1342
-  _globals['_TASK_BLOCKER']._serialized_end=1697
-  _globals['_TASK_BLOCKER_CAUSE']._serialized_start=1550
-  _globals['_TASK_BLOCKER_CAUSE']._serialized_end=1697
-  _globals['_TASK_ATTEMPT']._serialized_start=1700
-  _globals['_TASK_ATTEMPT']._serialized_end=1852
-  _globals['_TASK_PRIORITY']._serialized_start=1854
-  _globals['_TASK_PRIORITY']._serialized_end=1962
-  _globals['_TASK_STATE']._serialized_start=1964
-  _globals['_TASK_STATE']._serialized_end=2091
-  _globals['_CREATETASKREQUEST']._serialized_start=2106
-  _globals['_CREATETASKREQUEST']._serialized_end=2341
-  _globals['_CREATETASKRESPONSE']._serialized_start=2343
-  _globals['_CREATETASKRESPONSE']._serialized_end=2419
-  _globals['_GETTASKREQUEST']._serialized_start=2421
-  _globals['_GETTASKREQUEST']._serialized_end=2498
-  _globals['_GETTASKRESPONSE']._serialized_start=2500
-  _globals['_GETTASKRESPONSE']._serialized_end=2555
-  _globals['_EXPLAINTASKREQUEST']._serialized_start=2557
-  _globals['_EXPLAINTASKREQUEST']._serialized_end=2597
-  _globals['_EXPLAINTASKRESPONSE']._serialized_start=2599
-  _globals['_EXPLAINTASKRESPONSE']._serialized_end=2672
-  _globals['_EXPLANATION']._serialized_start=2675
-  _globals['_EXPLANATION']._serialized_end=3026
-  _globals['_EXPLANATION_WAIT']._serialized_start=2922
-  _globals['_EXPLANATION_WAIT']._serialized_end=3026
-  _globals['_LISTTASKSREQUEST']._serialized_start=3029
-  _globals['_LISTTASKSREQUEST']._serialized_end=3232
-  _globals['_LISTTASKSRESPONSE']._serialized_start=3234
-  _globals['_LISTTASKSRESPONSE']._serialized_end=3317
-  _globals['_WATCHTASKREQUEST']._serialized_start=3319
-  _globals['_WATCHTASKREQUEST']._serialized_end=3381
-  _globals['_WATCHTASKRESPONSE']._serialized_start=3383
-  _globals['_WATCHTASKRESPONSE']._serialized_end=3458
-  _globals['_WATCHEVENTSREQUEST']._serialized_start=3460
-  _globals['_WATCHEVENTSREQUEST']._serialized_end=3504
-  _globals['_WATCHEVENTSRESPONSE']._serialized_start=3506
-  _globals['_WATCHEVENTSRESPONSE']._serialized_end=3591
-  _globals['_EVENT']._serialized_start=3594
-  _globals['_EVENT']._serialized_end=3905
-  _globals['_EVENT_KIND']._serialized_start=3722
-  _globals['_EVENT_KIND']._serialized_end=3905
-  _globals['_CANCELTASKREQUEST']._serialized_start=3907
-  _globals['_CANCELTASKREQUEST']._serialized_end=3997
-  _globals['_CANCELTASKRESPONSE']._serialized_start=3999
-  _globals['_CANCELTASKRESPONSE']._serialized_end=4057
-  _globals['_CLONETASKREQUEST']._serialized_start=4060
-  _globals['_CLONETASKREQUEST']._serialized_end=4308
-  _globals['_CLONETASKRESPONSE']._serialized_start=4310
-  _globals['_CLONETASKRESPONSE']._serialized_end=4385
-  _globals['_GETLINEAGEREQUEST']._serialized_start=4387
-  _globals['_GETLINEAGEREQUEST']._serialized_end=4426
-  _globals['_GETLINEAGERESPONSE']._serialized_start=4428
-  _globals['_GETLINEAGERESPONSE']._serialized_end=4492
-  _globals['_GETPLANREQUEST']._serialized_start=4494
-  _globals['_GETPLANREQUEST']._serialized_end=4530
-  _globals['_GETPLANRESPONSE']._serialized_start=4532
-  _globals['_GETPLANRESPONSE']._serialized_end=4587
-  _globals['_LISTPLANNEDUNITSREQUEST']._serialized_start=4590
-  _globals['_LISTPLANNEDUNITSREQUEST']._serialized_end=4730
-  _globals['_LISTPLANNEDUNITSRESPONSE']._serialized_start=4732
-  _globals['_LISTPLANNEDUNITSRESPONSE']._serialized_end=4829
-  _globals['_COMMITPLANREQUEST']._serialized_start=4831
-  _globals['_COMMITPLANREQUEST']._serialized_end=4931
-  _globals['_COMMITPLANRESPONSE']._serialized_start=4933
-  _globals['_COMMITPLANRESPONSE']._serialized_end=4991
-  _globals['_TASKSERVICE']._serialized_start=4994
-  _globals['_TASKSERVICE']._serialized_end=6499
+  _globals['_TASK']._serialized_start=472
+  _globals['_TASK']._serialized_end=2298
+  _globals['_TASK_BLOCKER']._serialized_start=1537
+  _globals['_TASK_BLOCKER']._serialized_end=1892
+  _globals['_TASK_BLOCKER_CAUSE']._serialized_start=1745
+  _globals['_TASK_BLOCKER_CAUSE']._serialized_end=1892
+  _globals['_TASK_ATTEMPT']._serialized_start=1895
+  _globals['_TASK_ATTEMPT']._serialized_end=2047
+  _globals['_TASK_PRIORITY']._serialized_start=2049
+  _globals['_TASK_PRIORITY']._serialized_end=2157
+  _globals['_TASK_STATE']._serialized_start=2159
+  _globals['_TASK_STATE']._serialized_end=2286
+  _globals['_CREATETASKREQUEST']._serialized_start=2301
+  _globals['_CREATETASKREQUEST']._serialized_end=2594
+  _globals['_CREATETASKRESPONSE']._serialized_start=2596
+  _globals['_CREATETASKRESPONSE']._serialized_end=2672
+  _globals['_GETTASKREQUEST']._serialized_start=2674
+  _globals['_GETTASKREQUEST']._serialized_end=2751
+  _globals['_GETTASKRESPONSE']._serialized_start=2753
+  _globals['_GETTASKRESPONSE']._serialized_end=2808
+  _globals['_LISTTASKLOGSREQUEST']._serialized_start=2810
+  _globals['_LISTTASKLOGSREQUEST']._serialized_end=2909
+  _globals['_LISTTASKLOGSRESPONSE']._serialized_start=2911
+  _globals['_LISTTASKLOGSRESPONSE']._serialized_end=3000
+  _globals['_LISTTASKFAILURESREQUEST']._serialized_start=3002
+  _globals['_LISTTASKFAILURESREQUEST']._serialized_end=3088
+  _globals['_LISTTASKFAILURESRESPONSE']._serialized_start=3090
+  _globals['_LISTTASKFAILURESRESPONSE']._serialized_end=3190
+  _globals['_EXPLAINTASKREQUEST']._serialized_start=3192
+  _globals['_EXPLAINTASKREQUEST']._serialized_end=3232
+  _globals['_EXPLAINTASKRESPONSE']._serialized_start=3234
+  _globals['_EXPLAINTASKRESPONSE']._serialized_end=3307
+  _globals['_EXPLANATION']._serialized_start=3310
+  _globals['_EXPLANATION']._serialized_end=3661
+  _globals['_EXPLANATION_WAIT']._serialized_start=3557
+  _globals['_EXPLANATION_WAIT']._serialized_end=3661
+  _globals['_LISTTASKSREQUEST']._serialized_start=3664
+  _globals['_LISTTASKSREQUEST']._serialized_end=3867
+  _globals['_LISTTASKSRESPONSE']._serialized_start=3869
+  _globals['_LISTTASKSRESPONSE']._serialized_end=3952
+  _globals['_WATCHTASKREQUEST']._serialized_start=3954
+  _globals['_WATCHTASKREQUEST']._serialized_end=4016
+  _globals['_WATCHTASKRESPONSE']._serialized_start=4018
+  _globals['_WATCHTASKRESPONSE']._serialized_end=4093
+  _globals['_WATCHEVENTSREQUEST']._serialized_start=4095
+  _globals['_WATCHEVENTSREQUEST']._serialized_end=4139
+  _globals['_WATCHEVENTSRESPONSE']._serialized_start=4141
+  _globals['_WATCHEVENTSRESPONSE']._serialized_end=4226
+  _globals['_EVENT']._serialized_start=4229
+  _globals['_EVENT']._serialized_end=4540
+  _globals['_EVENT_KIND']._serialized_start=4357
+  _globals['_EVENT_KIND']._serialized_end=4540
+  _globals['_CANCELTASKREQUEST']._serialized_start=4542
+  _globals['_CANCELTASKREQUEST']._serialized_end=4632
+  _globals['_CANCELTASKRESPONSE']._serialized_start=4634
+  _globals['_CANCELTASKRESPONSE']._serialized_end=4692
+  _globals['_CLONETASKREQUEST']._serialized_start=4695
+  _globals['_CLONETASKREQUEST']._serialized_end=5024
+  _globals['_CLONETASKRESPONSE']._serialized_start=5026
+  _globals['_CLONETASKRESPONSE']._serialized_end=5101
+  _globals['_GETLINEAGEREQUEST']._serialized_start=5103
+  _globals['_GETLINEAGEREQUEST']._serialized_end=5142
+  _globals['_GETLINEAGERESPONSE']._serialized_start=5144
+  _globals['_GETLINEAGERESPONSE']._serialized_end=5208
+  _globals['_GETPLANREQUEST']._serialized_start=5210
+  _globals['_GETPLANREQUEST']._serialized_end=5246
+  _globals['_GETPLANRESPONSE']._serialized_start=5248
+  _globals['_GETPLANRESPONSE']._serialized_end=5303
+  _globals['_LISTPLANNEDUNITSREQUEST']._serialized_start=5306
+  _globals['_LISTPLANNEDUNITSREQUEST']._serialized_end=5446
+  _globals['_LISTPLANNEDUNITSRESPONSE']._serialized_start=5448
+  _globals['_LISTPLANNEDUNITSRESPONSE']._serialized_end=5545
+  _globals['_COMMITPLANREQUEST']._serialized_start=5547
+  _globals['_COMMITPLANREQUEST']._serialized_end=5647
+  _globals['_COMMITPLANRESPONSE']._serialized_start=5649
+  _globals['_COMMITPLANRESPONSE']._serialized_end=5707
+  _globals['_TASKSERVICE']._serialized_start=5710
+  _globals['_TASKSERVICE']._serialized_end=7501
 # @@protoc_insertion_point(module_scope)

@@ -8,7 +8,9 @@ from entrepot.core.v1 import difference_pb2 as _difference_pb2
 from entrepot.core.v1 import lineage_pb2 as _lineage_pb2
 from entrepot.core.v1 import plan_pb2 as _plan_pb2
 from entrepot.type.v1 import diagnostic_pb2 as _diagnostic_pb2
+from entrepot.type.v1 import log_line_pb2 as _log_line_pb2
 from entrepot.type.v1 import progress_pb2 as _progress_pb2
+from entrepot.type.v1 import unit_failure_pb2 as _unit_failure_pb2
 from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
@@ -240,6 +242,10 @@ class Task(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     EFFECTIVE_PRIORITY_FIELD_NUMBER: _builtins.int
     ABSORBED_REQUESTS_FIELD_NUMBER: _builtins.int
+    ON_FAILURE_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    ONLY_FAILURES_FIELD_NUMBER: _builtins.int
+    UNCHANGED_REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"tasks/0190…"; the id is a UUIDv7."""
     task_type: _builtins.str
@@ -270,6 +276,14 @@ class Task(_message.Message):
     """The priority it competes with: age raises it while it is ready and does not start."""
     absorbed_requests: _builtins.int
     """How many later requests, with `absorb`, this task has answered while it waited."""
+    on_failure: _unit_failure_pb2.UnitFailure.Policy.ValueType
+    """What becomes of it if units fail."""
+    failures: _builtins.int
+    """How many units failed in its last attempt. A task that completed left them out: they are its gaps."""
+    only_failures: _builtins.bool
+    """It does only what failed in the task that it was cloned from."""
+    unchanged_reason: _builtins.str
+    """Why it completed and changed nothing; for each repository, `differences` says it."""
     @_builtins.property
     def parameters(self) -> _any_pb2.Any:
         """One of the plugins' parameters messages; references are full resource names."""
@@ -348,10 +362,14 @@ class Task(_message.Message):
         priority: Global___Task.Priority.ValueType = ...,
         effective_priority: Global___Task.Priority.ValueType = ...,
         absorbed_requests: _builtins.int = ...,
+        on_failure: _unit_failure_pb2.UnitFailure.Policy.ValueType = ...,
+        failures: _builtins.int = ...,
+        only_failures: _builtins.bool = ...,
+        unchanged_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_changed", b"_changed", "changed", b"changed", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "parameters", b"parameters", "result", b"result", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_changed", b"_changed", "absorbed_requests", b"absorbed_requests", "attempt", b"attempt", "blocked_by", b"blocked_by", "cancel_requested", b"cancel_requested", "changed", b"changed", "cloned_from", b"cloned_from", "commits", b"commits", "create_time", b"create_time", "created_resource", b"created_resource", "differences", b"differences", "dry_run", b"dry_run", "effective_priority", b"effective_priority", "end_time", b"end_time", "error", b"error", "lost_attempts", b"lost_attempts", "name", b"name", "parameters", b"parameters", "principal", b"principal", "priority", b"priority", "progress", b"progress", "request_id", b"request_id", "resources", b"resources", "result", b"result", "start_time", b"start_time", "state", b"state", "task_type", b"task_type", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_changed", b"_changed", "absorbed_requests", b"absorbed_requests", "attempt", b"attempt", "blocked_by", b"blocked_by", "cancel_requested", b"cancel_requested", "changed", b"changed", "cloned_from", b"cloned_from", "commits", b"commits", "create_time", b"create_time", "created_resource", b"created_resource", "differences", b"differences", "dry_run", b"dry_run", "effective_priority", b"effective_priority", "end_time", b"end_time", "error", b"error", "failures", b"failures", "lost_attempts", b"lost_attempts", "name", b"name", "on_failure", b"on_failure", "only_failures", b"only_failures", "parameters", b"parameters", "principal", b"principal", "priority", b"priority", "progress", b"progress", "request_id", b"request_id", "resources", b"resources", "result", b"result", "start_time", b"start_time", "state", b"state", "task_type", b"task_type", "unchanged_reason", b"unchanged_reason", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__changed: _TypeAlias = _typing.Literal["changed"]  # noqa: Y015
     _WhichOneofArgType__changed: _TypeAlias = _typing.Literal["_changed", b"_changed"]  # noqa: Y015
@@ -372,6 +390,7 @@ class CreateTaskRequest(_message.Message):
     WAIT_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     ABSORB_FIELD_NUMBER: _builtins.int
+    ON_FAILURE_FIELD_NUMBER: _builtins.int
     dry_run: _builtins.bool
     """Run everything, report what would change, change nothing."""
     validate_only: _builtins.bool
@@ -382,8 +401,10 @@ class CreateTaskRequest(_message.Message):
     """How urgent it is; unset: what its type has."""
     absorb: _builtins.bool
     """If a task waits that would do the same, answer with that one and make none: the same parameters, principal,
-    priority, dry_run and cloned_from, and nothing that changes what it uses is queued after it.
+    priority, dry_run, on_failure, only_failures and cloned_from, and nothing that changes what it uses is queued after it.
     """
+    on_failure: _unit_failure_pb2.UnitFailure.Policy.ValueType
+    """What becomes of the task if units fail; unset: STRICT."""
     @_builtins.property
     def parameters(self) -> _any_pb2.Any:
         """One of the plugins' parameters messages, such as entrepot.plugins.file.v1.Sync. References take full names, hrefs or,
@@ -404,10 +425,11 @@ class CreateTaskRequest(_message.Message):
         wait: _duration_pb2.Duration | None = ...,
         priority: Global___Task.Priority.ValueType = ...,
         absorb: _builtins.bool = ...,
+        on_failure: _unit_failure_pb2.UnitFailure.Policy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absorb", b"absorb", "dry_run", b"dry_run", "parameters", b"parameters", "priority", b"priority", "request_id", b"request_id", "validate_only", b"validate_only", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absorb", b"absorb", "dry_run", b"dry_run", "on_failure", b"on_failure", "parameters", b"parameters", "priority", b"priority", "request_id", b"request_id", "validate_only", b"validate_only", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -492,6 +514,126 @@ class GetTaskResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetTaskResponse: _TypeAlias = GetTaskResponse  # noqa: Y015
+
+@_typing.final
+class ListTaskLogsRequest(_message.Message):
+    """Which lines."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """"tasks/<id>" """
+    page_size: _builtins.int
+    """How many to return, 1 to 1,000; zero means 100."""
+    page_token: _builtins.str
+    """From the page before."""
+    attempt: _builtins.int
+    """Only lines of this attempt; zero: of all."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTaskLogsRequest: _TypeAlias = ListTaskLogsRequest  # noqa: Y015
+
+@_typing.final
+class ListTaskLogsResponse(_message.Message):
+    """One page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty on the last."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[_log_line_pb2.LogLine]:
+        """The lines, oldest first. Where an attempt wrote more than 1,000, the last one says how many are left out."""
+
+    def __init__(
+        self,
+        *,
+        lines: _abc.Iterable[_log_line_pb2.LogLine] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTaskLogsResponse: _TypeAlias = ListTaskLogsResponse  # noqa: Y015
+
+@_typing.final
+class ListTaskFailuresRequest(_message.Message):
+    """Which failures."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """"tasks/<id>" """
+    page_size: _builtins.int
+    """How many to return, 1 to 1,000; zero means 100."""
+    page_token: _builtins.str
+    """From the page before."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTaskFailuresRequest: _TypeAlias = ListTaskFailuresRequest  # noqa: Y015
+
+@_typing.final
+class ListTaskFailuresResponse(_message.Message):
+    """One page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAILURES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty on the last."""
+    @_builtins.property
+    def failures(self) -> _containers.RepeatedCompositeFieldContainer[_unit_failure_pb2.UnitFailure]:
+        """The failures. Of a task, the first 10,000 are kept; `Task.failures` counts all."""
+
+    def __init__(
+        self,
+        *,
+        failures: _abc.Iterable[_unit_failure_pb2.UnitFailure] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failures", b"failures", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTaskFailuresResponse: _TypeAlias = ListTaskFailuresResponse  # noqa: Y015
 
 @_typing.final
 class ExplainTaskRequest(_message.Message):
@@ -930,6 +1072,8 @@ class CloneTaskRequest(_message.Message):
     WAIT_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     ABSORB_FIELD_NUMBER: _builtins.int
+    ONLY_FAILURES_FIELD_NUMBER: _builtins.int
+    ON_FAILURE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Task to repeat, "tasks/<id>"."""
     dry_run: _builtins.bool
@@ -940,6 +1084,10 @@ class CloneTaskRequest(_message.Message):
     """How urgent it is; unset: as urgent as the earlier one was."""
     absorb: _builtins.bool
     """As in CreateTaskRequest."""
+    only_failures: _builtins.bool
+    """Do only what failed in the earlier task, and add it to what is there by now."""
+    on_failure: _unit_failure_pb2.UnitFailure.Policy.ValueType
+    """What becomes of the new task if units fail; unset: as for the earlier one."""
     @_builtins.property
     def overrides(self) -> _any_pb2.Any:
         """A message of the same type; the fields set in it replace the earlier ones. Unset: none."""
@@ -963,10 +1111,12 @@ class CloneTaskRequest(_message.Message):
         wait: _duration_pb2.Duration | None = ...,
         priority: Global___Task.Priority.ValueType = ...,
         absorb: _builtins.bool = ...,
+        only_failures: _builtins.bool = ...,
+        on_failure: _unit_failure_pb2.UnitFailure.Policy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["overrides", b"overrides", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absorb", b"absorb", "dry_run", b"dry_run", "name", b"name", "override_paths", b"override_paths", "overrides", b"overrides", "priority", b"priority", "request_id", b"request_id", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absorb", b"absorb", "dry_run", b"dry_run", "name", b"name", "on_failure", b"on_failure", "only_failures", b"only_failures", "override_paths", b"override_paths", "overrides", b"overrides", "priority", b"priority", "request_id", b"request_id", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -55,6 +55,16 @@ class TaskServiceStub:
                 request_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ExplainTaskRequest.SerializeToString,
                 response_deserializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ExplainTaskResponse.FromString,
                 _registered_method=True)
+        self.ListTaskLogs = channel.unary_unary(
+                '/entrepot.core.v1.TaskService/ListTaskLogs',
+                request_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ListTaskLogsRequest.SerializeToString,
+                response_deserializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ListTaskLogsResponse.FromString,
+                _registered_method=True)
+        self.ListTaskFailures = channel.unary_unary(
+                '/entrepot.core.v1.TaskService/ListTaskFailures',
+                request_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ListTaskFailuresRequest.SerializeToString,
+                response_deserializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ListTaskFailuresResponse.FromString,
+                _registered_method=True)
         self.WatchTask = channel.unary_stream(
                 '/entrepot.core.v1.TaskService/WatchTask',
                 request_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.WatchTaskRequest.SerializeToString,
@@ -126,6 +136,20 @@ class TaskServiceServicer:
     def ExplainTask(self, request, context):
         """Says why a task waits, who is before it and what those wait for in turn; of one that runs, how far it is; of one that
         is over, what became of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTaskLogs(self, request, context):
+        """Pages through the lines that a task wrote for people, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTaskFailures(self, request, context):
+        """Pages through the units that failed in the last attempt of a task, in the order in which they did.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -212,6 +236,16 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.ExplainTask,
                     request_deserializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ExplainTaskRequest.FromString,
                     response_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ExplainTaskResponse.SerializeToString,
+            ),
+            'ListTaskLogs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTaskLogs,
+                    request_deserializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ListTaskLogsRequest.FromString,
+                    response_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ListTaskLogsResponse.SerializeToString,
+            ),
+            'ListTaskFailures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTaskFailures,
+                    request_deserializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ListTaskFailuresRequest.FromString,
+                    response_serializer=entrepot_dot_core_dot_v1_dot_task__service__pb2.ListTaskFailuresResponse.SerializeToString,
             ),
             'WatchTask': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchTask,
@@ -363,6 +397,60 @@ class TaskService:
             '/entrepot.core.v1.TaskService/ExplainTask',
             entrepot_dot_core_dot_v1_dot_task__service__pb2.ExplainTaskRequest.SerializeToString,
             entrepot_dot_core_dot_v1_dot_task__service__pb2.ExplainTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTaskLogs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/entrepot.core.v1.TaskService/ListTaskLogs',
+            entrepot_dot_core_dot_v1_dot_task__service__pb2.ListTaskLogsRequest.SerializeToString,
+            entrepot_dot_core_dot_v1_dot_task__service__pb2.ListTaskLogsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTaskFailures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/entrepot.core.v1.TaskService/ListTaskFailures',
+            entrepot_dot_core_dot_v1_dot_task__service__pb2.ListTaskFailuresRequest.SerializeToString,
+            entrepot_dot_core_dot_v1_dot_task__service__pb2.ListTaskFailuresResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,10 @@ class TaskServiceStub:
     """Says why a task waits, who is before it and what those wait for in turn; of one that runs, how far it is; of one that
     is over, what became of it.
     """
+    ListTaskLogs: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.ListTaskLogsRequest, _task_service_pb2.ListTaskLogsResponse]
+    """Pages through the lines that a task wrote for people, oldest first."""
+    ListTaskFailures: _grpc.UnaryUnaryMultiCallable[_task_service_pb2.ListTaskFailuresRequest, _task_service_pb2.ListTaskFailuresResponse]
+    """Pages through the units that failed in the last attempt of a task, in the order in which they did."""
     WatchTask: _grpc.UnaryStreamMultiCallable[_task_service_pb2.WatchTaskRequest, _task_service_pb2.WatchTaskResponse]
     """Streams the task on every change, from its state now to its end."""
     WatchEvents: _grpc.UnaryStreamMultiCallable[_task_service_pb2.WatchEventsRequest, _task_service_pb2.WatchEventsResponse]
@@ -85,6 +89,10 @@ class TaskServiceAsyncStub(TaskServiceStub):
     """Says why a task waits, who is before it and what those wait for in turn; of one that runs, how far it is; of one that
     is over, what became of it.
     """
+    ListTaskLogs: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ListTaskLogsRequest, _task_service_pb2.ListTaskLogsResponse]  # type: ignore[assignment]
+    """Pages through the lines that a task wrote for people, oldest first."""
+    ListTaskFailures: _aio.UnaryUnaryMultiCallable[_task_service_pb2.ListTaskFailuresRequest, _task_service_pb2.ListTaskFailuresResponse]  # type: ignore[assignment]
+    """Pages through the units that failed in the last attempt of a task, in the order in which they did."""
     WatchTask: _aio.UnaryStreamMultiCallable[_task_service_pb2.WatchTaskRequest, _task_service_pb2.WatchTaskResponse]  # type: ignore[assignment]
     """Streams the task on every change, from its state now to its end."""
     WatchEvents: _aio.UnaryStreamMultiCallable[_task_service_pb2.WatchEventsRequest, _task_service_pb2.WatchEventsResponse]  # type: ignore[assignment]
@@ -146,6 +154,22 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         """Says why a task waits, who is before it and what those wait for in turn; of one that runs, how far it is; of one that
         is over, what became of it.
         """
+
+    @_abc_1.abstractmethod
+    def ListTaskLogs(
+        self,
+        request: _task_service_pb2.ListTaskLogsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_service_pb2.ListTaskLogsResponse, _abc.Awaitable[_task_service_pb2.ListTaskLogsResponse]]:
+        """Pages through the lines that a task wrote for people, oldest first."""
+
+    @_abc_1.abstractmethod
+    def ListTaskFailures(
+        self,
+        request: _task_service_pb2.ListTaskFailuresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_service_pb2.ListTaskFailuresResponse, _abc.Awaitable[_task_service_pb2.ListTaskFailuresResponse]]:
+        """Pages through the units that failed in the last attempt of a task, in the order in which they did."""
 
     @_abc_1.abstractmethod
     def WatchTask(

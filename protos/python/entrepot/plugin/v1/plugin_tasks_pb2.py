@@ -24,14 +24,16 @@ _sym_db = _symbol_database.Default()
 
 from entrepot.plugin.v1 import describe_pb2 as entrepot_dot_plugin_dot_v1_dot_describe__pb2
 from entrepot.type.v1 import diagnostic_pb2 as entrepot_dot_type_dot_v1_dot_diagnostic__pb2
+from entrepot.type.v1 import log_line_pb2 as entrepot_dot_type_dot_v1_dot_log__line__pb2
 from entrepot.type.v1 import progress_pb2 as entrepot_dot_type_dot_v1_dot_progress__pb2
+from entrepot.type.v1 import unit_failure_pb2 as entrepot_dot_type_dot_v1_dot_unit__failure__pb2
 from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%entrepot/plugin/v1/plugin_tasks.proto\x12\x12\x65ntrepot.plugin.v1\x1a!entrepot/plugin/v1/describe.proto\x1a!entrepot/type/v1/diagnostic.proto\x1a\x1f\x65ntrepot/type/v1/progress.proto\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x84\x01\n\x0fValidateRequest\x12\x11\n\ttask_type\x18\x01 \x01(\t\x12(\n\nparameters\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x34\n\tresources\x18\x03 \x03(\x0b\x32!.entrepot.plugin.v1.BoundResource\"z\n\x10ValidateResponse\x12\x31\n\x0b\x64iagnostics\x18\x01 \x03(\x0b\x32\x1c.entrepot.type.v1.Diagnostic\x12\x33\n\x15normalized_parameters\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\"\x97\x04\n\rBoundResource\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12.\n\x04kind\x18\x03 \x01(\x0e\x32 .entrepot.plugin.v1.ResourceKind\x12\"\n\x04spec\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any\x12H\n\nrepository\x18\x05 \x01(\x0b\x32\x32.entrepot.plugin.v1.BoundResource.RepositoryDetailH\x00\x12@\n\x06remote\x18\x06 \x01(\x0b\x32..entrepot.plugin.v1.BoundResource.RemoteDetailH\x00\x12@\n\x06upload\x18\x07 \x01(\x0b\x32..entrepot.plugin.v1.BoundResource.UploadDetailH\x00\x1aK\n\x10RepositoryDetail\x12\x14\n\x0c\x62\x61se_version\x18\x01 \x01(\x03\x12\x12\n\nunit_count\x18\x02 \x01(\x03\x12\r\n\x05state\x18\x03 \x01(\x0c\x1a+\n\x0cRemoteDetail\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x0e\n\x06policy\x18\x02 \x01(\t\x1a\x44\n\x0cUploadDetail\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x10\n\x08\x66ilename\x18\x03 \x01(\tB\x08\n\x06\x64\x65tail\"\xe8\x02\n\x0e\x45xecuteRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x1a\n\rattempt_token\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\x11\n\ttask_type\x18\x04 \x01(\t\x12(\n\nparameters\x18\x05 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x34\n\tresources\x18\x06 \x03(\x0b\x32!.entrepot.plugin.v1.BoundResource\x12\x0f\n\x07\x64ry_run\x18\x07 \x01(\x08\x12,\n\x08\x64\x65\x61\x64line\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x11heartbeat_timeout\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x06limits\x18\n \x01(\x0b\x32#.entrepot.plugin.v1.WorkspaceLimits\"g\n\x0fWorkspaceLimits\x12\x1b\n\x13max_units_per_batch\x18\x01 \x01(\x05\x12\x17\n\x0fmax_batch_bytes\x18\x02 \x01(\x03\x12\x1e\n\x16max_digests_per_lookup\x18\x03 \x01(\x05\"\x91\x02\n\x0f\x45xecuteResponse\x12\x32\n\theartbeat\x18\x01 \x01(\x0b\x32\x1d.entrepot.plugin.v1.HeartbeatH\x00\x12.\n\x08progress\x18\x02 \x01(\x0b\x32\x1a.entrepot.type.v1.ProgressH\x00\x12/\n\x07warning\x18\x03 \x01(\x0b\x32\x1c.entrepot.type.v1.DiagnosticH\x00\x12\x32\n\tcompleted\x18\x04 \x01(\x0b\x32\x1d.entrepot.plugin.v1.CompletedH\x00\x12,\n\x06\x66\x61iled\x18\x05 \x01(\x0b\x32\x1a.entrepot.plugin.v1.FailedH\x00\x42\x07\n\x05\x65vent\"\x0b\n\tHeartbeat\"\xb7\x03\n\tCompleted\x12$\n\x06result\x18\x01 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x44\n\x0c\x63ommit_modes\x18\x02 \x03(\x0b\x32..entrepot.plugin.v1.Completed.CommitModesEntry\x12\x18\n\x10unchanged_reason\x18\x03 \x01(\t\x12\x39\n\x06states\x18\x04 \x03(\x0b\x32).entrepot.plugin.v1.Completed.StatesEntry\x1a\\\n\x10\x43ommitModesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x37\n\x05value\x18\x02 \x01(\x0e\x32(.entrepot.plugin.v1.Completed.CommitMode:\x02\x38\x01\x1a-\n\x0bStatesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\\\n\nCommitMode\x12\x1b\n\x17\x43OMMIT_MODE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43OMMIT_MODE_ADDITIVE\x10\x01\x12\x17\n\x13\x43OMMIT_MODE_REPLACE\x10\x02\"?\n\x06\x46\x61iled\x12\"\n\x06status\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\x12\x11\n\tretryable\x18\x02 \x01(\x08\x32\x9b\x02\n\x0bPluginTasks\x12Z\n\x08\x44\x65scribe\x12#.entrepot.plugin.v1.DescribeRequest\x1a$.entrepot.plugin.v1.DescribeResponse\"\x03\x90\x02\x01\x12Z\n\x08Validate\x12#.entrepot.plugin.v1.ValidateRequest\x1a$.entrepot.plugin.v1.ValidateResponse\"\x03\x90\x02\x01\x12T\n\x07\x45xecute\x12\".entrepot.plugin.v1.ExecuteRequest\x1a#.entrepot.plugin.v1.ExecuteResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%entrepot/plugin/v1/plugin_tasks.proto\x12\x12\x65ntrepot.plugin.v1\x1a!entrepot/plugin/v1/describe.proto\x1a!entrepot/type/v1/diagnostic.proto\x1a\x1f\x65ntrepot/type/v1/log_line.proto\x1a\x1f\x65ntrepot/type/v1/progress.proto\x1a#entrepot/type/v1/unit_failure.proto\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x84\x01\n\x0fValidateRequest\x12\x11\n\ttask_type\x18\x01 \x01(\t\x12(\n\nparameters\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x34\n\tresources\x18\x03 \x03(\x0b\x32!.entrepot.plugin.v1.BoundResource\"z\n\x10ValidateResponse\x12\x31\n\x0b\x64iagnostics\x18\x01 \x03(\x0b\x32\x1c.entrepot.type.v1.Diagnostic\x12\x33\n\x15normalized_parameters\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\"\x97\x04\n\rBoundResource\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12.\n\x04kind\x18\x03 \x01(\x0e\x32 .entrepot.plugin.v1.ResourceKind\x12\"\n\x04spec\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any\x12H\n\nrepository\x18\x05 \x01(\x0b\x32\x32.entrepot.plugin.v1.BoundResource.RepositoryDetailH\x00\x12@\n\x06remote\x18\x06 \x01(\x0b\x32..entrepot.plugin.v1.BoundResource.RemoteDetailH\x00\x12@\n\x06upload\x18\x07 \x01(\x0b\x32..entrepot.plugin.v1.BoundResource.UploadDetailH\x00\x1aK\n\x10RepositoryDetail\x12\x14\n\x0c\x62\x61se_version\x18\x01 \x01(\x03\x12\x12\n\nunit_count\x18\x02 \x01(\x03\x12\r\n\x05state\x18\x03 \x01(\x0c\x1a+\n\x0cRemoteDetail\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x0e\n\x06policy\x18\x02 \x01(\t\x1a\x44\n\x0cUploadDetail\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x10\n\x08\x66ilename\x18\x03 \x01(\tB\x08\n\x06\x64\x65tail\"\xcf\x03\n\x0e\x45xecuteRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x1a\n\rattempt_token\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\x11\n\ttask_type\x18\x04 \x01(\t\x12(\n\nparameters\x18\x05 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x34\n\tresources\x18\x06 \x03(\x0b\x32!.entrepot.plugin.v1.BoundResource\x12\x0f\n\x07\x64ry_run\x18\x07 \x01(\x08\x12,\n\x08\x64\x65\x61\x64line\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x11heartbeat_timeout\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x06limits\x18\n \x01(\x0b\x32#.entrepot.plugin.v1.WorkspaceLimits\x12\x38\n\non_failure\x18\x0b \x01(\x0e\x32$.entrepot.type.v1.UnitFailure.Policy\x12+\n\x04gaps\x18\x0c \x03(\x0b\x32\x1d.entrepot.type.v1.UnitFailure\"g\n\x0fWorkspaceLimits\x12\x1b\n\x13max_units_per_batch\x18\x01 \x01(\x05\x12\x17\n\x0fmax_batch_bytes\x18\x02 \x01(\x03\x12\x1e\n\x16max_digests_per_lookup\x18\x03 \x01(\x05\"\xf2\x02\n\x0f\x45xecuteResponse\x12\x32\n\theartbeat\x18\x01 \x01(\x0b\x32\x1d.entrepot.plugin.v1.HeartbeatH\x00\x12.\n\x08progress\x18\x02 \x01(\x0b\x32\x1a.entrepot.type.v1.ProgressH\x00\x12/\n\x07warning\x18\x03 \x01(\x0b\x32\x1c.entrepot.type.v1.DiagnosticH\x00\x12\x32\n\tcompleted\x18\x04 \x01(\x0b\x32\x1d.entrepot.plugin.v1.CompletedH\x00\x12,\n\x06\x66\x61iled\x18\x05 \x01(\x0b\x32\x1a.entrepot.plugin.v1.FailedH\x00\x12(\n\x03log\x18\x06 \x01(\x0b\x32\x19.entrepot.type.v1.LogLineH\x00\x12\x35\n\x0cunit_failure\x18\x07 \x01(\x0b\x32\x1d.entrepot.type.v1.UnitFailureH\x00\x42\x07\n\x05\x65vent\"\x0b\n\tHeartbeat\"\xb7\x03\n\tCompleted\x12$\n\x06result\x18\x01 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x44\n\x0c\x63ommit_modes\x18\x02 \x03(\x0b\x32..entrepot.plugin.v1.Completed.CommitModesEntry\x12\x18\n\x10unchanged_reason\x18\x03 \x01(\t\x12\x39\n\x06states\x18\x04 \x03(\x0b\x32).entrepot.plugin.v1.Completed.StatesEntry\x1a\\\n\x10\x43ommitModesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x37\n\x05value\x18\x02 \x01(\x0e\x32(.entrepot.plugin.v1.Completed.CommitMode:\x02\x38\x01\x1a-\n\x0bStatesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\\\n\nCommitMode\x12\x1b\n\x17\x43OMMIT_MODE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43OMMIT_MODE_ADDITIVE\x10\x01\x12\x17\n\x13\x43OMMIT_MODE_REPLACE\x10\x02\"?\n\x06\x46\x61iled\x12\"\n\x06status\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\x12\x11\n\tretryable\x18\x02 \x01(\x08\x32\x9b\x02\n\x0bPluginTasks\x12Z\n\x08\x44\x65scribe\x12#.entrepot.plugin.v1.DescribeRequest\x1a$.entrepot.plugin.v1.DescribeResponse\"\x03\x90\x02\x01\x12Z\n\x08Validate\x12#.entrepot.plugin.v1.ValidateRequest\x1a$.entrepot.plugin.v1.ValidateResponse\"\x03\x90\x02\x01\x12T\n\x07\x45xecute\x12\".entrepot.plugin.v1.ExecuteRequest\x1a#.entrepot.plugin.v1.ExecuteResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,36 +50,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLUGINTASKS'].methods_by_name['Describe']._serialized_options = b'\220\002\001'
   _globals['_PLUGINTASKS'].methods_by_name['Validate']._loaded_options = None
   _globals['_PLUGINTASKS'].methods_by_name['Validate']._serialized_options = b'\220\002\001'
-  _globals['_VALIDATEREQUEST']._serialized_start=282
-  _globals['_VALIDATEREQUEST']._serialized_end=414
-  _globals['_VALIDATERESPONSE']._serialized_start=416
-  _globals['_VALIDATERESPONSE']._serialized_end=538
-  _globals['_BOUNDRESOURCE']._serialized_start=541
-  _globals['_BOUNDRESOURCE']._serialized_end=1076
-  _globals['_BOUNDRESOURCE_REPOSITORYDETAIL']._serialized_start=876
-  _globals['_BOUNDRESOURCE_REPOSITORYDETAIL']._serialized_end=951
-  _globals['_BOUNDRESOURCE_REMOTEDETAIL']._serialized_start=953
-  _globals['_BOUNDRESOURCE_REMOTEDETAIL']._serialized_end=996
-  _globals['_BOUNDRESOURCE_UPLOADDETAIL']._serialized_start=998
-  _globals['_BOUNDRESOURCE_UPLOADDETAIL']._serialized_end=1066
-  _globals['_EXECUTEREQUEST']._serialized_start=1079
-  _globals['_EXECUTEREQUEST']._serialized_end=1439
-  _globals['_WORKSPACELIMITS']._serialized_start=1441
-  _globals['_WORKSPACELIMITS']._serialized_end=1544
-  _globals['_EXECUTERESPONSE']._serialized_start=1547
-  _globals['_EXECUTERESPONSE']._serialized_end=1820
-  _globals['_HEARTBEAT']._serialized_start=1822
-  _globals['_HEARTBEAT']._serialized_end=1833
-  _globals['_COMPLETED']._serialized_start=1836
-  _globals['_COMPLETED']._serialized_end=2275
-  _globals['_COMPLETED_COMMITMODESENTRY']._serialized_start=2042
-  _globals['_COMPLETED_COMMITMODESENTRY']._serialized_end=2134
-  _globals['_COMPLETED_STATESENTRY']._serialized_start=2136
-  _globals['_COMPLETED_STATESENTRY']._serialized_end=2181
-  _globals['_COMPLETED_COMMITMODE']._serialized_start=2183
-  _globals['_COMPLETED_COMMITMODE']._serialized_end=2275
-  _globals['_FAILED']._serialized_start=2277
-  _globals['_FAILED']._serialized_end=2340
-  _globals['_PLUGINTASKS']._serialized_start=2343
-  _globals['_PLUGINTASKS']._serialized_end=2626
+  _globals['_VALIDATEREQUEST']._serialized_start=352
+  _globals['_VALIDATEREQUEST']._serialized_end=484
+  _globals['_VALIDATERESPONSE']._serialized_start=486
+  _globals['_VALIDATERESPONSE']._serialized_end=608
+  _globals['_BOUNDRESOURCE']._serialized_start=611
+  _globals['_BOUNDRESOURCE']._serialized_end=1146
+  _globals['_BOUNDRESOURCE_REPOSITORYDETAIL']._serialized_start=946
+  _globals['_BOUNDRESOURCE_REPOSITORYDETAIL']._serialized_end=1021
+  _globals['_BOUNDRESOURCE_REMOTEDETAIL']._serialized_start=1023
+  _globals['_BOUNDRESOURCE_REMOTEDETAIL']._serialized_end=1066
+  _globals['_BOUNDRESOURCE_UPLOADDETAIL']._serialized_start=1068
+  _globals['_BOUNDRESOURCE_UPLOADDETAIL']._serialized_end=1136
+  _globals['_EXECUTEREQUEST']._serialized_start=1149
+  _globals['_EXECUTEREQUEST']._serialized_end=1612
+  _globals['_WORKSPACELIMITS']._serialized_start=1614
+  _globals['_WORKSPACELIMITS']._serialized_end=1717
+  _globals['_EXECUTERESPONSE']._serialized_start=1720
+  _globals['_EXECUTERESPONSE']._serialized_end=2090
+  _globals['_HEARTBEAT']._serialized_start=2092
+  _globals['_HEARTBEAT']._serialized_end=2103
+  _globals['_COMPLETED']._serialized_start=2106
+  _globals['_COMPLETED']._serialized_end=2545
+  _globals['_COMPLETED_COMMITMODESENTRY']._serialized_start=2312
+  _globals['_COMPLETED_COMMITMODESENTRY']._serialized_end=2404
+  _globals['_COMPLETED_STATESENTRY']._serialized_start=2406
+  _globals['_COMPLETED_STATESENTRY']._serialized_end=2451
+  _globals['_COMPLETED_COMMITMODE']._serialized_start=2453
+  _globals['_COMPLETED_COMMITMODE']._serialized_end=2545
+  _globals['_FAILED']._serialized_start=2547
+  _globals['_FAILED']._serialized_end=2610
+  _globals['_PLUGINTASKS']._serialized_start=2613
+  _globals['_PLUGINTASKS']._serialized_end=2896
 # @@protoc_insertion_point(module_scope)

@@ -6,7 +6,9 @@ isort:skip_file
 from collections import abc as _abc
 from entrepot.plugin.v1 import describe_pb2 as _describe_pb2
 from entrepot.type.v1 import diagnostic_pb2 as _diagnostic_pb2
+from entrepot.type.v1 import log_line_pb2 as _log_line_pb2
 from entrepot.type.v1 import progress_pb2 as _progress_pb2
+from entrepot.type.v1 import unit_failure_pb2 as _unit_failure_pb2
 from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
@@ -236,6 +238,8 @@ class ExecuteRequest(_message.Message):
     DEADLINE_FIELD_NUMBER: _builtins.int
     HEARTBEAT_TIMEOUT_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    ON_FAILURE_FIELD_NUMBER: _builtins.int
+    GAPS_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     """Name of the task, "tasks/0190…"."""
     attempt: _builtins.int
@@ -246,6 +250,8 @@ class ExecuteRequest(_message.Message):
     """"file/syncs" """
     dry_run: _builtins.bool
     """Core will report the difference and discard it."""
+    on_failure: _unit_failure_pb2.UnitFailure.Policy.ValueType
+    """What becomes of the task if units fail. With STRICT, the plugin may still go on, so that more of them are named."""
     @_builtins.property
     def parameters(self) -> _any_pb2.Any:
         """The parameters, as validated."""
@@ -266,6 +272,12 @@ class ExecuteRequest(_message.Message):
     def limits(self) -> Global___WorkspaceLimits:
         """Sizes to stay within when calling core."""
 
+    @_builtins.property
+    def gaps(self) -> _containers.RepeatedCompositeFieldContainer[_unit_failure_pb2.UnitFailure]:
+        """Do only these, which failed in an earlier task, and add them to what is there; of each, unit and path are told. Empty:
+        do everything. A plugin that does everything all the same does no harm.
+        """
+
     def __init__(
         self,
         *,
@@ -279,10 +291,12 @@ class ExecuteRequest(_message.Message):
         deadline: _timestamp_pb2.Timestamp | None = ...,
         heartbeat_timeout: _duration_pb2.Duration | None = ...,
         limits: Global___WorkspaceLimits | None = ...,
+        on_failure: _unit_failure_pb2.UnitFailure.Policy.ValueType = ...,
+        gaps: _abc.Iterable[_unit_failure_pb2.UnitFailure] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "heartbeat_timeout", b"heartbeat_timeout", "limits", b"limits", "parameters", b"parameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "attempt_token", b"attempt_token", "deadline", b"deadline", "dry_run", b"dry_run", "heartbeat_timeout", b"heartbeat_timeout", "limits", b"limits", "parameters", b"parameters", "resources", b"resources", "task", b"task", "task_type", b"task_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "attempt_token", b"attempt_token", "deadline", b"deadline", "dry_run", b"dry_run", "gaps", b"gaps", "heartbeat_timeout", b"heartbeat_timeout", "limits", b"limits", "on_failure", b"on_failure", "parameters", b"parameters", "resources", b"resources", "task", b"task", "task_type", b"task_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -329,6 +343,8 @@ class ExecuteResponse(_message.Message):
     WARNING_FIELD_NUMBER: _builtins.int
     COMPLETED_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
+    LOG_FIELD_NUMBER: _builtins.int
+    UNIT_FAILURE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def heartbeat(self) -> Global___Heartbeat: ...
     @_builtins.property
@@ -339,6 +355,14 @@ class ExecuteResponse(_message.Message):
     def completed(self) -> Global___Completed: ...
     @_builtins.property
     def failed(self) -> Global___Failed: ...
+    @_builtins.property
+    def log(self) -> _log_line_pb2.LogLine:
+        """A line for people. Of an attempt, core keeps the first 1,000."""
+
+    @_builtins.property
+    def unit_failure(self) -> _unit_failure_pb2.UnitFailure:
+        """A unit that the plugin could not bring in, and goes on without; what core was to download, core reports itself."""
+
     def __init__(
         self,
         *,
@@ -347,12 +371,14 @@ class ExecuteResponse(_message.Message):
         warning: _diagnostic_pb2.Diagnostic | None = ...,
         completed: Global___Completed | None = ...,
         failed: Global___Failed | None = ...,
+        log: _log_line_pb2.LogLine | None = ...,
+        unit_failure: _unit_failure_pb2.UnitFailure | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "failed", b"failed", "heartbeat", b"heartbeat", "progress", b"progress", "warning", b"warning"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "failed", b"failed", "heartbeat", b"heartbeat", "log", b"log", "progress", b"progress", "unit_failure", b"unit_failure", "warning", b"warning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "failed", b"failed", "heartbeat", b"heartbeat", "progress", b"progress", "warning", b"warning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "failed", b"failed", "heartbeat", b"heartbeat", "log", b"log", "progress", b"progress", "unit_failure", b"unit_failure", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["heartbeat", "progress", "warning", "completed", "failed"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["heartbeat", "progress", "warning", "completed", "failed", "log", "unit_failure"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 

@@ -171,6 +171,11 @@ def _of_ended(row: TaskRow, now: datetime) -> Iterator[str]:
         yield status_pb2.Status.FromString(row.error).message
     if row.created_resource:
         yield f"It created {row.created_resource}."
+    if row.failures:
+        left_out = " and were left out" if row.state == "completed" else ""
+        yield f"{row.failures:,} of its units failed{left_out}; its failures are listed."
+    if row.unchanged_reason:
+        yield f"There was nothing to do: {row.unchanged_reason}"
     differences = [difference_pb2.Difference.FromString(one) for one in row.differences]
     for one in differences:
         if not one.changed:

@@ -42,6 +42,7 @@ class Order:
     principal: str
     request_id: str = ""
     is_dry_run: bool = False
+    keeps_going: bool = False
     cloned_from: str | None = None
     # None: what the type has.
     priority: int | None = None
@@ -49,6 +50,7 @@ class Order:
     commits: str | None = None
     # A task that waits and would do the same will do.
     absorbs: bool = False
+    only_failures: bool = False
 
     def digest(self) -> bytes:
         """Equal for equal requests, so that a request id is not taken for another one."""
@@ -60,6 +62,8 @@ class Order:
             (self.cloned_from or "").encode(),
             # Not there, where there is none: then it is the request of the release before.
             *([] if self.priority is None else [b"priority %d" % self.priority]),
+            *((b"keep_going",) if self.keeps_going else ()),
+            *((b"only_failures",) if self.only_failures else ()),
         ):
             state.update(len(part).to_bytes(8, "little") + part)
         if self.commits is not None:
@@ -175,6 +179,8 @@ class TaskCreator:
             request_digest=order.digest() if order.request_id else b"",
             cloned_from=order.cloned_from,
             priority=_priority(order, view.plugin),
+            keeps_going=order.keeps_going,
+            only_failures=order.only_failures,
             origin_request=correlation.current_request_id(),
             traceparent=tracing.current(),
             warnings=[one.SerializeToString() for one in parameters.warnings],

@@ -9,6 +9,7 @@ from google.rpc import status_pb2
 
 from entrepot.core.v1 import difference_pb2, task_service_pb2
 from entrepot.type.v1 import diagnostic_pb2, progress_pb2
+from entrepot.type.v1.unit_failure_pb2 import UnitFailure
 from entrepot_core.plugins.descriptors import pack_bytes
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ __all__ = [
     "PRIORITIES",
     "STATES",
     "event_message",
+    "policy",
     "progress_messages",
     "task_message",
 ]
@@ -78,6 +80,10 @@ def task_message(
         priority=PRIORITIES[row.priority],
         effective_priority=PRIORITIES[row.effective_priority],
         commits=f"tasks/{row.commits}" if row.commits else "",
+        on_failure=policy(keeps_going=row.keeps_going),
+        failures=row.failures,
+        only_failures=row.only_failures,
+        unchanged_reason=row.unchanged_reason,
     )
     if row.error is not None:
         task.error.CopyFrom(status_pb2.Status.FromString(row.error))
@@ -96,6 +102,11 @@ def task_message(
     if row.ended_at is not None:
         task.end_time.FromDatetime(row.ended_at)
     return task
+
+
+def policy(*, keeps_going: bool) -> UnitFailure.Policy.ValueType:
+    """What becomes of a task if units fail."""
+    return UnitFailure.POLICY_KEEP_GOING if keeps_going else UnitFailure.POLICY_STRICT
 
 
 def progress_messages(row: TaskRow, now: datetime) -> list[progress_pb2.Progress]:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from entrepot.core.v1 import task_service_pb2, task_service_pb2_grpc
+from entrepot.type.v1.unit_failure_pb2 import UnitFailure
 from entrepot_core.api.blocking import blockers
 from entrepot_core.api.explanation import explain
 from entrepot_core.api.lineage import read_lineage
-from entrepot_core.api.paging import check_id, page_size, read_token, write_token
+from entrepot_core.api.paging import (
+    check_id,
+    page_size,
+    read_token,
+    token_error,
+    write_token,
+)
 from entrepot_core.api.plan_reader import read_plan, read_units
 from entrepot_core.api.task_creator import Order
-from entrepot_core.api.task_message import PRIORITIES, STATES, task_message
+from entrepot_core.api.task_message import PRIORITIES, STATES, policy, task_message
 from entrepot_core.api.task_streams import AllEvents, OneTask, TaskReader
 from entrepot_core.domain.errors import (
     CanceledError,
@@ -26,7 +33,7 @@ from entrepot_core.domain.errors import (
 )
 from entrepot_core.plugins import binding, messages
 from entrepot_core.plugins.descriptors import pack_bytes
-from entrepot_core.store import queue, tasks
+from entrepot_core.store import queue, task_failures, task_logs, tasks
 from entrepot_rpc.server import non_blocking
 from entrepot_rpc.status import to_status
 
@@ -37,6 +44,7 @@ if TYPE_CHECKING:
     from google.protobuf import any_pb2, duration_pb2
     from google.protobuf.message import Message
 
+    from entrepot.type.v1.log_line_pb2 import LogLine
     from entrepot_core.api.event_log import EventLog
     from entrepot_core.api.task_creator import TaskCreator
     from entrepot_core.plugins.registry import Registry
@@ -49,6 +57,8 @@ __all__ = ["MAX_WAITING", "TaskService"]
 MAX_WAITING = 128
 
 _MAX_WAIT_SECONDS = 600
+# Numbers of attempts, lines and failures are shorter.
+_DIGITS = 10
 # A change that nobody told of is seen after this long.
 _LOOK_SECONDS = 2.0
 
@@ -87,6 +97,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
             is_dry_run=request.dry_run,
             absorbs=request.absorb,
             priority=_priority(request.priority),
+            keeps_going=_keeps_going(request.on_failure),
         )
         wait = _wait_seconds(request.wait)
         if request.validate_only:
@@ -124,6 +135,41 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
         with self._database.transaction() as cursor:
             explanation = explain(cursor, tasks.get(cursor, task_id))
         return task_service_pb2.ExplainTaskResponse(explanation=explanation)
+
+    def ListTaskLogs(
+        self, request: task_service_pb2.ListTaskLogsRequest, context: grpc.ServicerContext
+    ) -> task_service_pb2.ListTaskLogsResponse:
+        task_id = read_name(request.parent, "parent")
+        size = page_size(request.page_size)
+        after = _read_position(request.page_token, 2)
+        with self._database.transaction() as cursor:
+            tasks.is_over(cursor, task_id)
+            found = task_logs.page(
+                cursor, task_id, size + 1, (after[0], after[1]), request.attempt
+            )
+        response = task_service_pb2.ListTaskLogsResponse()
+        for one in found[:size]:
+            line = response.lines.add(message=one.message, attempt=one.attempt)
+            line.level = cast("LogLine.Level.ValueType", one.level)
+            line.time.FromDatetime(one.logged_at)
+        if len(found) > size:
+            last = found[size - 1]
+            response.next_page_token = write_token(f"{last.attempt} {last.number}")
+        return response
+
+    def ListTaskFailures(
+        self, request: task_service_pb2.ListTaskFailuresRequest, context: grpc.ServicerContext
+    ) -> task_service_pb2.ListTaskFailuresResponse:
+        task_id = read_name(request.parent, "parent")
+        size = page_size(request.page_size)
+        (after,) = _read_position(request.page_token, 1)
+        with self._database.transaction() as cursor:
+            tasks.is_over(cursor, task_id)
+            found = task_failures.page(cursor, task_id, size + 1, after)
+        return task_service_pb2.ListTaskFailuresResponse(
+            failures=[UnitFailure.FromString(failure) for _, failure in found[:size]],
+            next_page_token=write_token(str(found[size - 1][0])) if len(found) > size else "",
+        )
 
     # Streams of grpc's other kind: they have no thread.
     @non_blocking
@@ -179,15 +225,21 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
             row = tasks.get(cursor, task_id)
         wait = _wait_seconds(request.wait)
         priority = _priority(request.priority)
+        if request.only_failures:
+            with self._database.transaction() as cursor:
+                kept = task_failures.count(cursor, task_id)
+            _check_failures(row, kept)
         created = self._creator.create(
             Order(
                 parameters=self._overridden(row, request),
                 principal=self._principal_of(context),
                 request_id=request.request_id,
                 is_dry_run=request.dry_run,
+                keeps_going=_keeps_going(request.on_failure, default=row.keeps_going),
                 cloned_from=task_id,
                 absorbs=request.absorb,
                 priority=row.priority if priority is None else priority,
+                only_failures=request.only_failures,
             )
         )
         return task_service_pb2.CloneTaskResponse(
@@ -272,6 +324,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
             resources=sorted(binding.locks(parameters.references)),
             warnings=parameters.warnings,
             dry_run=order.is_dry_run,
+            on_failure=policy(keeps_going=order.keeps_going),
             principal=order.principal,
         )
 
@@ -329,6 +382,37 @@ def read_name(name: str, field: str = "name") -> str:
     if not _is_id(task_id):
         raise FieldInvalidError.at(field, f'"{name}" is not the name of a task: tasks/<id>.')
     return str(uuid.UUID(task_id))
+
+
+def _keeps_going(asked: UnitFailure.Policy.ValueType, *, default: bool = False) -> bool:
+    if asked not in UnitFailure.Policy.values():
+        raise FieldInvalidError.at("on_failure", "is neither strict nor keep_going.")
+    if asked == UnitFailure.POLICY_UNSPECIFIED:
+        return default
+    return asked == UnitFailure.POLICY_KEEP_GOING
+
+
+def _check_failures(row: TaskRow, kept: int) -> None:
+    """Raises FieldInvalidError unless the failures of a task can be done again by themselves."""
+    if not row.is_over:
+        raise FieldInvalidError.at(
+            "only_failures", f"needs a task that is over; {row.name} is not."
+        )
+    if not row.failures:
+        raise FieldInvalidError.at("only_failures", f"no unit failed in {row.name}.")
+    if kept < row.failures:
+        raise FieldInvalidError.at(
+            "only_failures",
+            f"{row.failures:,} units failed in {row.name}, and only {kept:,} are kept: repeat "
+            "the whole task. What is there already is not fetched again.",
+        )
+
+
+def _read_position(token: str, numbers: int) -> list[int]:
+    words = read_token(token).split(" ") if token else ["0"] * numbers
+    if len(words) != numbers or not all(one.isdecimal() and len(one) < _DIGITS for one in words):
+        raise token_error()
+    return [int(one) for one in words]
 
 
 def _is_id(text: str) -> bool:

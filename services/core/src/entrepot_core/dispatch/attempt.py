@@ -13,11 +13,13 @@ import structlog
 
 from entrepot.plugin.v1 import plugin_tasks_pb2
 from entrepot.type.v1 import progress_pb2
+from entrepot.type.v1.unit_failure_pb2 import UnitFailure
 from entrepot_core.dispatch import shortened
 from entrepot_core.dispatch.assignment import Assignment
 from entrepot_core.dispatch.observer import UNOBSERVED
 from entrepot_core.dispatch.progress import AttemptProgress
 from entrepot_core.dispatch.settling import canceled_error
+from entrepot_core.dispatch.unit_failures import failure_of_file
 from entrepot_core.dispatch.verdict import (
     Completion,
     StreamReader,
@@ -25,17 +27,33 @@ from entrepot_core.dispatch.verdict import (
     failure_of,
     loss_of,
 )
+from entrepot_core.domain.change import Gaps
 from entrepot_core.domain.errors import (
     AttemptSupersededError,
     Code,
     DatabaseUnavailableError,
+    DigestMismatchError,
+    DownloadFailedError,
+    NeededUnitMissingError,
     PluginUnavailableError,
+    ResourceNotFoundError,
     ServiceError,
+    SizeMismatchError,
 )
 from entrepot_core.domain.task import Loss, LossCause, State
 from entrepot_core.plugins import binding
 from entrepot_core.plugins.descriptors import pack_bytes
-from entrepot_core.store import api_tokens, plans, plugins, queue, retry, tasks, workspaces
+from entrepot_core.store import (
+    api_tokens,
+    gaps,
+    plans,
+    plugins,
+    queue,
+    retry,
+    task_failures,
+    tasks,
+    workspaces,
+)
 from entrepot_rpc import correlation, tracing
 from entrepot_rpc.failpoints import failpoint
 
@@ -46,6 +64,7 @@ if TYPE_CHECKING:
     from entrepot_core.dispatch.observer import AttemptObserver
     from entrepot_core.dispatch.ready_made import ReadyMade
     from entrepot_core.dispatch.settling import Settler
+    from entrepot_core.downloads.attempt import FailedFile
     from entrepot_core.plugins.client import Clients
     from entrepot_core.plugins.parameters import ParameterReader, Parameters
     from entrepot_core.plugins.registry import Registry
@@ -85,6 +104,10 @@ class Downloads(Protocol):
     def cancel(self) -> None:
         """Ends what is under way."""
 
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """The units with a file that could not be had."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptTools:
@@ -96,8 +119,8 @@ class AttemptTools:
     reader: ParameterReader
     settler: Settler
     ready_made: ReadyMade
-    # Of a workspace; the first callable is told of the progress, the second of a failure.
-    downloads: Callable[[int, Callable[[Any], None], Callable[[], None]], Downloads]
+    # Of a workspace, by its number; with the other arguments of AttemptDownloads.
+    downloads: Callable[..., Downloads]
     heartbeat_timeout_seconds: float
     observer: AttemptObserver = UNOBSERVED
 
@@ -116,6 +139,7 @@ class Attempt:
         self.claimed = claimed
         self.follow = follow
         self.progress = AttemptProgress(claimed.task_id, claimed.attempt)
+        self._keeps_going = False
         self._tools = tools
         self._token = token
         self._stop: Stop | None = None
@@ -282,6 +306,7 @@ class Attempt:
         self, row: tasks.TaskRow, parameters: Parameters, bounds: list[binding.Bound]
     ) -> None:
         plugin = parameters.view.plugin
+        self._keeps_going = row.keeps_going
         if not row.is_dry_run:
             self._begin_downloads()
         ended = self._stream(row, parameters, bounds)
@@ -363,9 +388,27 @@ class Attempt:
                 max_digests_per_lookup=_MAX_DIGESTS,
             ),
         )
+        request.on_failure = (
+            UnitFailure.POLICY_KEEP_GOING if row.keeps_going else UnitFailure.POLICY_STRICT
+        )
+        request.gaps.extend(self._gaps_to_fill(row))
         request.deadline.FromNanoseconds(int((time.time() + timeout) * 1e9))
         request.heartbeat_timeout.FromNanoseconds(int(self._tools.heartbeat_timeout_seconds * 1e9))
         return request
+
+    def _gaps_to_fill(self, row: tasks.TaskRow) -> list[UnitFailure]:
+        if not row.only_failures:
+            return []
+        with self._tools.database.transaction() as cursor:
+            found = task_failures.kept(cursor, row.cloned_from or row.task_id)
+        if not found:
+            raise ResourceNotFoundError(
+                "The task whose failures were to be done again has been forgotten, and they with "
+                "it. Create the task again, without only_failures.",
+                metadata={"resource": f"tasks/{row.cloned_from}"},
+            )
+        failures = map(UnitFailure.FromString, found)
+        return [UnitFailure(unit=one.unit, relative_path=one.relative_path) for one in failures]
 
     def _target(self, plugin: str) -> str:
         with self._tools.database.transaction() as cursor:
@@ -382,6 +425,10 @@ class Attempt:
             self.progress.count(event.progress)
         elif kind == "warning":
             self.progress.warn(event.warning)
+        elif kind == "log":
+            self.progress.log(event.log)
+        elif kind == "unit_failure":
+            self.progress.fail(event.unit_failure)
 
     def _commit(self, row: tasks.TaskRow, completion: Completion, *, ready_made: bool) -> None:
         self._finish_downloads()
@@ -389,15 +436,49 @@ class Attempt:
         if self._stop is not None:
             self._settle_stop()
             return
-        self._write_progress()
+        left_out = self._gaps()
+        if completion.unchanged_reason and not completion.modes and not completion.states:
+            self.progress.unchanged(completion.unchanged_reason)
+        # What is left out is known before it is.
+        self._write_progress(must=left_out is not None)
         self._tools.settler.commit(
             self.claimed,
             completion,
             is_dry_run=row.is_dry_run,
             ready_made=ready_made,
             plan=self.claimed.commits,
+            gaps=left_out,
         )
         self._log.info("attempt.completed")
+
+    def _gaps(self) -> Gaps | None:
+        """What the commit leaves out; what hangs on it fails with it."""
+        failures = self.progress.failures
+        if not failures.count:
+            return None
+        error = failures.error()
+        if not self._keeps_going:
+            # The plugin has told of failures and completed all the same.
+            raise error
+        missing = self._downloads.left_out if self._downloads is not None else ()
+        with self._tools.database.transaction() as cursor:
+            along = gaps.dependents(cursor, self.claimed.workspace_id, missing)
+        for one in along:
+            self.progress.fail(
+                UnitFailure(
+                    unit=one.unit,
+                    relative_path=one.label,
+                    reason=NeededUnitMissingError.reason,
+                    message=f"{one.label} is left out, as it needs {one.needs}, which failed.",
+                )
+            )
+        return Gaps((*missing, *(one.content_id for one in along)), error)
+
+    def _note_failed(self, failed: FailedFile) -> None:
+        error = failed.error
+        self.progress.fail(
+            failure_of_file(failed.unit, failed.relative_path, failed.url, error), error
+        )
 
     def _begin_downloads(self) -> None:
         def report(told: Any) -> None:  # noqa: ANN401  DownloadProgress
@@ -423,7 +504,11 @@ class Attempt:
             if self._stop is not None:
                 return
             self._downloads = self._tools.downloads(
-                self.claimed.workspace_id, report, lambda: self.stop(Stop.UNFETCHABLE)
+                self.claimed.workspace_id,
+                report=report,
+                failed=lambda: self.stop(Stop.UNFETCHABLE),
+                keeps_going=self._keeps_going,
+                failed_file=self._note_failed,
             )
             self._downloads.start()
 
@@ -456,6 +541,7 @@ class Attempt:
                 delay_seconds=error.retry_after_seconds,
             )
             self._end_downloads()
+            self._write_progress()
             self._tools.settler.lose(self.claimed, loss)
             return
         self._write_progress()
@@ -473,10 +559,14 @@ class Attempt:
                 plugins.mark_down(cursor, plugin, loss.reason)
 
     def _settle_error(self, error: ServiceError) -> None:
+        failures = self.progress.failures
+        if isinstance(error, DownloadFailedError | DigestMismatchError | SizeMismatchError):
+            error = failures.error() if failures.count > 1 and not self._keeps_going else error
         if self._stop not in (None, Stop.UNFETCHABLE):
             self._settle_stop()
         elif getattr(error, "retryable", False):
             self._end_downloads()
+            self._write_progress()
             self._tools.settler.lose(
                 self.claimed, Loss(error.message, is_counted=True, error=error)
             )
@@ -528,9 +618,11 @@ class Attempt:
                 ),
             )
 
-    def _write_progress(self) -> None:
+    def _write_progress(self, *, must: bool = False) -> None:
         try:
             with self._tools.database.transaction() as cursor:
                 self.progress.write(cursor)
         except DatabaseUnavailableError as error:
+            if must:
+                raise
             self._log.warning("attempt.progress_lost", error=error.message)

@@ -31,8 +31,6 @@ from entrepot_core.store.runner import Role, SingleRunner
 from entrepot_core.store.secret_key import SecretKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from entrepot_core.config import Config
     from entrepot_core.dispatch.metrics import ShownMetrics
 
@@ -76,12 +74,8 @@ class DispatchProcess:
             open_blob_store(*config.blobs),
         )
 
-        def downloads(
-            workspace_id: int, report: Callable[[Any], None], failed: Callable[[], None]
-        ) -> AttemptDownloads:
-            return AttemptDownloads(
-                keeper, self._downloader, remotes, workspace_id, report, failed
-            )
+        def downloads(workspace_id: int, **told: Any) -> AttemptDownloads:  # noqa: ANN401  as there
+            return AttemptDownloads(keeper, self._downloader, remotes, workspace_id, **told)
 
         tools = AttemptTools(
             database=self.database,

@@ -7,10 +7,14 @@ import time
 from typing import TYPE_CHECKING
 
 from entrepot.type.v1 import diagnostic_pb2, progress_pb2
+from entrepot_core.dispatch.log_lines import LogLines
 from entrepot_core.dispatch.pace import Pace
-from entrepot_core.store import queue
+from entrepot_core.dispatch.unit_failures import UnitFailures
+from entrepot_core.store import queue, task_failures, task_logs
 
 if TYPE_CHECKING:
+    from entrepot.type.v1 import log_line_pb2, unit_failure_pb2
+    from entrepot_core.domain.errors import ServiceError
     from entrepot_core.store.database import Cursor
 
 __all__ = ["PROGRESS_SECONDS", "AttemptProgress"]
@@ -23,17 +27,22 @@ _MAX_TEXT = 2_000
 
 
 class AttemptProgress:
-    """The counters and warnings of one attempt. The latest counter of a code wins."""
+    """What one attempt says: counters, of which the latest of a code wins, lines, failures."""
 
     def __init__(self, task_id: str, attempt: int) -> None:
         self.task_id = task_id
         self.attempt = attempt
+        self.failures = UnitFailures()
+        self.unchanged_reason = ""
+        self._log_lines = LogLines(attempt)
+        # What an attempt before said of failures does not hold any more.
+        self._forgets = attempt > 1
         self._lock = threading.Lock()
         self._counters: dict[str, progress_pb2.Progress] = {}
         self._paces: dict[str, Pace] = {}
         self._warnings: list[diagnostic_pb2.Diagnostic] = []
         self._warned = 0
-        self._is_changed = False
+        self._is_changed = self._forgets
         self._written = 0.0
 
     @property
@@ -77,6 +86,26 @@ class AttemptProgress:
             self._warnings.append(kept)
             self._is_changed = True
 
+    def log(self, line: log_line_pb2.LogLine) -> None:
+        """Takes a line for people."""
+        with self._lock:
+            self._log_lines.add(line)
+            self._is_changed = True
+
+    def fail(
+        self, failure: unit_failure_pb2.UnitFailure, error: ServiceError | None = None
+    ) -> None:
+        """Takes a unit that failed."""
+        with self._lock:
+            self.failures.add(failure, error)
+            self._is_changed = True
+
+    def unchanged(self, reason: str) -> None:
+        """Takes why there was nothing to do."""
+        with self._lock:
+            self.unchanged_reason = reason
+            self._is_changed = True
+
     def is_due(self) -> bool:
         """Whether there is something to write, and it is time."""
         return self._is_changed and time.monotonic() - self._written >= PROGRESS_SECONDS
@@ -88,6 +117,9 @@ class AttemptProgress:
                 return False
             counters = [one.SerializeToString() for one in self._counters.values()]
             warnings, self._warnings = self._warnings, []
+            lines = self._log_lines.take()
+            first, failures = self.failures.take()
+            forgets, self._forgets = self._forgets, False
             self._is_changed = False
             self._written = time.monotonic()
         is_written = queue.write_progress(
@@ -96,9 +128,21 @@ class AttemptProgress:
             self.attempt,
             counters,
             [one.SerializeToString() for one in warnings],
+            failures=self.failures.count,
+            unchanged_reason=self.unchanged_reason,
         )
         if not is_written:
             with self._lock:
                 self._warnings = warnings + self._warnings
+                self._log_lines.put_back(lines)
+                self.failures.put_back(failures)
+                self._forgets = self._forgets or forgets
                 self._is_changed = True
-        return is_written
+            return False
+        if forgets:
+            task_failures.forget(cursor, self.task_id)
+        if lines:
+            task_logs.write(cursor, self.task_id, lines)
+        if failures:
+            task_failures.write(cursor, self.task_id, first, failures)
+        return True

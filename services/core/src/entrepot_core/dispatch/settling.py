@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from entrepot_core.dispatch.observer import AttemptObserver
     from entrepot_core.dispatch.verdict import Completion
-    from entrepot_core.domain.change import CommitResult, Difference
+    from entrepot_core.domain.change import CommitResult, Difference, Gaps
     from entrepot_core.domain.errors import ServiceError
     from entrepot_core.domain.task import Loss
     from entrepot_core.store.database import Cursor, Database
@@ -66,6 +66,7 @@ class Settler:
         is_dry_run: bool,
         ready_made: bool,
         plan: str | None = None,
+        gaps: Gaps | None = None,
     ) -> None:
         """Makes versions of what was staged and completes the task, in one transaction.
 
@@ -77,11 +78,13 @@ class Settler:
             workspace_id=claimed.workspace_id,
             task_id=claimed.task_id,
             modes=completion.modes,
-            states=completion.states,
+            # With gaps the repository is not what the plugin believes that it has become.
+            states={} if gaps else completion.states,
             unchanged_reason=completion.unchanged_reason,
             dry_run=is_dry_run,
             is_ready_made=ready_made,
             plan=plan,
+            gaps=gaps,
         )
         made: list[CommitResult] = []
         if is_dry_run:

@@ -15,6 +15,7 @@ from entrepot_core.domain.errors import (
     ServiceError,
 )
 from entrepot_core.domain.task import Loss, LossCause
+from entrepot_rpc.channel import MAX_MESSAGE_BYTES
 from entrepot_rpc.errors import Code
 from entrepot_rpc.status import from_rpc_error, from_status
 
@@ -37,6 +38,8 @@ MAX_STATE_BYTES = 4096
 _ERROR_CODES = frozenset(int(code) for code in Code)
 _FULL_SECONDS = 5.0
 _UNREACHABLE_SECONDS = 2.0
+# What grpc says of a message that is longer than it takes.
+_TOO_LARGE = "larger than max"
 _NEVER_CONNECTED = ("failed to connect", "connection refused", "dns resolution failed")
 
 
@@ -93,6 +96,9 @@ def loss_of(error: grpc.RpcError, plugin: str, *, has_begun: bool) -> Loss | Ser
     details = (error.details() or "").rstrip(".")
     if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceededError("The attempt took longer than its type of task allows.")
+    if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in details.lower():
+        # It is not full, and would send the same again.
+        return violation(plugin, f"it sent an event of more than {MAX_MESSAGE_BYTES:,} bytes.")
     if not has_begun and error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
         delay = known.retry_after_seconds or _FULL_SECONDS
         return Loss(

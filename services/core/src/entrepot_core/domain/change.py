@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-__all__ = ["CommitMode", "CommitRequest", "CommitResult", "Difference", "UnitLine"]
+if TYPE_CHECKING:
+    from entrepot_core.domain.errors import ServiceError
+
+__all__ = ["CommitMode", "CommitRequest", "CommitResult", "Difference", "Gaps", "UnitLine"]
 
 
 class CommitMode(enum.Enum):
@@ -15,6 +19,15 @@ class CommitMode(enum.Enum):
     """New version = base + staged adds - staged removes."""
     REPLACE = "replace"
     """New version = staged adds and what they need."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """Units that failed, in a task that keeps going: those that were staged are left out."""
+
+    content_ids: tuple[int, ...]
+    error: ServiceError
+    """What the task fails with if nothing new is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +48,7 @@ class CommitRequest:
     is_ready_made: bool = False
     # The dry run whose plan is staged: with nothing that comes or leaves along, and no modes.
     plan: str | None = None
+    gaps: Gaps | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from entrepot_core.domain.blob import Expected
-from entrepot_core.domain.errors import CanceledError, DatabaseUnavailableError, ServiceError
+from entrepot_core.domain.errors import (
+    AddressForbiddenError,
+    CanceledError,
+    DatabaseUnavailableError,
+    DigestMismatchError,
+    DownloadFailedError,
+    ServiceError,
+    SizeMismatchError,
+)
 from entrepot_core.downloads.group import DownloadGroup
 from entrepot_core.downloads.request import Download, Source
-from entrepot_core.store import wanted
+from entrepot_core.store import labels, wanted
 from entrepot_rpc import correlation
 
 if TYPE_CHECKING:
@@ -26,7 +34,7 @@ if TYPE_CHECKING:
     from entrepot_core.store.sources import SourcedFile
     from entrepot_core.store.wanted import WantedFile
 
-__all__ = ["AttemptDownloads", "DownloadProgress", "download_of"]
+__all__ = ["AttemptDownloads", "DownloadProgress", "FailedFile", "download_of"]
 
 # Staging calls that are looked at in one step, and downloads under way: both bound the memory.
 CALLS = 4
@@ -34,6 +42,17 @@ UNDER_WAY = 500
 # How long a finished download waits for others to share a sync with.
 LINGER_SECONDS = 0.05
 LOOK_SECONDS = 0.2
+# With so many files that failed it gives up: enough to see what is wrong, or that everything is.
+MOST_NAMED = 100
+MOST_LEFT_OUT = 10_000
+
+# What is the matter with one file, and not with us.
+_OF_ONE_FILE = (
+    DownloadFailedError,
+    DigestMismatchError,
+    SizeMismatchError,
+    AddressForbiddenError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +62,16 @@ class DownloadProgress:
     files: int
     wanted_files: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailedFile:
+    """A file of a staged unit that could not be had."""
+
+    unit: str
+    relative_path: str
+    url: str
+    error: ServiceError
 
 
 class AttemptDownloads:
@@ -55,6 +84,10 @@ class AttemptDownloads:
         workspace_id: Whose staged units.
         report: Told of the progress, from a thread of its own.
         failed: Called once when it cannot succeed any more; `finish` says why.
+        keeps_going: A file that fails is told of and left out, up to MOST_LEFT_OUT of them.
+            Without, all are tried all the same, up to MOST_NAMED that fail, so that they can be
+            named; but one whose failure may pass ends everything at once.
+        failed_file: Told of each file that fails, from a thread of its own.
     """
 
     def __init__(
@@ -65,6 +98,9 @@ class AttemptDownloads:
         workspace_id: int,
         report: Callable[[DownloadProgress], None] = lambda _: None,
         failed: Callable[[], None] = lambda: None,
+        *,
+        keeps_going: bool = False,
+        failed_file: Callable[[FailedFile], None] = lambda _: None,
     ) -> None:
         self._keeper = keeper
         self._downloader = downloader
@@ -72,14 +108,19 @@ class AttemptDownloads:
         self._workspace_id = workspace_id
         self._report = report
         self._failed = failed
+        self._keeps_going = keeps_going
+        self._failed_file = failed_file
+        self._first_error: ServiceError | None = None
+        self._left_out: list[int] = []
         self._is_last_look = threading.Event()
         self._is_canceled = threading.Event()
         self._error: BaseException | None = None
         self._files = self._wanted_files = self._bytes = 0
         # The staging calls that were looked at: each is looked at once.
         self._seen: set[int] = set()
-        # What is under way, by digest or else by unit and path: the same bytes are fetched once.
-        self._pending: set[bytes | tuple[int, str]] = set()
+        # What is under way, by digest or else by unit and path: the same bytes are fetched once,
+        # and those who want them too have their turn if they cannot be had there.
+        self._pending: dict[bytes | tuple[int, str], list[WantedFile]] = {}
         self._group: DownloadGroup[WantedFile] = DownloadGroup(keeper, downloader, workspace_id)
         self._thread = threading.Thread(
             target=correlation.inheriting(self._run), name="attempt-downloads", daemon=True
@@ -98,13 +139,18 @@ class AttemptDownloads:
         """Returns when all that is staged is stored; nothing may be staged any more.
 
         Raises the first ServiceError; of a DownloadFailedError, `retryable` says whether it may
-        pass.
+        pass. With `keeps_going`, `left_out` then says what is missing.
         """
         self._is_last_look.set()
         self._group.wake()
         self._thread.join()
         if self._error is not None:
             raise self._error
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """The units with a file that could not be had."""
+        return tuple(dict.fromkeys(self._left_out))
 
     def cancel(self) -> None:
         """Ends what is under way, and returns when it has ended."""
@@ -135,6 +181,8 @@ class AttemptDownloads:
             if is_last:
                 while self._group:
                     self._collect(None)
+                if self._first_error is not None and not self._keeps_going:
+                    raise self._first_error
                 return
             self._wait()
 
@@ -154,10 +202,11 @@ class AttemptDownloads:
     def _begin(self, file: WantedFile) -> None:
         key = _key(file)
         if key in self._pending:
+            self._pending[key].append(file)
             return
         while len(self._group) >= UNDER_WAY:
             self._collect(None)
-        self._pending.add(key)
+        self._pending[key] = []
         self._wanted_files += 1
         self._group.submit(file, download_of(file, self._remotes))
 
@@ -175,14 +224,31 @@ class AttemptDownloads:
         if self._is_canceled.is_set():
             raise CanceledError("The downloads were canceled.")
         for one in finished:
+            others = self._pending.pop(_key(one.key))
             if one.error is not None:
-                raise one.error
-            self._pending.discard(_key(one.key))
+                self._fail(one.key, one.error)
+                for other in others:
+                    self._begin(other)
+                continue
             self._files += 1
             if one.fetched is not None and one.fetched.blob is not None:
                 self._bytes += one.fetched.blob.size_bytes
         if finished:
             self._report(DownloadProgress(self._files, self._wanted_files, self._bytes))
+
+    def _fail(self, file: WantedFile, error: BaseException) -> None:
+        if not isinstance(error, _OF_ONE_FILE):
+            raise error
+        self._left_out.append(file.content_id)
+        self._first_error = self._first_error or error
+        with self._keeper.database.transaction() as cursor:
+            unit = labels.names(cursor, [file.content_id]).get(file.content_id, "")
+        url = file.sources[0].url if file.sources else ""
+        self._failed_file(FailedFile(unit, file.relative_path, url, error))
+        most = MOST_LEFT_OUT if self._keeps_going else MOST_NAMED
+        may_pass = isinstance(error, DownloadFailedError) and error.retryable
+        if len(self._left_out) >= most or (may_pass and not self._keeps_going):
+            raise self._first_error if len(self._left_out) >= most else error
 
 
 def download_of(file: WantedFile | SourcedFile, remotes: Remotes) -> Download:

@@ -20,6 +20,7 @@ from entrepot_core.domain.errors import (
 )
 from entrepot_core.domain.names import version_name
 from entrepot_core.store import (
+    gaps,
     lending,
     publishing,
     repositories,
@@ -61,11 +62,13 @@ def commit(cursor: Cursor, request: CommitRequest, draft: PlanDraft | None = Non
 
     Raises AttemptSupersededError, VersionConflictError, and what the content is refused for:
     RepositoryKeyConflictError, PathOverlapsError, NeededUnitMissingError, UnitStillNeededError,
-    BlobMissingError.
+    BlobMissingError. A commit with gaps that brings nothing new is refused with their error.
     """
     _fence(cursor, request.workspace_id)
     failpoint("commit.workspace_locked")
     _prepare(cursor, request.workspace_id)
+    if request.gaps is not None:
+        gaps.leave_out(cursor, request.workspace_id, request.gaps.content_ids)
     lent = lending.lent_repositories(cursor, request.workspace_id)
     made: dict[int, Difference] = {}
     created = ""
@@ -75,6 +78,8 @@ def commit(cursor: Cursor, request: CommitRequest, draft: PlanDraft | None = Non
         if difference.changed and not request.dry_run:
             created = version_name(difference.repository, difference.version)
     failpoint("commit.version_inserted")
+    if request.gaps is not None and made and not any(one.added for one in made.values()):
+        raise request.gaps.error
     for publication in publishing.publish(cursor, request, lent, made):
         created = publication
     if draft is not None:

@@ -253,8 +253,11 @@ def write_progress(
     attempt: int,
     counters: Sequence[bytes],
     warnings: Sequence[bytes],
+    *,
+    failures: int = 0,
+    unchanged_reason: str = "",
 ) -> bool:
-    """Replaces the counters of a running task and appends warnings; a crash may lose it.
+    """Replaces what a running task says of itself and appends warnings; a crash may lose it.
 
     False, and nothing is written, unless the attempt is the current one and not about to end:
     nothing may be said of a task after its end.
@@ -265,16 +268,20 @@ def write_progress(
         "  SELECT task_id FROM workspace WHERE task_id = %(task)s::uuid AND attempt = %(attempt)s"
         "  FOR KEY SHARE SKIP LOCKED"
         "), told AS ("
-        "  INSERT INTO progress (task_id, counters, warnings)"
-        "  SELECT task_id, %(counters)s::bytea[], %(warnings)s::bytea[] FROM mine"
+        "  INSERT INTO progress (task_id, counters, warnings, failures, unchanged_reason)"
+        "  SELECT task_id, %(counters)s::bytea[], %(warnings)s::bytea[], %(failures)s,"
+        "         %(unchanged_reason)s FROM mine"
         "  ON CONFLICT (task_id) DO UPDATE SET counters = EXCLUDED.counters,"
-        "  warnings = progress.warnings || EXCLUDED.warnings)"
+        "  warnings = progress.warnings || EXCLUDED.warnings, failures = EXCLUDED.failures,"
+        "  unchanged_reason = EXCLUDED.unchanged_reason)"
         " INSERT INTO event_inbox (task_id, kind) SELECT task_id, 'progressed' FROM mine",
         {
             "task": task_id,
             "attempt": attempt,
             "counters": list(counters),
             "warnings": list(warnings),
+            "failures": failures,
+            "unchanged_reason": unchanged_reason,
         },
     )
     return cursor.rowcount == 1

@@ -66,6 +66,8 @@ class NewTask:
     priority: int = NORMAL
     origin_request: str = ""
     traceparent: str = ""
+    keeps_going: bool = False
+    only_failures: bool = False
     warnings: Sequence[bytes] = ()
 
 
@@ -135,6 +137,10 @@ class TaskRow:
     # The request that made it and its trace context; empty if there was none.
     origin_request: str = ""
     traceparent: str = ""
+    keeps_going: bool = False
+    only_failures: bool = False
+    failures: int = 0
+    unchanged_reason: str = ""
     resources: list[str] = field(default_factory=list)
     commits: str | None = None
     absorbed: int = 0
@@ -167,7 +173,9 @@ _COLUMNS = """
   t.attempt, t.cancel_requested, t.is_repeatable, t.is_dry_run, t.changed, t.created_resource,
   t.cloned_from::text, t.created_at, coalesce(t.first_ready_at, t.ready_at), t.not_before,
   t.started_at, t.ended_at, d.principal, d.request_id, d.declaration_id, d.origin_request,
-  d.traceparent, d.parameters_type, d.parameters, d.result_type, d.result, d.error, d.differences,
+  d.traceparent, d.keeps_going, d.only_failures, coalesce(g.failures, 0),
+  coalesce(g.unchanged_reason, ''),
+  d.parameters_type, d.parameters, d.result_type, d.result, d.error, d.differences,
   coalesce(g.counters, '{}'), coalesce(g.warnings, '{}'),
   array(SELECT r.name FROM task_resource w JOIN resource r USING (resource_id)
          WHERE w.task_id = t.task_id ORDER BY r.name),
@@ -200,6 +208,10 @@ _NAMES = [
     "declaration_id",
     "origin_request",
     "traceparent",
+    "keeps_going",
+    "only_failures",
+    "failures",
+    "unchanged_reason",
     "parameters_type",
     "parameters",
     "result_type",
@@ -249,9 +261,10 @@ def create(cursor: Cursor, task: NewTask) -> str:
             " %s::text[], %s::boolean[], %s::text[], %s, %s, %s::bytea)"
             "), detail AS ("
             "INSERT INTO task_detail (task_id, principal, request_id, declaration_id,"
-            " parameters_type, parameters, origin_request, traceparent)"
+            " parameters_type, parameters, origin_request, traceparent, keeps_going,"
+            " only_failures)"
             " SELECT task_id, %s::text, %s::text, %s::bigint, %s::text, %s::bytea, %s::text,"
-            " %s::text FROM made WHERE earlier_digest IS NULL"
+            " %s::text, %s::boolean, %s::boolean FROM made WHERE earlier_digest IS NULL"
             "), said AS ("
             "INSERT INTO progress (task_id, warnings) SELECT task_id, %s::bytea[] FROM made"
             " WHERE earlier_digest IS NULL AND %s::boolean"
@@ -277,6 +290,8 @@ def create(cursor: Cursor, task: NewTask) -> str:
                 task.parameters,
                 task.origin_request,
                 task.traceparent,
+                task.keeps_going,
+                task.only_failures,
                 list(task.warnings),
                 bool(task.warnings),
             ),
@@ -298,7 +313,7 @@ def absorb(cursor: Cursor, task: NewTask) -> Absorbed | None:
     """
     cursor.execute(
         "SELECT task_id::text, earlier_digest FROM absorb_task(%s, %s, %s, %s::uuid, %s::text[],"
-        " %s::boolean[], %s, %s, %s::bytea, %s, %s::bytea)",
+        " %s::boolean[], %s, %s, %s::bytea, %s, %s::bytea, %s, %s)",
         (
             task.task_type,
             task.priority,
@@ -311,6 +326,8 @@ def absorb(cursor: Cursor, task: NewTask) -> Absorbed | None:
             task.request_digest,
             task.declaration_id,
             task.parameters,
+            task.keeps_going,
+            task.only_failures,
         ),
     )
     row = cursor.fetchone()
