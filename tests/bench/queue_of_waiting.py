@@ -4,7 +4,8 @@ from contextlib import closing
 from pathlib import Path
 
 from entrepot_cli.postgres import EmbeddedPostgres
-from entrepot_core.store.database import connect
+from entrepot_core.store.database import Cursor, connect
+from polling import until
 
 __all__ = ["let_wait"]
 
@@ -25,7 +26,10 @@ _PARK = "UPDATE task SET parked = true, not_before = now() + interval '1 day' WH
 
 
 def let_wait(home: Path, count: int) -> None:
-    """Have so many tasks wait for one lock, made in bulk straight in the database of a stack."""
+    """Have so many tasks wait for one lock, made in bulk straight in the database of a stack.
+
+    Returns when all have heard of them: they are to have waited for long.
+    """
     with closing(connect(EmbeddedPostgres(home / "postgres").dsn)) as connection:
         connection.autocommit = False
         with connection.cursor() as cursor:
@@ -35,3 +39,10 @@ def let_wait(home: Path, count: int) -> None:
             for _ in range(0, count, _AT_ONCE):
                 cursor.execute(_STORE, (min(_AT_ONCE, count),))
                 connection.commit()
+            until(lambda: _is_told(cursor), "the events of all tasks", 300)
+
+
+def _is_told(cursor: Cursor) -> bool:
+    cursor.execute("SELECT FROM event_inbox LIMIT 1")
+    cursor.connection.commit()
+    return cursor.rowcount == 0

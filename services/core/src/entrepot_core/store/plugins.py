@@ -196,11 +196,14 @@ def remove(cursor: Cursor, name: str) -> bool:
 
 def waiting_tasks_of_removed(cursor: Cursor, most: int = 1000) -> list[tuple[str, str]]:
     """Ids of tasks that wait for a plugin that was removed, and its name."""
+    # By plugin, of which there are few, or all that wait would be looked at.
     cursor.execute(
-        "SELECT t.task_id::text, p.name FROM plugin p JOIN task t"
-        " ON split_part(t.task_type, '/', 1) = p.name AND t.state = 'waiting'"
-        " WHERE p.is_removed ORDER BY t.task_id LIMIT %s",
-        (most,),
+        "WITH removed AS MATERIALIZED (SELECT name FROM plugin WHERE is_removed)"
+        " SELECT t.task_id::text, r.name FROM removed r CROSS JOIN LATERAL ("
+        "  SELECT task_id FROM task"
+        "   WHERE split_part(task_type, '/', 1) = r.name AND state = 'waiting'"
+        "   ORDER BY split_part(task_type, '/', 1), task_id LIMIT %s) t LIMIT %s",
+        (most, most),
     )
     return list(cursor.fetchall())
 
