@@ -21,7 +21,12 @@ from entrepot_rpc.comment import core_files
 from gateway_client import Answer, Client
 
 VERSION = "repositories/file/foo/versions/0"
-PARENTS = {"ListContent": VERSION, "ListVersions": "repositories/file/foo"}
+TASK = "00000000-0000-7000-8000-000000000000"
+PARENTS = {
+    "ListContent": VERSION,
+    "ListVersions": "repositories/file/foo",
+    **dict.fromkeys(("ListPlannedUnits", "ListTaskLogs", "ListTaskFailures"), f"tasks/{TASK}"),
+}
 SIZES = (-1, -(2**31), 1001, 10**6, 2**31 - 1)
 MANY = 100_000
 
@@ -170,6 +175,6 @@ async def rest(core: Core, path: str, query: str) -> Answer:
 
 
 def _address(binding: Binding) -> str:
-    given = iter(("file", "foo", "0"))
+    given = iter((TASK,) if "tasks" in binding.template.segments else ("file", "foo", "0"))
     filled = [next(given) if part == "*" else part for part in binding.template.segments]
     return f"/{'/'.join(filled)}/"

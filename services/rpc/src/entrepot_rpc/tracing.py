@@ -44,10 +44,12 @@ class _Otel:
     """OpenTelemetry, once it is imported."""
 
     def __init__(self, process: str) -> None:
-        from opentelemetry import propagate, trace  # noqa: PLC0415  only who has traces pays
+        from opentelemetry import trace  # noqa: PLC0415  only who has traces pays
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
             OTLPSpanExporter,
         )
+        from opentelemetry.propagate import extract as read_headers  # noqa: PLC0415
+        from opentelemetry.propagate import inject as write_headers  # noqa: PLC0415
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
@@ -62,7 +64,8 @@ class _Otel:
         self.provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self.tracer = self.provider.get_tracer("entrepot")
         self.trace = trace
-        self.propagate = propagate
+        self.read_headers = read_headers
+        self.write_headers = write_headers
         self.kinds = {
             "internal": trace.SpanKind.INTERNAL,
             "server": trace.SpanKind.SERVER,
@@ -122,7 +125,7 @@ def continued(name: str, parent: str) -> AbstractContextManager[Any]:
 def _open(
     otel: _Otel, name: str, kind: Kind, parent: str, attributes: dict[str, str | int]
 ) -> Iterator[Any]:
-    context = otel.propagate.extract({TRACEPARENT: parent}) if parent else None
+    context = otel.read_headers({TRACEPARENT: parent}) if parent else None
     with otel.tracer.start_as_current_span(
         name,
         context,
@@ -145,7 +148,7 @@ def current() -> str:
     if _otel is None:
         return ""
     carrier: dict[str, str] = {}
-    _otel.propagate.inject(carrier)
+    _otel.write_headers(carrier)
     return carrier.get(TRACEPARENT, "")
 
 
