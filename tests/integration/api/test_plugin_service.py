@@ -76,6 +76,15 @@ def test_declarations_are_watched(core: Core, plugin: FakePlugin) -> None:
     assert [one.name for one in second.declarations] == ["core", "file"]
 
 
+def test_who_leaves_a_watch_leaves_its_thread(core: Core) -> None:
+    """Many who ask what there is and leave, as commands do, keep nobody from asking."""
+    request = plugin_service_pb2.WatchPluginsRequest()
+    for _ in range(200):
+        stream = core.plugins.WatchPlugins(request, metadata=core.metadata, timeout=5)
+        assert [one.name for one in next(stream).declarations] == ["core"]
+        stream.cancel()
+
+
 @pytest.mark.parametrize("token", ["nonsense", "AAAA", "WyIAIl0", "W1tdXQ"])
 def test_a_page_token_that_is_none_is_refused(core: Core, token: str) -> None:
     """A token that no page of plugins gave is refused, whatever it decodes to."""

@@ -1,6 +1,7 @@
 """PluginService: what a registration may say, and what gateways are told."""
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -41,7 +42,9 @@ class Changing(DeclaredPlugins):
         self._stopping = stopping
         self._coming = list(catalogs)
 
-    def wait_for_change(self, revision: int, seconds: float) -> Catalog:
+    def wait_for_change(
+        self, revision: int, seconds: float, has_left: Callable[[], bool] = lambda: False
+    ) -> Catalog:
         """The next one, without waiting."""
         if not self._coming:
             self._stopping.set()

@@ -139,12 +139,16 @@ class PluginService(plugin_service_pb2_grpc.PluginServiceServicer):
     ) -> Iterator[plugin_service_pb2.WatchPluginsResponse]:
         catalog = self._registry.refresh()
         sent: list[describe_pb2.DescribeResponse] | None = None
+        # A command of the CLI asks once and leaves: its thread is needed for the next.
+        context.add_callback(self._registry.wake)
         while context.is_active() and not self._stopping.is_set():
             declarations = _declarations(catalog)
             if declarations != sent:
                 sent = declarations
                 yield plugin_service_pb2.WatchPluginsResponse(declarations=declarations)
-            catalog = self._registry.wait_for_change(catalog.revision, _IDLE_SECONDS)
+            catalog = self._registry.wait_for_change(
+                catalog.revision, _IDLE_SECONDS, lambda: not context.is_active()
+            )
 
     def _ask(self, target: str) -> Declaration:
         try:

@@ -20,6 +20,8 @@ from entrepot_core.plugins.descriptors import Declaration
 from entrepot_core.store import plugins
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from entrepot_core.plugins.descriptors import TaskTypeView
     from entrepot_core.store.database import Database
 
@@ -100,11 +102,23 @@ class Registry:
             self._changed.notify_all()
         return self._catalog
 
-    def wait_for_change(self, revision: int, seconds: float) -> Catalog:
-        """The catalog as soon as it differs from that of `revision`, or after the time."""
+    def wait_for_change(
+        self, revision: int, seconds: float, has_left: Callable[[], bool] = lambda: False
+    ) -> Catalog:
+        """The catalog as soon as it differs from that of `revision`, or after the time.
+
+        Or when who waits has left, which is looked at after `wake`.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._catalog.revision != revision, seconds)
+            self._changed.wait_for(
+                lambda: self._catalog.revision != revision or has_left(), seconds
+            )
         return self._catalog
+
+    def wake(self) -> None:
+        """Has everybody who waits look whether they still want to."""
+        with self._changed:
+            self._changed.notify_all()
 
     def follow(self, stop: threading.Event, every_seconds: float = 0.5) -> None:
         """Refreshes until stopped; the body of a thread."""
