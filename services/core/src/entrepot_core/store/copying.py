@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,7 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["copy_rows"]
 
+# Hardly any text has one of these, and looking costs less than translating.
+_ESCAPED = re.compile(r"[\\\n\r\t]")
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+
+_JSON = json.JSONEncoder(ensure_ascii=False)
 
 
 def copy_rows(
@@ -31,7 +36,7 @@ def _encoded(value: Any) -> str:  # noqa: ANN401  whatever a column holds
     if isinstance(value, bytes):
         return "\\\\x" + value.hex()
     if isinstance(value, str):
-        return value.translate(_ESCAPES)
+        return value.translate(_ESCAPES) if _ESCAPED.search(value) else value
     if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False).translate(_ESCAPES)
+        return _encoded(_JSON.encode(value))
     return str(value)
