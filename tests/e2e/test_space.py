@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from polling import until
 from rest import Api, Json
 from stack import Stack
 from upstream import MANIFEST, Upstream
@@ -97,13 +98,15 @@ def test_a_policy_counts_from_the_next_request_and_sync_on(
 
     kept = [get(ONE), get(ONE)]
     api.patch(remote["href"], {"policy": "streamed"}).expect(200)
-    streamed = [get(ONE), get(TWO), get(TWO)]
+    streamed = [get(ONE), get(TWO)]
+    # Who comes before the first has quite ended is sent what that one got.
+    until(lambda: get(TWO) == 2, "another request for what is not kept")
     is_kept = blob_path(stack, upstream.files[TWO]).exists()
     api.patch(remote["href"], {"policy": last}).expect(200)
     upstream.forget()
     api.completed("file/syncs", **names)
 
-    assert (kept, streamed, is_kept) == ([1, 1], [1, 1, 2], False)
+    assert (kept, streamed, is_kept) == ([1, 1], [1, 1], False)
     if last == "immediate":
         assert upstream.count(ONE) == 0
         assert {upstream.count(path) for path in upstream.files if path != ONE} == {1}
