@@ -448,8 +448,10 @@ def main(arguments: list[str], write: Callable[[str], object] = sys.stdout.write
             if command == "change":
                 write(f"changed {len(upstream.change(int(words[0])))}\n")
             else:
-                write(f"{len(upstream.requests)} {upstream.not_modified.total()}\n")
+                seen = f"{len(upstream.requests)} {upstream.not_modified.total()}\n"
+                # Before anybody can know that, and ask again.
                 upstream.forget()
+                write(seen)
             sys.stdout.flush()
 
 
