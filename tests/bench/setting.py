@@ -1,5 +1,6 @@
 """What several sections need to have something to measure."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,8 +19,14 @@ __all__ = ["completed", "folder_beside", "listed_repository", "names_of", "pair"
 def pair(
     figure: Figure, ours: Callable[[], object], bare: Callable[[], object], factor: float = 1
 ) -> None:
-    """Time the floor and then what it is the floor of; the factor makes seconds the unit."""
+    """Time the floor and then what it is the floor of; the factor makes seconds the unit.
+
+    Neither waits for what was left to the disk before: one of them asks for its own bytes to be
+    there when it ends, and would get those of the other as well.
+    """
+    os.sync()
     figure.floor.append(factor * timed(bare))
+    os.sync()
     figure.samples.append(factor * timed(ours))
 
 

@@ -1,5 +1,6 @@
 """What is measured, section by section. Each takes a running stack and yields figures."""
 
+import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 
@@ -37,6 +38,8 @@ def measure(stack: Stack, size: Size, names: Collection[str]) -> list[Figure]:
     for name in SECTIONS:
         if name in names:
             print(f"… {name}", file=sys.stderr, flush=True)
+            # What the section before has left to the disk is none of this one's business.
+            os.sync()
             for figure in SECTIONS[name](stack, size):
                 figure.section = name
                 figures.append(figure)
