@@ -29,7 +29,7 @@ class Answering(Describer):
         registry = DeclaredPlugins()
         super().__init__(no_database(), Clients(), registry)
 
-    def ask(self, target: str) -> Declaration:
+    def ask(self, target: str, patience: float = 0) -> Declaration:
         """The declaration."""
         return Declaration(file_plugin())
 

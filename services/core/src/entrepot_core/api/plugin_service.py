@@ -35,6 +35,8 @@ __all__ = ["PluginService", "plugin_message"]
 
 _MAX_WEIGHT = 1_000
 _IDLE_SECONDS = 10.0
+# Longer than a channel waits at most before it connects anew.
+_PATIENCE_SECONDS = 3.0
 
 _HEALTH = {
     "serving": plugin_service_pb2.Plugin.HEALTH_SERVING,
@@ -152,7 +154,7 @@ class PluginService(plugin_service_pb2_grpc.PluginServiceServicer):
 
     def _ask(self, target: str) -> Declaration:
         try:
-            return self._describer.ask(target)
+            return self._describer.ask(target, _PATIENCE_SECONDS)
         except PluginContractViolationError as error:
             # It is no fault of ours that somebody names the address of such a plugin.
             error.code = Code.FAILED_PRECONDITION

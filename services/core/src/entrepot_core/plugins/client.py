@@ -42,10 +42,31 @@ class PluginClient:
         self.channel = connect(target)
         self._stub = plugin_tasks_pb2_grpc.PluginTasksStub(self.channel)
 
-    def describe(self) -> describe_pb2.DescribeResponse:
-        """What the plugin says of itself. Raises PluginUnavailableError or its own error."""
+    def describe(self, patience: float = 0) -> describe_pb2.DescribeResponse:
+        """What the plugin says of itself. Raises PluginUnavailableError or its own error.
+
+        Args:
+            patience: For how many seconds a plugin that cannot be reached is waited for. A channel
+                that once failed connects anew only after up to two seconds: without patience a
+                plugin that was started again meanwhile is called dead.
+        """
         request = describe_pb2.DescribeRequest(core_version=builtin.version())
-        return self._call("", lambda: self._stub.Describe(request, timeout=DESCRIBE_SECONDS))
+
+        def ask() -> describe_pb2.DescribeResponse:
+            return self._call("", lambda: self._stub.Describe(request, timeout=DESCRIBE_SECONDS))
+
+        try:
+            return ask()
+        except PluginUnavailableError:
+            if not patience:
+                raise
+            try:
+                grpc.channel_ready_future(self.channel).result(patience)
+            except grpc.FutureTimeoutError:
+                pass
+            else:
+                return ask()
+            raise
 
     def validate(
         self, plugin: str, request: plugin_tasks_pb2.ValidateRequest

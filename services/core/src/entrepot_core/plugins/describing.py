@@ -39,9 +39,12 @@ class Describer:
         self._clients = clients
         self._registry = registry
 
-    def ask(self, target: str) -> Declaration:
-        """What the plugin at an address is. Raises ServiceError if it cannot be used."""
-        response = self._clients.at(target).describe()
+    def ask(self, target: str, patience: float = 0) -> Declaration:
+        """What the plugin at an address is. Raises ServiceError if it cannot be used.
+
+        One that cannot be reached is tried again for `patience` seconds.
+        """
+        response = self._clients.at(target).describe(patience)
         declaration = Declaration(response)
         found = faults(declaration)
         if found:
