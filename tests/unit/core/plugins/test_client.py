@@ -5,20 +5,22 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
-from entrepot.plugin.v1 import describe_pb2, plugin_tasks_pb2_grpc
+from entrepot.plugin.v1 import describe_pb2
 from entrepot_core.domain.errors import PluginUnavailableError
 from entrepot_core.plugins.client import PluginClient
 from stack import free_addresses
 
 
-class Named(plugin_tasks_pb2_grpc.PluginTasksServicer):
-    """A plugin that says its name."""
-
-    def Describe(
-        self, request: describe_pb2.DescribeRequest, context: grpc.ServicerContext
-    ) -> describe_pb2.DescribeResponse:
-        """The name only."""
-        return describe_pb2.DescribeResponse(name="named")
+def a_plugin_named(name: str) -> grpc.GenericRpcHandler:
+    """What answers Describe with a name only."""
+    describe = grpc.unary_unary_rpc_method_handler(
+        lambda _request, _context: describe_pb2.DescribeResponse(name=name),
+        request_deserializer=describe_pb2.DescribeRequest.FromString,
+        response_serializer=describe_pb2.DescribeResponse.SerializeToString,
+    )
+    return grpc.method_handlers_generic_handler(
+        "entrepot.plugin.v1.PluginTasks", {"Describe": describe}
+    )
 
 
 def test_a_plugin_started_again_at_the_same_address_is_found_at_once() -> None:
@@ -29,7 +31,7 @@ def test_a_plugin_started_again_at_the_same_address_is_found_at_once() -> None:
         with pytest.raises(PluginUnavailableError):
             client.describe()
     server = grpc.server(ThreadPoolExecutor(1))
-    plugin_tasks_pb2_grpc.add_PluginTasksServicer_to_server(Named(), server)
+    server.add_generic_rpc_handlers((a_plugin_named("named"),))
     server.add_insecure_port(address)
     server.start()
     try:
