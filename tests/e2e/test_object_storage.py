@@ -51,8 +51,9 @@ def test_blobs_move_from_a_folder_to_s3(
         assert set(stack.api.files(repository).values()) <= found
         assert s3.unfinished(bucket) == 0
 
-        planned = stack.api.completed("core/migrations", {"dry_run": True})["result"]
-        moved = stack.api.completed("core/migrations")
+        plan = stack.api.completed("core/migrations", {"dry_run": True})
+        planned = plan["result"]
+        moved = stack.api.finished(stack.api.post(f"{plan['href']}commits/").expect(201))
         again = stack.api.completed("core/migrations")
         assert planned == moved["result"]
         assert moved["result"]["blobs"] >= len(upstream.files)

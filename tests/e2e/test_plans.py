@@ -1,9 +1,11 @@
 """Plans: what a dry run tells, page by page, and that its approval does exactly that."""
 
+import hashlib
 import json
 
 import pytest
 
+from entrepot_test_graph.fixtures import start_graph_plugin
 from polling import until
 from rest import Api, Json
 from stack import Stack, StackFactory
@@ -202,29 +204,60 @@ def test_core_work_is_planned_and_committed(api: Api, upstream: Upstream, kind: 
     assert plan["fetch_files"] == 0
 
 
-def test_collections_have_plans_that_keep_nothing(api: Api) -> None:
-    """The plan of core/orphans names units and blobs, and what it names is collected after it."""
-    with Upstream({"orphan.txt": b"which nobody else has"}) as lonely:
+def an_orphan(api: Api, path: str) -> None:
+    """Leave a unit that nothing has."""
+    with Upstream({path: f"{path}, which nobody else has".encode()}) as lonely:
         repository = api.a_synced_repository(lonely)
         api.delete(repository["href"]).expect(200, 204)
 
+
+def test_a_collection_does_what_was_planned_and_no_more(stack: Stack, api: Api) -> None:
+    """What becomes an orphan after the plan of core/orphans was made stays when it is approved."""
+    an_orphan(api, "planned.txt")
     run = api.completed("core/orphans", {"dry_run": "true"}, grace="0s")
     plan = api.get(f"{run['href']}plan/")
     units = api.everything(f"{run['href']}plan/units/", page_size=2)
-
     result = run["result"]
+    an_orphan(api, "later.txt")
+
+    shown = stack.cli("task", "plan", run["name"].removeprefix("tasks/")).stdout
+    done = api.finished(api.post(f"{run['href']}commits/").expect(201))
+
     assert plan["removals"] == len(units) == result["content_units"] + result["blobs"]
     assert (plan["additions"], plan["replacements"], plan["differences"]) == (0, 0, [])
     assert {unit["change"] for unit in units} == {"removal"}
-    assert "orphan.txt" in [unit["path"] for unit in units]
-    problem = api.post(f"{run['href']}commits/").expect(400)
-    assert (problem["reason"], "no repository" in problem["detail"]) == ("PLAN_MISSING", True)
-    done = api.completed("core/orphans", grace="0s")
-    assert done["result"]["content_units"] >= result["content_units"]
+    assert "planned.txt" in [unit["path"] for unit in units]
+    assert "entrepot task commit" in shown
+    assert (done["state"], done["result"], done["commits"]) == ("completed", result, run["name"])
+    assert api.post(f"{run['href']}commits/").expect(400)["reason"] == "PLAN_APPROVED"
+    left = api.completed("core/orphans", {"dry_run": "true"}, grace="0s")
+    paths = [unit["path"] for unit in api.everything(f"{left['href']}plan/units/")]
+    assert ("planned.txt" in paths, "later.txt" in paths) == (False, True)
 
 
-def test_a_reclaim_has_a_plan(api: Api) -> None:
-    """The plan of core/reclaims names the blobs that it would drop, and drops none."""
+def test_a_collection_is_refused_if_something_is_needed_again(api: Api) -> None:
+    """The task names what came into use since, and nothing goes."""
+    content = {"back.txt": b"which comes back"}
+    with Upstream(content) as lonely:
+        repository = api.a_synced_repository(lonely)
+        unit = api.units(repository)[0]["name"]
+        api.delete(repository["href"]).expect(200, 204)
+        an_orphan(api, "alone.txt")
+        run = api.completed("core/orphans", {"dry_run": "true"}, grace="0s")
+        api.a_synced_repository(lonely)
+
+        failed = api.finished(api.post(f"{run['href']}commits/").expect(201))
+
+    assert (failed["state"], failed["error"]["reason"]) == ("failed", "BASE_MOVED")
+    assert unit in [one["subject"] for one in failed["error"]["preconditions"]]
+    assert unit in failed["error"]["detail"]
+    again = api.completed("core/orphans", {"dry_run": "true"}, grace="0s")
+    paths = [one["path"] for one in api.everything(f"{again['href']}plan/units/")]
+    assert ("alone.txt" in paths, "back.txt" in paths) == (True, False)
+
+
+def test_a_reclaim_is_planned_and_approved(api: Api) -> None:
+    """The plan of core/reclaims names the blobs that it would drop; its approval drops these."""
     with Upstream({"again.txt": b"can be had again"}) as upstream:
         repository = api.a_synced_repository(upstream)
         digest = upstream.digests()["again.txt"]
@@ -244,8 +277,65 @@ def test_a_reclaim_has_a_plan(api: Api) -> None:
 
     units = api.everything(f"{run['href']}plan/units/")
     assert [unit["unit"] for unit in units] == [f"blobs/{digest}"]
-    done = api.completed("core/reclaims", **asked)
-    assert done["result"]["blobs"] == 1
+    done = api.finished(api.post(f"{run['href']}commits/").expect(201))
+    assert (done["state"], done["result"]["blobs"]) == ("completed", 1)
+
+
+def test_an_upload_is_planned_and_approved(api: Api) -> None:
+    """What was uploaded is kept for the approval, although the upload is gone by then."""
+    repository = api.a_repository()
+    upload = api.post("uploads/", {"filename": "planned.txt"}).expect(201)
+    api.request("PUT", upload["href"], b"uploaded and planned").expect(200)
+    run = api.completed(
+        "file/uploads",
+        {"dry_run": "true"},
+        repository=repository["name"],
+        upload=upload["name"],
+        relative_path="planned.txt",
+    )
+    plan = api.get(f"{run['href']}plan/")
+
+    done = api.finished(api.post(f"{run['href']}commits/").expect(201))
+
+    assert (plan["additions"], plan["fetch_files"]) == (1, 0)
+    assert done["state"] == "completed", done
+    digest = hashlib.sha256(b"uploaded and planned").hexdigest()
+    assert api.files(repository) == {"planned.txt": digest}
+    assert done["created_resource"] == f"{repository['name']}/versions/1"
+
+
+def test_a_planned_publication_is_made_without_its_plugin(stack: Stack, api: Api) -> None:
+    """What a plugin has generated is served after the approval, given when its process is gone.
+
+    When the plugin is removed as well, an approval of its plans is refused with the reason.
+    """
+    with start_graph_plugin(stack.grpc) as process:
+        api.post("plugins/", {"target": process.address}).expect(201)
+        until(
+            lambda: api.request("GET", "tasks/graph/growths/").status == 200,
+            "the routes of the graph plugin",
+        )
+        repository = api.a_repository("graph")
+        plant = api.a_name("tree")
+        api.completed("graph/growths", repository=repository["name"], plants=[{"name": plant}])
+        run = api.completed("graph/publications", {"dry_run": "true"}, version=repository["name"])
+        other = api.completed(
+            "graph/growths",
+            {"dry_run": "true"},
+            repository=repository["name"],
+            plants=[{"name": api.a_name("leaf")}],
+        )
+
+    done = api.finished(api.post(f"{run['href']}commits/").expect(201))
+
+    assert done["state"] == "completed", done
+    base = api.a_distribution(plugin="graph", publication=done["created_resource"])["base_path"]
+    served = stack.content.request("GET", f"/{base}/index.txt")
+    assert (served.status, served.body.split()[0]) == (200, plant.encode())
+    stack.settle()
+    api.delete("plugins/graph/").expect(200, 204)
+    problem = api.post(f"{other['href']}commits/").expect(400, 404)
+    assert (problem["reason"], "graph" in problem["detail"]) == ("TASK_TYPE_UNKNOWN", True)
 
 
 def test_a_plan_on_the_command_line(

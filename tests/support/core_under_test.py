@@ -119,6 +119,13 @@ class Core:
         with errors_of_core():
             return self.tasks.CreateTask(request, metadata=self.metadata, timeout=60).task
 
+    def commit_plan(self, name: str, wait: float = 0) -> task_service_pb2.Task:
+        """Approves the plan of a dry run. Raises ServiceError if it is refused."""
+        request = task_service_pb2.CommitPlanRequest(name=name)
+        request.wait.FromNanoseconds(int(wait * 1e9))
+        with errors_of_core():
+            return self.tasks.CommitPlan(request, metadata=self.metadata, timeout=60).task
+
     def read(self, name: str, wait: float = 0) -> task_service_pb2.Task:
         """Reads a task."""
         request = task_service_pb2.GetTaskRequest(name=name)

@@ -246,6 +246,25 @@ def test_damaged_and_missing_files_come_again(space: Space) -> None:
     assert (again.missing_blobs, again.unrepaired_blobs) == (1, 1)
 
 
+def test_an_approved_repair_looks_at_what_was_planned(space: Space) -> None:
+    """Damage that the plan did not know stays, and what was repaired since counts as done."""
+    for data in (b"rotten", b"healed", b"later"):
+        space.add(data, "on_demand")
+    for data in (b"rotten", b"healed"):
+        space.path(data).write_bytes(data.upper())
+    planned = space.core.create(RepairBlobs(), wait=60, dry_run=True)
+    space.path(b"later").write_bytes(b"LATER")
+    space.path(b"healed").write_bytes(b"healed")
+
+    task = space.core.commit_plan(planned.name, wait=60)
+
+    result = RepairBlobsResult()
+    assert task.result.Unpack(result), task
+    assert (result.checked_blobs, result.damaged_blobs, result.repaired_blobs) == (2, 1, 1)
+    stored = [space.path(data).read_bytes() for data in (b"rotten", b"healed", b"later")]
+    assert stored == [b"rotten", b"healed", b"LATER"]
+
+
 def test_a_repair_that_upstream_refuses_is_told(space: Space) -> None:
     """The damaged bytes are served no more, and a later run tries again."""
     space.add(b"rotten", "on_demand")

@@ -128,7 +128,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_PLAN_APPROVED: _ErrorReason.ValueType  # 65
     """The plan was approved before. Metadata: task, approved_by."""
     ERROR_REASON_BASE_MOVED: _ErrorReason.ValueType  # 66
-    """A repository has changed since the plan was made. Metadata: repository, base_version, latest_version, task."""
+    """What the plan is based on has changed since. Metadata: repository, base_version, latest_version, task; of a task of
+    core's own only resource.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why core refused or failed: the `reason` of google.rpc.ErrorInfo with domain "entrepot", without the prefix. Each has a
@@ -241,5 +243,7 @@ ERROR_REASON_PLAN_MISSING: ErrorReason.ValueType  # 64
 ERROR_REASON_PLAN_APPROVED: ErrorReason.ValueType  # 65
 """The plan was approved before. Metadata: task, approved_by."""
 ERROR_REASON_BASE_MOVED: ErrorReason.ValueType  # 66
-"""A repository has changed since the plan was made. Metadata: repository, base_version, latest_version, task."""
+"""What the plan is based on has changed since. Metadata: repository, base_version, latest_version, task; of a task of
+core's own only resource.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from entrepot_core.store.plans import Move, PlannedUnit, PlanRow
     from entrepot_core.store.tasks import TaskRow
 
-__all__ = ["check_committable", "of_dry_run", "read_plan", "read_units"]
+__all__ = ["of_dry_run", "read_plan", "read_units"]
 
 _GONE = -1
 _CHANGES = {
@@ -78,17 +78,6 @@ def read_units(
         units=map(_unit, found[:size]),
         next_page_token=next_token(found[size - 1].position) if len(found) > size else "",
     )
-
-
-def check_committable(cursor: Cursor, task_id: str) -> None:
-    """Raises as `of_dry_run`, and PlanMissingError if the plan is no change of repositories."""
-    row, _ = of_dry_run(cursor, task_id)
-    if is_of_core(row):
-        raise PlanMissingError(
-            f"{row.name} changes no repository, so there is no version to approve. Clone it "
-            "without dry_run: it does what is to be done by then.",
-            metadata={"task": row.name},
-        )
 
 
 def is_of_core(row: TaskRow) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from entrepot_core.api.plan_reader import check_committable
+from entrepot_core.api.plan_reader import of_dry_run
 from entrepot_core.domain.errors import DatabaseUnavailableError, FieldInvalidError
 from entrepot_core.domain.names import new_id
 from entrepot_core.plugins import binding, builtin
@@ -118,7 +118,7 @@ class TaskCreator:
         if order.commits is not None:
             # The dry run was checked, and what it planned is committed without its plugin.
             with self._database.transaction() as cursor:
-                check_committable(cursor, order.commits)
+                of_dry_run(cursor, order.commits)
         parameters = self._decode(order)
         failpoint("create.decoded")
         if order.commits is None:

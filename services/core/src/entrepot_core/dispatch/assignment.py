@@ -32,6 +32,8 @@ class Assignment:
     parameters: Parameters
     bounds: list[Bound]
     is_dry_run: bool
+    # The dry run of one of core's own tasks whose plan is to be carried out, and nothing besides.
+    plan: str | None = None
     report: Callable[[progress_pb2.Progress], None]
     warn: Callable[[diagnostic_pb2.Diagnostic], None]
     is_stopped: Callable[[], bool]

@@ -41,7 +41,7 @@ from entrepot_core.domain.errors import (
     SizeMismatchError,
 )
 from entrepot_core.domain.task import Loss, LossCause, State
-from entrepot_core.plugins import binding
+from entrepot_core.plugins import binding, builtin
 from entrepot_core.plugins.descriptors import pack_bytes
 from entrepot_core.store import (
     api_tokens,
@@ -245,7 +245,7 @@ class Attempt:
 
     def _work_on(self, row: tasks.TaskRow, parameters: Parameters) -> None:
         bounds = retry.run(self._tools.database, lambda cursor: self._lend(cursor, parameters))
-        if self.claimed.commits is not None:
+        if self.claimed.commits is not None and parameters.view.plugin != builtin.NAME:
             self._commit_plan(row, self.claimed.commits, bounds)
         elif parameters.view.is_core_work:
             self._do_ready_made(row, parameters, bounds)
@@ -276,6 +276,7 @@ class Attempt:
             parameters=parameters,
             bounds=bounds,
             is_dry_run=row.is_dry_run,
+            plan=self.claimed.commits,
             report=self.progress.count,
             warn=self.progress.warn,
             is_stopped=lambda: self._stop is not None,

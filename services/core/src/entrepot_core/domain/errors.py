@@ -164,7 +164,7 @@ class PlanApprovedError(ServiceError):
 
 
 class BaseMovedError(ServiceError):
-    """A repository has changed since the plan was made; the preconditions say which and how."""
+    """What the plan is based on has changed since; the preconditions say what and how."""
 
     code, reason = Code.FAILED_PRECONDITION, "BASE_MOVED"
 

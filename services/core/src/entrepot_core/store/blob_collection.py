@@ -16,6 +16,7 @@ import structlog
 
 from entrepot_core.store.blob_references import IS_REFERENCED
 from entrepot_core.store.horizon import wait_for_older
+from entrepot_core.store.plan_items import BLOB_IS_PLANNED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,6 +30,7 @@ __all__ = [
     "collect_blobs",
     "collectable",
     "forget_attempts",
+    "only_planned",
     "recover_aside",
     "remove_blobs",
 ]
@@ -94,14 +96,26 @@ def collectable(grace_seconds: float) -> Dispensable:
     return Dispensable(_ORPHANED, _IS_OLD, {"seconds": grace_seconds})
 
 
+def only_planned(which: Dispensable, plan: str | None) -> Dispensable:
+    """Of these, those that an approved plan names; all of them without one."""
+    condition = f"({which.condition}) AND {BLOB_IS_PLANNED}"
+    return Dispensable(condition, which.choice, {**which.parameters, "plan": plan})
+
+
 def collect_blobs(
-    database: Database, files: Files, grace_seconds: float, *, dry_run: bool = False
+    database: Database,
+    files: Files,
+    grace_seconds: float,
+    *,
+    dry_run: bool = False,
+    plan: str | None = None,
 ) -> CollectedBlobs:
-    """Collects what nothing names and is older than the grace."""
-    which = collectable(grace_seconds)
+    """Collects what nothing names and is older than the grace, of a plan only what that names."""
+    which = only_planned(collectable(grace_seconds), plan)
     if not dry_run:
         recover_aside(database, files)
-        _adopt(database, files, grace_seconds)
+        if plan is None:
+            _adopt(database, files, grace_seconds)
     return remove_blobs(database, files, which, dry_run=dry_run)
 
 

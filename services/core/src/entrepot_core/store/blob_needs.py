@@ -8,6 +8,7 @@ from entrepot_core.domain.blob import Blob
 from entrepot_core.domain.unit import ContentType, content_name
 from entrepot_core.store import sources
 from entrepot_core.store.blob_references import REFERENCES
+from entrepot_core.store.plan_items import BLOB_IS_PLANNED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,32 +25,41 @@ _IN_REPOSITORIES = """(%(repositories)s::bigint[] = '{}' OR EXISTS (
      WHERE a.digest = b.digest AND m.repository_id = ANY(%(repositories)s::bigint[])))"""
 
 
-def count(database: Database, repository_ids: Sequence[int]) -> tuple[int, int]:
-    """How many blobs are recorded as stored, and their length together."""
+def count(
+    database: Database, repository_ids: Sequence[int], plan: str | None = None
+) -> tuple[int, int]:
+    """How many blobs are recorded as stored, and their length together; of a plan its own."""
     ((blobs, size),) = database.fetch(
         "SELECT count(*), coalesce(sum(b.size_bytes), 0)::bigint FROM blob b"
-        f" WHERE {_IN_REPOSITORIES}",
-        {"repositories": list(repository_ids)},
+        f" WHERE {_IN_REPOSITORIES} AND {BLOB_IS_PLANNED}",
+        {"repositories": list(repository_ids), "plan": plan},
     )
     return blobs, size
 
 
-def recorded(database: Database, repository_ids: Sequence[int]) -> Iterator[Blob]:
-    """Blobs that are recorded as stored, in order of digest; of all repositories without any."""
+def recorded(
+    database: Database, repository_ids: Sequence[int], plan: str | None = None
+) -> Iterator[Blob]:
+    """Blobs that are recorded as stored, in order of digest; of all repositories without any.
+
+    Of an approved plan only those that it names; so does `absent`.
+    """
     query = (
         f"SELECT b.digest, b.size_bytes FROM blob b WHERE b.digest > %(last)s"
-        f" AND {_IN_REPOSITORIES} ORDER BY b.digest LIMIT %(most)s"
+        f" AND {_IN_REPOSITORIES} AND {BLOB_IS_PLANNED} ORDER BY b.digest LIMIT %(most)s"
     )
-    yield from _pages(database, query, repository_ids)
+    yield from _pages(database, query, repository_ids, plan)
 
 
-def absent(database: Database, repository_ids: Sequence[int]) -> Iterator[Blob]:
+def absent(
+    database: Database, repository_ids: Sequence[int], plan: str | None = None
+) -> Iterator[Blob]:
     """Blobs that are not recorded and that a version needs here; a size of -1 is not known.
 
     That is: files of units without any source, and those that a remote with the policy immediate
     has.
     """
-    yield from _pages(database, _ABSENT, repository_ids)
+    yield from _pages(database, _ABSENT, repository_ids, plan)
 
 
 def source(cursor: Cursor, digest: bytes) -> SourcedFile | None:
@@ -92,12 +102,13 @@ def is_made_anew(cursor: Cursor, digest: bytes) -> bool:
     return cursor.fetchone() is None
 
 
-def _pages(database: Database, query: str, repository_ids: Sequence[int]) -> Iterator[Blob]:
+def _pages(
+    database: Database, query: str, repository_ids: Sequence[int], plan: str | None
+) -> Iterator[Blob]:
     last = b""
+    wanted = {"most": _PAGE, "repositories": list(repository_ids), "plan": plan}
     while True:
-        rows = database.fetch(
-            query, {"last": last, "most": _PAGE, "repositories": list(repository_ids)}
-        )
+        rows = database.fetch(query, {**wanted, "last": last})
         for digest, size in rows:
             last = bytes(digest)
             yield Blob(last, size)
@@ -115,6 +126,6 @@ SELECT b.digest, coalesce(max(b.size_bytes), -1)
    AND NOT EXISTS (SELECT FROM blob k WHERE k.digest = b.digest)
    AND EXISTS (SELECT FROM member m WHERE m.content_id = b.content_id)
    AND (NOT EXISTS ({_SOURCE}) OR EXISTS ({_SOURCE} AND r.policy = 'immediate'))
-   AND {_IN_REPOSITORIES}
+   AND {_IN_REPOSITORIES} AND {BLOB_IS_PLANNED}
  GROUP BY b.digest ORDER BY b.digest LIMIT %(most)s
 """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from psycopg2.extras import execute_values
 
 from entrepot_core.domain.blob import Blob
+from entrepot_core.store.plan_items import BLOB_IS_PLANNED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -87,13 +88,17 @@ def is_held(cursor: Cursor, workspace_id: int, digest: bytes) -> bool:
     return cursor.fetchone() is not None
 
 
-def walk(database: Database) -> Iterator[Blob]:
-    """All blobs in order of digest, condemned ones too; a page at a time, each as it is then."""
+def walk(database: Database, plan: str | None = None) -> Iterator[Blob]:
+    """All blobs in order of digest, condemned ones too; a page at a time, each as it is then.
+
+    Of an approved plan those that it names.
+    """
     last = b""
     while True:
         rows = database.fetch(
-            "SELECT digest, size_bytes FROM blob WHERE digest > %s ORDER BY digest LIMIT %s",
-            (last, _BATCH),
+            "SELECT digest, size_bytes FROM blob b WHERE digest > %(last)s"
+            f" AND {BLOB_IS_PLANNED} ORDER BY digest LIMIT %(most)s",
+            {"last": last, "most": _BATCH, "plan": plan},
         )
         for digest, size in rows:
             yield Blob(bytes(digest), size)

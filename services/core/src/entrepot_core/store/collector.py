@@ -16,7 +16,13 @@ from entrepot_core.store import janitor, retry
 from entrepot_core.store.blob_collection import collect_blobs, collectable
 from entrepot_core.store.blob_references import IS_NAMED_BESIDES_UNITS
 from entrepot_core.store.horizon import wait_for_older
-from entrepot_core.store.plan_items import BLOBS, UNITS
+from entrepot_core.store.plan_items import (
+    BLOBS,
+    UNIT_IS_PLANNED,
+    UNITS,
+    check_blobs,
+    check_units,
+)
 from entrepot_core.store.plans import REMOVAL
 
 if TYPE_CHECKING:
@@ -51,12 +57,14 @@ def collect(
     *,
     dry_run: bool = False,
     items: PlanItems | None = None,
+    plan: str | None = None,
     report: Callable[[int], None] = lambda _: None,
 ) -> Collected:
     """Collects what has been an orphan for longer than the grace; `report` is told how many units.
 
     A dry run counts blobs that nothing names now, and those that only such units name, and notes
-    all that in `items`.
+    all that in `items`. Of a `plan` it collects what that names: BaseMovedError if some of it is
+    no orphan any more.
     """
     # What is left of what was deleted goes first, also for a plan: nobody can see it any more.
     for clear in (janitor.sweep_versions, janitor.forget_staged, janitor.forget_sources):
@@ -68,8 +76,10 @@ def collect(
             _note(items, grace_seconds)
         return _plan(database, files, grace_seconds)
     mark(database)
-    units = _collect_units(database, grace_seconds, report)
-    blobs = collect_blobs(database, files, grace_seconds)
+    if plan is not None:
+        _check(database, grace_seconds, plan)
+    units = _collect_units(database, grace_seconds, plan, report)
+    blobs = collect_blobs(database, files, grace_seconds, plan=plan)
     return Collected(units, blobs.blobs, blobs.bytes)
 
 
@@ -82,11 +92,16 @@ def mark(database: Database) -> int:
     return _walk(database, _mark_step)
 
 
-def _collect_units(database: Database, grace_seconds: float, report: Callable[[int], None]) -> int:
-    _walk_orphans(database, grace_seconds)
+def _collect_units(
+    database: Database, grace_seconds: float, plan: str | None, report: Callable[[int], None]
+) -> int:
+    _walk_orphans(database, grace_seconds, plan)
     condemned = [
         row[0]
-        for row in database.fetch("SELECT content_id FROM content WHERE condemned ORDER BY 1")
+        for row in database.fetch(
+            f"SELECT content_id FROM content c WHERE condemned AND {UNIT_IS_PLANNED} ORDER BY 1",
+            {"plan": plan},
+        )
     ]
     if not condemned:
         return 0
@@ -136,16 +151,16 @@ def _pardon_marked(cursor: Cursor) -> int:
     return cursor.rowcount
 
 
-def _walk_orphans(database: Database, grace_seconds: float) -> None:
+def _walk_orphans(database: Database, grace_seconds: float, plan: str | None) -> None:
     def condemn(cursor: Cursor) -> int:
         cursor.execute(
             "WITH orphan AS (SELECT c.content_id FROM content c"
-            "  WHERE c.orphaned_at <= now() - make_interval(secs => %s) AND NOT c.condemned"
-            f"  AND NOT {_IS_REFERENCED}"
-            "  ORDER BY c.content_id LIMIT %s FOR UPDATE OF c SKIP LOCKED)"
+            "  WHERE c.orphaned_at <= now() - make_interval(secs => %(grace)s)"
+            f"  AND NOT c.condemned AND NOT {_IS_REFERENCED} AND {UNIT_IS_PLANNED}"
+            "  ORDER BY c.content_id LIMIT %(most)s FOR UPDATE OF c SKIP LOCKED)"
             " UPDATE content c SET condemned = true FROM orphan o"
             " WHERE c.content_id = o.content_id",
-            (grace_seconds, _WALK),
+            {"grace": grace_seconds, "most": _WALK, "plan": plan},
         )
         return cursor.rowcount
 
@@ -197,6 +212,16 @@ def _plan(database: Database, files: Files, grace_seconds: float) -> Collected:
         {"grace": grace_seconds},
     )
     return Collected(units, blobs.blobs + more, blobs.bytes + size)
+
+
+def _check(database: Database, grace_seconds: float, plan: str) -> None:
+    check_units(database, _IS_ORPHAN, {"grace": grace_seconds, "plan": plan})
+    which = collectable(grace_seconds)
+    check_blobs(
+        database,
+        f"{which.condition} AND {which.choice} OR {_IS_OF_ORPHANS}",
+        {**which.parameters, "grace": grace_seconds, "plan": plan},
+    )
 
 
 def _note(items: PlanItems, grace_seconds: float) -> None:

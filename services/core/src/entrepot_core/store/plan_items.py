@@ -1,4 +1,7 @@
-"""What dry runs of core's own tasks found: units and blobs by name, which no plan keeps."""
+"""What dry runs of core's own tasks found: units and blobs by name, which no plan keeps.
+
+Who approves such a plan has it done to what it names, and to nothing else.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from psycopg2.extras import execute_values
 
-from entrepot_core.domain.errors import AttemptSupersededError
+from entrepot_core.domain.errors import AttemptSupersededError, BaseMovedError, Precondition
 from entrepot_core.store import retry
 
 if TYPE_CHECKING:
@@ -15,10 +18,19 @@ if TYPE_CHECKING:
     from entrepot_core.domain.blob import Blob
     from entrepot_core.store.database import Cursor, Database
 
-__all__ = ["BLOBS", "UNITS", "PlanItems"]
+__all__ = [
+    "BLOBS",
+    "BLOB_IS_PLANNED",
+    "UNITS",
+    "UNIT_IS_PLANNED",
+    "PlanItems",
+    "check_blobs",
+    "check_units",
+]
 
 _AT_ONCE = 1_000
 _KEEP = "7 days"
+_NAMED = 10
 
 BLOBS = "SELECT 'blobs/' || encode(b.digest, 'hex'), '', b.size_bytes FROM blob b WHERE "
 """Name, path and size of blobs, to be followed by a condition on the row `b`."""
@@ -31,6 +43,29 @@ UNITS = (
     " FROM content c JOIN content_type t USING (type_id) WHERE "
 )
 """The same of units, with a condition on the row `c`."""
+
+BLOB_IS_PLANNED = """(%(plan)s::uuid IS NULL OR EXISTS (SELECT FROM plan_item i
+  WHERE i.task_id = %(plan)s::uuid AND i.name = 'blobs/' || encode(b.digest, 'hex')))"""
+"""Whether the approved plan `plan` names the row `b` of blob; so it does if no plan is given."""
+
+UNIT_IS_PLANNED = """(%(plan)s::uuid IS NULL OR EXISTS (SELECT FROM plan_item i, content_type t
+  WHERE t.type_id = c.type_id AND i.task_id = %(plan)s::uuid
+    AND i.name = 'content/' || t.plugin || '/' || t.collection || '/'
+        || encode(c.key_digest, 'hex')))"""
+"""The same of the row `c` of content."""
+
+
+def check_blobs(database: Database, condition: str, parameters: Mapping[str, object]) -> None:
+    """Raises BaseMovedError if the condition on `b` does not hold for a blob of the plan any more.
+
+    What is gone is no reason: it has been done.
+    """
+    _check(database, f"{BLOBS} {BLOB_IS_PLANNED} AND NOT ({condition})", parameters)
+
+
+def check_units(database: Database, condition: str, parameters: Mapping[str, object]) -> None:
+    """The same of units, with a condition on `c`."""
+    _check(database, f"{UNITS} {UNIT_IS_PLANNED} AND NOT ({condition})", parameters)
 
 
 class PlanItems:
@@ -99,3 +134,20 @@ class PlanItems:
         )
         if not cursor.rowcount:
             raise AttemptSupersededError("Another attempt owns the task now; stop.")
+
+
+def _check(database: Database, query: str, parameters: Mapping[str, object]) -> None:
+    rows = database.fetch(f"{query} ORDER BY 1 LIMIT {_NAMED + 1}", parameters)
+    if not rows:
+        return
+    plan = parameters["plan"]
+    names = [name for name, *_ in rows[:_NAMED]]
+    more = " and others" if len(rows) > _NAMED else ""
+    raise BaseMovedError(
+        f"The plan of tasks/{plan} cannot be committed: what it would remove is needed again, or "
+        f"has been stored anew: {', '.join(names)}{more}. Do the dry run again.",
+        metadata={"resource": names[0]},
+        preconditions=tuple(
+            Precondition("BASE", name, f"{name} may not be removed any more.") for name in names
+        ),
+    )

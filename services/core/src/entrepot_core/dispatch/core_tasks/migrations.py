@@ -56,7 +56,7 @@ class Migrations:
 
         items = assignment.items(self._database)
         if items is None:
-            moved = migration.run(blobs.walk(self._database), look)
+            moved = migration.run(blobs.walk(self._database, assignment.plan), look)
         else:
             moved = migration.plan(
                 blobs.walk(self._database), look, lambda blob: items.add_blob(ADDITION, blob)

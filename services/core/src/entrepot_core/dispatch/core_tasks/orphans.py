@@ -36,6 +36,7 @@ class Orphans:
             grace,
             dry_run=assignment.is_dry_run,
             items=assignment.items(self._database),
+            plan=assignment.plan,
         )
         is_nothing = not (collected.content_units or collected.blobs)
         return told(

@@ -9,7 +9,7 @@ from entrepot.type.v1 import progress_pb2
 from entrepot_core.dispatch.assignment import told
 from entrepot_core.dispatch.core_tasks.repositories import repository_ids
 from entrepot_core.store import blob_collection, reclaiming
-from entrepot_core.store.plan_items import BLOBS
+from entrepot_core.store.plan_items import BLOBS, check_blobs
 from entrepot_core.store.plans import REMOVAL
 
 if TYPE_CHECKING:
@@ -61,8 +61,18 @@ class Reclaims:
             items.select(
                 REMOVAL, f"{BLOBS} {which.condition} AND {which.choice}", which.parameters
             )
+        if assignment.plan is not None:
+            check_blobs(
+                self._database,
+                f"{which.condition} AND {which.choice}",
+                {**which.parameters, "plan": assignment.plan},
+            )
         removed = blob_collection.remove_blobs(
-            self._database, self._store, which, dry_run=assignment.is_dry_run, report=report
+            self._database,
+            self._store,
+            blob_collection.only_planned(which, assignment.plan),
+            dry_run=assignment.is_dry_run,
+            report=report,
         )
         return told(
             tasks_pb2.ReclaimSpaceResult(blobs=removed.blobs, blob_bytes=removed.bytes),

@@ -89,12 +89,13 @@ class _Repair:
             # Rather a disk that is not mounted than the loss of everything.
             raise StorageFailedError("The blob store is empty, and it must not be. Is it mounted?")
         # First, or what is found lost below would be found absent as well.
-        for blob in blob_needs.absent(self._database, chosen):
+        plan = self._assignment.plan
+        for blob in blob_needs.absent(self._database, chosen, plan):
             self._assignment.check()
             self._bring_back(blob)
         self._collect_all()
-        _, total_bytes = blob_needs.count(self._database, chosen)
-        for blob in blob_needs.recorded(self._database, chosen):
+        _, total_bytes = blob_needs.count(self._database, chosen, plan)
+        for blob in blob_needs.recorded(self._database, chosen, plan):
             self._assignment.check()
             self._look_at(blob)
             self.result.checked_blobs += 1
