@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,9 @@ from declarations import file_plugin
 from entrepot.core.v1 import task_service_pb2
 from entrepot.plugin.v1 import describe_pb2, plugin_tasks_pb2
 from entrepot.plugins.file.v1 import file_pb2
+from entrepot_core.store import queue
 from entrepot_core.store.engine_check import check_engine
+from entrepot_core.store.runner import Role, SingleRunner
 from entrepot_rpc.status import from_status
 from fake_plugin import FakePlugin, completed
 from polling import until
@@ -138,6 +140,52 @@ def test_what_must_not_be_repeated_ends_unknown(core: Core, plugin: FakePlugin) 
     assert (task.state, task.attempt) == (Task.STATE_FAILED, 1)
     assert from_status(task.error).reason == "OUTCOME_UNKNOWN"
     assert len(plugin.executed) == 1
+
+
+def test_a_claim_that_nobody_runs_is_given_up(core: Core, plugin: FakePlugin) -> None:
+    """A claim that took effect unseen by its dispatcher is lost, and the task completed."""
+    plugin.released.set()
+    task = core.create(SYNC)
+    with ExitStack() as stack:
+        with core.database.transaction() as cursor:
+            # Whoever claims waits for this one, so the claim is made behind the dispatcher's back.
+            cursor.execute("SELECT pg_advisory_xact_lock(0, 1)")
+            process = stack.enter_context(running_dispatch(core.config))
+            number = process.dispatcher._session.dispatcher_id
+            assert len(queue.claim(cursor, number, [bytes(32)])) == 1
+        task = core.read(task.name, wait=30)
+
+    assert (task.state, task.attempt) == (Task.STATE_COMPLETED, 2)
+    (lost,) = task.lost_attempts
+    assert (lost.counted, "lost sight" in lost.reason) == (False, True)
+
+
+def test_the_role_of_a_process_that_says_nothing_passes_on(core: Core) -> None:
+    """Who holds a role and is stopped, or cut off behind a proxy, keeps it for a bounded time."""
+    goes_on, took, acted = threading.Event(), threading.Event(), threading.Event()
+
+    def stopped() -> float:
+        took.set()
+        goes_on.wait(30)
+        return 0.0
+
+    def steps() -> float:
+        acted.set()
+        return 0.01
+
+    url = core.config.database_url
+    with ExitStack() as stack:
+        first = SingleRunner(url, Role.HOUSEKEEPER, stopped, silent_seconds=0.2)
+        stack.callback(first.stop)
+        stack.callback(goes_on.set)
+        first.start()
+        assert took.wait(20)
+        second = SingleRunner(url, Role.HOUSEKEEPER, steps, stand_by_seconds=0.02)
+        stack.callback(second.stop)
+        second.start()
+
+        assert acted.wait(20)
+        assert second.is_leading
 
 
 def test_a_lost_session_is_resumed(core: Core, plugin: FakePlugin) -> None:

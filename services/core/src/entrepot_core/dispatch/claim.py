@@ -35,6 +35,7 @@ class Claim:
     def __call__(self, cursor: Cursor) -> None:
         """Claims."""
         tokens = [secrets.token_urlsafe(_TOKEN_BYTES) for _ in range(self.most)]
+        self.claimed = []
         self._tokens = {hashlib.sha256(token.encode()).digest(): token for token in tokens}
         claim = queue.claim if self._waits else queue.claim_at_once
         found = claim(cursor, self._dispatcher_id, list(self._tokens))

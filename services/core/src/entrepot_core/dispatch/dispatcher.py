@@ -6,11 +6,13 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import psycopg2
 import structlog
 
 from entrepot_core.dispatch.attempt import Attempt, Stop
 from entrepot_core.dispatch.claim import Claim, Following
 from entrepot_core.dispatch.session import Session
+from entrepot_core.dispatch.strays import Strays
 from entrepot_core.domain.errors import ServiceError
 from entrepot_core.store import events, queue, retry
 from entrepot_core.store.listener import Listener
@@ -29,6 +31,8 @@ log = structlog.get_logger()
 _CLAIM_AT_ONCE = 10
 _SWEEP_SECONDS = 1.0
 _TICK_SECONDS = 0.25
+# A claim that was committed is run within moments, or never.
+_STRAYS_SECONDS = 2.0
 
 
 class Dispatcher:
@@ -70,6 +74,7 @@ class Dispatcher:
         self._session = Session(
             database, slots, given_up=self._give_up, resumed=self._forget_superseded
         )
+        self._strays = Strays(database)
         self._claimer = threading.Thread(target=self._claim_loop, name="claimer", daemon=True)
         self._watcher = threading.Thread(target=self._watch_loop, name="watcher", daemon=True)
 
@@ -131,8 +136,8 @@ class Dispatcher:
             try:
                 while not self._stopping.is_set() and self._claim():
                     pass
-            except ServiceError as error:
-                log.warning("dispatcher.claim_failed", error=error.message)
+            except (ServiceError, psycopg2.Error) as error:
+                log.warning("dispatcher.claim_failed", error=str(error))
                 self._stopping.wait(_SWEEP_SECONDS)
 
     def _claim(self) -> bool:
@@ -222,6 +227,7 @@ class Dispatcher:
 
     def _watch_loop(self) -> None:
         looked = 0.0
+        sought = time.monotonic()
         while not (self._stopping.is_set() and not self.running()):
             self._look_for_cancels.wait(_TICK_SECONDS)
             attempts = self._running()
@@ -234,8 +240,11 @@ class Dispatcher:
                     looked = time.monotonic()
                     self._stop_canceled(attempts)
                 self._write_progress(attempts)
-            except ServiceError as error:
-                log.warning("dispatcher.watch_failed", error=error.message)
+                if time.monotonic() - sought > _STRAYS_SECONDS:
+                    sought = time.monotonic()
+                    self._give_up_strays()
+            except (ServiceError, psycopg2.Error) as error:
+                log.warning("dispatcher.watch_failed", error=str(error))
                 self._stopping.wait(_SWEEP_SECONDS)
 
     def _stop_canceled(self, attempts: list[Attempt]) -> None:
@@ -256,15 +265,28 @@ class Dispatcher:
                 progress.write(cursor)
         self._noted()
 
+    def _give_up_strays(self) -> None:
+        if not self._session.is_registered:
+            return
+
+        def running() -> set[int]:
+            with self._lock:
+                return set(self._attempts)
+
+        if self._strays.give_up(self._session.dispatcher_id, running):
+            self._wake()
+
     def _give_up(self) -> None:
         for attempt in self._running():
             attempt.stop(Stop.SUPERSEDED)
 
     def _forget_superseded(self) -> None:
+        # Before the look: what is claimed meanwhile is ours, though the look may not see it.
+        attempts = self._running()
         with self._database.transaction() as cursor:
             owned = {
                 number for number, _ in queue.owned_workspaces(cursor, self._session.dispatcher_id)
             }
-        for attempt in self._running():
+        for attempt in attempts:
             if attempt.claimed.workspace_id not in owned:
                 attempt.stop(Stop.SUPERSEDED)

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DispatchProcess"]
 
+# A step of housekeeping may go over the whole store.
+_HOUSEKEEPING_SECONDS = 900.0
+
 
 def _show(config: Config, database: Database) -> ShownMetrics | None:
     if not config.metrics:
@@ -110,7 +113,9 @@ class DispatchProcess:
             self.database, self._clients, Describer(self.database, self._clients, self.registry)
         )
         housekeeper = Housekeeper(self.database, keeper.store, config.retention)
-        self._housekeeper = SingleRunner(url, Role.HOUSEKEEPER, housekeeper.step)
+        self._housekeeper = SingleRunner(
+            url, Role.HOUSEKEEPER, housekeeper.step, silent_seconds=_HOUSEKEEPING_SECONDS
+        )
         self._polling = SingleRunner(url, Role.PLUGIN_POLLER, self._poller.step)
         self._poller.poke = self._polling.poke
         self._runners = (self._numberer, self._sweeper, self._polling, self._housekeeper)

@@ -135,6 +135,8 @@ class Session:
                     self._given_up()
                     self._register()
             except DatabaseUnavailableError:
+                # Also if it broke again before all was looked through: the lock has to be free.
+                self._drop()
                 continue
             return
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import psycopg2
@@ -14,6 +15,8 @@ from entrepot_core.store.database import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from entrepot_core.store.database import Cursor
 
 __all__ = ["Role", "SingleRunner"]
 
@@ -29,6 +32,11 @@ class Role(enum.IntEnum):
     HOUSEKEEPER = 5
 
 
+# The longest that whoever has a role says nothing; the server ends a session that says less.
+_BEAT_SECONDS = 3.0
+SILENT_SECONDS = 15.0
+
+
 class SingleRunner:
     """Calls `step` over and over in the one process that has the role; the others stand by."""
 
@@ -39,12 +47,18 @@ class SingleRunner:
         step: Callable[[], float],
         *,
         stand_by_seconds: float = 0.5,
+        silent_seconds: float = SILENT_SECONDS,
     ) -> None:
-        """`step` does what is to do and returns how many seconds later it wants to be called."""
+        """`step` does what is to do and returns how many seconds later it wants to be called.
+
+        The role passes to another process when a step takes longer than `silent_seconds`, since
+        the one that has it may be stopped, or cut off where nobody notices.
+        """
         self._url = url
         self._role = role
         self._step = step
         self._stand_by_seconds = stand_by_seconds
+        self._silent_seconds = silent_seconds
         self.is_leading = False
         """Whether this process has the role."""
         self._poked = threading.Event()
@@ -78,6 +92,10 @@ class SingleRunner:
         connection = connect(self._url, name=f"entrepot {self._role.name.lower()}")
         try:
             with connection.cursor() as cursor:
+                silent = round(1000 * self._silent_seconds)
+                cursor.execute(
+                    "SELECT set_config('idle_session_timeout', %s, false)", (str(silent),)
+                )
                 while not self._stopped.is_set():
                     cursor.execute("SELECT pg_try_advisory_lock(0, %s)", (self._role.value,))
                     if (cursor.fetchone() or (False,))[0]:
@@ -90,11 +108,15 @@ class SingleRunner:
                     cursor.execute("SELECT")
                     seconds = self._step()
                     if not self._stopped.is_set():
-                        self._wait(seconds)
+                        self._wait(cursor, seconds)
         finally:
             self.is_leading = False
             connection.close()
 
-    def _wait(self, seconds: float) -> None:
-        self._poked.wait(seconds)
+    def _wait(self, cursor: Cursor, seconds: float) -> None:
+        due = time.monotonic() + seconds
+        while (left := due - time.monotonic()) > 0:
+            if self._poked.wait(min(left, _BEAT_SECONDS)):
+                break
+            cursor.execute("SELECT")
         self._poked.clear()
