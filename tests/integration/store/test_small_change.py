@@ -11,7 +11,7 @@ from entrepot_core.domain.change import CommitRequest, CommitResult
 from entrepot_core.domain.errors import ServiceError
 from entrepot_core.domain.unit import Source, Unit
 from entrepot_core.store import changes, content, small_change
-from entrepot_core.store.database import Database
+from entrepot_core.store.database import Cursor, Database
 from entrepot_core.store.small_change import SmallChange
 
 PATHS = ("a", "b", "a/b", "a/b/c", "b!", "c")
@@ -236,3 +236,31 @@ def test_an_attempt_that_was_taken_over_writes_nothing(scene: Scene) -> None:
     with scene.database.transaction() as cursor:
         assert small_change.commit(cursor, request(attempt), change) is None
     assert scene.repository("short").latest == 0
+
+
+def test_a_change_reads_no_more_when_there_is_much_that_it_does_not_touch(scene: Scene) -> None:
+    """A plan that was made while there was nothing looks up few rows when there are many."""
+    units = [scene.file(f"f{number}") for number in range(202)]
+    known(scene, *units[:1])
+    # Whoever is slow to plan keeps the plan that it makes here.
+    assert short(scene, "short", units[:1], removes=False) is not None
+    known(scene, *units[1:])
+    general(scene, "short", units[1:201], removes=False)
+    attempt = scene.attempt("short")
+    change = SmallChange(
+        "test", "short", [(units[201].type.name, units[201].key_digest)], is_removal=False
+    )
+
+    with scene.database.transaction() as cursor:
+        before = rows_read(cursor)
+        assert small_change.commit(cursor, request(attempt), change) is not None
+        read = {table: count - before.get(table, 0) for table, count in rows_read(cursor).items()}
+    assert {table: count for table, count in read.items() if count > 10} == {}
+
+
+def rows_read(cursor: Cursor) -> dict[str, int]:
+    """How many rows of each table this session has read that it has not reported yet."""
+    cursor.execute(
+        "SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables"
+    )
+    return dict(cursor.fetchall())

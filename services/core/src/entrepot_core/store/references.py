@@ -41,7 +41,9 @@ def content(cursor: Cursor, keys: Collection[tuple[str, bytes]]) -> dict[tuple[s
         "SELECT t.name, c.key_digest, c.content_id"
         " FROM unnest(%s::text[], %s::bytea[]) AS k(name, digest)"
         " JOIN content_type t ON t.name = k.name"
-        " JOIN content c ON c.type_id = t.type_id AND c.key_digest = k.digest",
+        # As it stands here it is looked up by its key, also by a plan made while there was none.
+        " CROSS JOIN LATERAL (SELECT key_digest, content_id FROM content"
+        "  WHERE type_id = t.type_id AND key_digest = k.digest LIMIT 1) c",
         ([name for name, _ in keys], [digest for _, digest in keys]),
     )
     return {(name, bytes(digest)): content_id for name, digest, content_id in cursor.fetchall()}

@@ -177,8 +177,10 @@ _COLUMNS = """
   coalesce(g.unchanged_reason, ''),
   d.parameters_type, d.parameters, d.result_type, d.result, d.error, d.differences,
   coalesce(g.counters, '{}'), coalesce(g.warnings, '{}'),
-  array(SELECT r.name FROM task_resource w JOIN resource r USING (resource_id)
-         WHERE w.task_id = t.task_id ORDER BY r.name),
+  array(SELECT r.name FROM (SELECT resource_id FROM task_resource
+                             WHERE task_id = t.task_id OFFSET 0) w
+         CROSS JOIN LATERAL (SELECT name FROM resource WHERE resource_id = w.resource_id LIMIT 1) r
+         ORDER BY r.name),
   EXISTS (SELECT FROM lost_attempt l WHERE l.task_id = t.task_id),
   d.commits::text, d.absorbed
 """
