@@ -6,7 +6,6 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-import psycopg2
 import structlog
 
 from entrepot_core.dispatch.attempt import Attempt, Stop
@@ -136,8 +135,8 @@ class Dispatcher:
             try:
                 while not self._stopping.is_set() and self._claim():
                     pass
-            except (ServiceError, psycopg2.Error) as error:
-                log.warning("dispatcher.claim_failed", error=str(error))
+            except ServiceError as error:
+                log.warning("dispatcher.claim_failed", error=error.message)
                 self._stopping.wait(_SWEEP_SECONDS)
 
     def _claim(self) -> bool:
@@ -243,8 +242,8 @@ class Dispatcher:
                 if time.monotonic() - sought > _STRAYS_SECONDS:
                     sought = time.monotonic()
                     self._give_up_strays()
-            except (ServiceError, psycopg2.Error) as error:
-                log.warning("dispatcher.watch_failed", error=str(error))
+            except ServiceError as error:
+                log.warning("dispatcher.watch_failed", error=error.message)
                 self._stopping.wait(_SWEEP_SECONDS)
 
     def _stop_canceled(self, attempts: list[Attempt]) -> None:

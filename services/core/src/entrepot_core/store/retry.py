@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import psycopg2
 
+from entrepot_core.domain.errors import DatabaseUnavailableError
 from entrepot_core.store.database import is_retriable
 
 if TYPE_CHECKING:
@@ -23,13 +24,19 @@ _ATTEMPTS = 5
 
 
 def run(database: Database, work: Callable[[Cursor], T]) -> T:
-    """What `work` returns, done in one transaction that took effect as a whole."""
+    """What `work` returns, done in one transaction that took effect as a whole.
+
+    Raises DatabaseUnavailableError if the database asks for it again and again.
+    """
     for attempt in range(_ATTEMPTS):
         try:
             with database.transaction() as cursor:
                 return work(cursor)
         except psycopg2.Error as error:
-            if not is_retriable(error) or attempt == _ATTEMPTS - 1:
+            if not is_retriable(error):
                 raise
+            if attempt == _ATTEMPTS - 1:
+                message = f"The database gave up a transaction {_ATTEMPTS} times: {error}"
+                raise DatabaseUnavailableError(message, retry_after_seconds=2) from error
             time.sleep(random.uniform(0.01, 0.05) * (attempt + 1))  # noqa: S311  not a secret
     raise AssertionError  # the loop returns or raises
