@@ -6,6 +6,7 @@ import pytest
 
 from contents import Attempt, Scene
 from entrepot.core.v1 import repository_service_pb2 as pb
+from entrepot_core.api.creation_requests import CreationRequests
 from entrepot_core.api.repository_service import RepositoryService
 from entrepot_core.blobs.directory import DirectoryBlobStore
 from entrepot_core.dispatch.housekeeper import Housekeeper
@@ -176,7 +177,7 @@ def test_who_made_a_version_outlives_the_task(scene: Scene, tmp_path: Path) -> N
     database.fetch("UPDATE plugin SET version = '1.2.3' WHERE name = 'test' RETURNING 1")
     attempt = a_version(scene, "1")
     database.fetch("UPDATE plugin SET version = '2.0.0' WHERE name = 'test' RETURNING 1")
-    service = RepositoryService(database, Registry(database))
+    service = RepositoryService(database, Registry(database), CreationRequests(lambda _: "admin"))
     request = pb.GetVersionRequest(name="repositories/test/main/versions/1")
     before = service.GetVersion(request, None).version  # type: ignore[arg-type]
     database.fetch("UPDATE task SET ended_at = ended_at - 31 * interval '1 day' RETURNING 1")

@@ -6,6 +6,7 @@ import pytest
 
 from declarations import file_plugin
 from entrepot.core.v1 import distribution_service_pb2, distribution_service_pb2_grpc
+from entrepot_core.api.creation_requests import CreationRequests
 from entrepot_core.api.distribution_service import (
     DistributionService,
     distribution_message,
@@ -32,7 +33,12 @@ def servicing() -> Servicing:
     return Servicing(
         distribution_service_pb2.DESCRIPTOR.services_by_name["DistributionService"],
         distribution_service_pb2_grpc.add_DistributionServiceServicer_to_server,
-        DistributionService(no_database(), DeclaredPlugins(file_plugin()), "http://content.test/"),
+        DistributionService(
+            no_database(),
+            DeclaredPlugins(file_plugin()),
+            "http://content.test/",
+            CreationRequests(lambda _: "admin"),
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from declarations import FILE, file_plugin, with_digest
 from entrepot.core.v1 import remote_service_pb2, remote_service_pb2_grpc
 from entrepot.plugin.v1 import describe_pb2
 from entrepot.plugins.file.v1 import file_pb2
+from entrepot_core.api.creation_requests import CreationRequests
 from entrepot_core.api.remote_service import RemoteService, remote_message
 from entrepot_core.store.remotes import RemoteRow
 from remote_keys import no_key
@@ -29,7 +30,12 @@ def servicing() -> Servicing:
     return Servicing(
         remote_service_pb2.DESCRIPTOR.services_by_name["RemoteService"],
         remote_service_pb2_grpc.add_RemoteServiceServicer_to_server,
-        RemoteService(no_database(), DeclaredPlugins(with_digest(declaration)), no_key()),
+        RemoteService(
+            no_database(),
+            DeclaredPlugins(with_digest(declaration)),
+            no_key(),
+            CreationRequests(lambda _: "admin"),
+        ),
     )
 
 

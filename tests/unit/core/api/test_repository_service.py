@@ -7,6 +7,7 @@ import pytest
 from declarations import file_plugin
 from entrepot.core.v1 import repository_service_pb2, repository_service_pb2_grpc
 from entrepot.plugins.file.v1 import file_pb2
+from entrepot_core.api.creation_requests import CreationRequests
 from entrepot_core.api.named_resource import next_token
 from entrepot_core.api.repository_service import (
     RepositoryService,
@@ -31,7 +32,9 @@ def servicing() -> Servicing:
     return Servicing(
         repository_service_pb2.DESCRIPTOR.services_by_name["RepositoryService"],
         repository_service_pb2_grpc.add_RepositoryServiceServicer_to_server,
-        RepositoryService(no_database(), DeclaredPlugins(file_plugin())),
+        RepositoryService(
+            no_database(), DeclaredPlugins(file_plugin()), CreationRequests(lambda _: "admin")
+        ),
     )
 
 

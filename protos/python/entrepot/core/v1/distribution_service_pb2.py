@@ -29,7 +29,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+entrepot/core/v1/distribution_service.proto\x12\x10\x65ntrepot.core.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/protobuf/any.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xee\x03\n\x0c\x44istribution\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x06plugin\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\tbase_path\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrepository\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x13\n\x0bpublication\x18\x06 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12:\n\x06labels\x18\x08 \x03(\x0b\x32*.entrepot.core.v1.Distribution.LabelsEntry\x12\"\n\x04spec\x18\t \x01(\x0b\x32\x14.google.protobuf.Any\x12\x19\n\x0b\x63ontent_url\x18\n \x01(\tB\x04\xe2\x41\x01\x03\x12\x0c\n\x04\x65tag\x18\x0b \x01(\t\x12\x35\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1a\n\rgrace_seconds\x18\x0e \x01(\x05H\x00\x88\x01\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x10\n\x0e_grace_seconds\"m\n\x19\x43reateDistributionRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12:\n\x0c\x64istribution\x18\x02 \x01(\x0b\x32\x1e.entrepot.core.v1.DistributionB\x04\xe2\x41\x01\x02\"R\n\x1a\x43reateDistributionResponse\x12\x34\n\x0c\x64istribution\x18\x01 \x01(\x0b\x32\x1e.entrepot.core.v1.Distribution\",\n\x16GetDistributionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"O\n\x17GetDistributionResponse\x12\x34\n\x0c\x64istribution\x18\x01 \x01(\x0b\x32\x1e.entrepot.core.v1.Distribution\"`\n\x18ListDistributionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\r\n\x05label\x18\x04 \x01(\t\"k\n\x19ListDistributionsResponse\x12\x35\n\rdistributions\x18\x01 \x03(\x0b\x32\x1e.entrepot.core.v1.Distribution\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x88\x01\n\x19UpdateDistributionRequest\x12:\n\x0c\x64istribution\x18\x01 \x01(\x0b\x32\x1e.entrepot.core.v1.DistributionB\x04\xe2\x41\x01\x02\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"R\n\x1aUpdateDistributionResponse\x12\x34\n\x0c\x64istribution\x18\x01 \x01(\x0b\x32\x1e.entrepot.core.v1.Distribution\"=\n\x19\x44\x65leteDistributionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x1c\n\x1a\x44\x65leteDistributionResponse\"9\n\x11ListGuidesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0e\n\x06\x63lient\x18\x02 \x01(\t\"\x95\x01\n\x12ListGuidesResponse\x12:\n\x06guides\x18\x01 \x03(\x0b\x32*.entrepot.core.v1.ListGuidesResponse.Guide\x1a\x43\n\x05Guide\x12\x0e\n\x06\x63lient\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\r\n\x05\x63heck\x18\x04 \x01(\t2\x8e\x08\n\x13\x44istributionService\x12\xb5\x01\n\x12\x43reateDistribution\x12+.entrepot.core.v1.CreateDistributionRequest\x1a,.entrepot.core.v1.CreateDistributionResponse\"D\x82\xd3\xe4\x93\x02>\" /api/v3/{parent=distributions/*}:\x0c\x64istributionb\x0c\x64istribution\x12\x9e\x01\n\x0fGetDistribution\x12(.entrepot.core.v1.GetDistributionRequest\x1a).entrepot.core.v1.GetDistributionResponse\"6\x82\xd3\xe4\x93\x02\x30\x12 /api/v3/{name=distributions/*/*}b\x0c\x64istribution\x12\xaf\x01\n\x11ListDistributions\x12*.entrepot.core.v1.ListDistributionsRequest\x1a+.entrepot.core.v1.ListDistributionsResponse\"A\x82\xd3\xe4\x93\x02;\x12 /api/v3/{parent=distributions/*}Z\x17\x12\x15/api/v3/distributions\x12\xc2\x01\n\x12UpdateDistribution\x12+.entrepot.core.v1.UpdateDistributionRequest\x1a,.entrepot.core.v1.UpdateDistributionResponse\"Q\x82\xd3\xe4\x93\x02K2-/api/v3/{distribution.name=distributions/*/*}:\x0c\x64istributionb\x0c\x64istribution\x12\x99\x01\n\x12\x44\x65leteDistribution\x12+.entrepot.core.v1.DeleteDistributionRequest\x1a,.entrepot.core.v1.DeleteDistributionResponse\"(\x82\xd3\xe4\x93\x02\"* /api/v3/{name=distributions/*/*}\x12\x8a\x01\n\nListGuides\x12#.entrepot.core.v1.ListGuidesRequest\x1a$.entrepot.core.v1.ListGuidesResponse\"1\x82\xd3\xe4\x93\x02+\x12)/api/v3/{parent=distributions/*/*}/guidesb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+entrepot/core/v1/distribution_service.proto\x12\x10\x65ntrepot.core.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/protobuf/any.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xee\x03\n\x0c\x44istribution\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x06plugin\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\tbase_path\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nrepository\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x13\n\x0bpublication\x18\x06 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x07 \x01(\t\x12:\n\x06labels\x18\x08 \x03(\x0b\x32*.entrepot.core.v1.Distribution.LabelsEntry\x12\"\n\x04spec\x18\t \x01(\x0b\x32\x14.google.protobuf.Any\x12\x19\n\x0b\x63ontent_url\x18\n \x01(\tB\x04\xe2\x41\x01\x03\x12\x0c\n\x04\x65tag\x18\x0b \x01(\t\x12\x35\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1a\n\rgrace_seconds\x18\x0e \x01(\x05H\x00\x88\x01\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x10\n\x0e_grace_seconds\"\x81\x01\n\x19\x43reateDistributionRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12:\n\x0c\x64istribution\x18\x02 \x01(\x0b\x32\x1e.entrepot.core.v1.DistributionB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"R\n\x1a\x43reateDistributionResponse\x12\x34\n\x0c\x64istribution\x18\x01 \x01(\x0b\x32\x1e.entrepot.core.v1.Distribution\",\n\x16GetDistributionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"O\n\x17GetDistributionResponse\x12\x34\n\x0c\x64istribution\x18\x01 \x01(\x0b\x32\x1e.entrepot.core.v1.Distribution\"`\n\x18ListDistributionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\r\n\x05label\x18\x04 \x01(\t\"k\n\x19ListDistributionsResponse\x12\x35\n\rdistributions\x18\x01 \x03(\x0b\x32\x1e.entrepot.core.v1.Distribution\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x88\x01\n\x19UpdateDistributionRequest\x12:\n\x0c\x64istribution\x18\x01 \x01(\x0b\x32\x1e.entrepot.core.v1.DistributionB\x04\xe2\x41\x01\x02\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"R\n\x1aUpdateDistributionResponse\x12\x34\n\x0c\x64istribution\x18\x01 \x01(\x0b\x32\x1e.entrepot.core.v1.Distribution\"=\n\x19\x44\x65leteDistributionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x1c\n\x1a\x44\x65leteDistributionResponse\"9\n\x11ListGuidesRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0e\n\x06\x63lient\x18\x02 \x01(\t\"\x95\x01\n\x12ListGuidesResponse\x12:\n\x06guides\x18\x01 \x03(\x0b\x32*.entrepot.core.v1.ListGuidesResponse.Guide\x1a\x43\n\x05Guide\x12\x0e\n\x06\x63lient\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\r\n\x05\x63heck\x18\x04 \x01(\t2\x8e\x08\n\x13\x44istributionService\x12\xb5\x01\n\x12\x43reateDistribution\x12+.entrepot.core.v1.CreateDistributionRequest\x1a,.entrepot.core.v1.CreateDistributionResponse\"D\x82\xd3\xe4\x93\x02>\" /api/v3/{parent=distributions/*}:\x0c\x64istributionb\x0c\x64istribution\x12\x9e\x01\n\x0fGetDistribution\x12(.entrepot.core.v1.GetDistributionRequest\x1a).entrepot.core.v1.GetDistributionResponse\"6\x82\xd3\xe4\x93\x02\x30\x12 /api/v3/{name=distributions/*/*}b\x0c\x64istribution\x12\xaf\x01\n\x11ListDistributions\x12*.entrepot.core.v1.ListDistributionsRequest\x1a+.entrepot.core.v1.ListDistributionsResponse\"A\x82\xd3\xe4\x93\x02;\x12 /api/v3/{parent=distributions/*}Z\x17\x12\x15/api/v3/distributions\x12\xc2\x01\n\x12UpdateDistribution\x12+.entrepot.core.v1.UpdateDistributionRequest\x1a,.entrepot.core.v1.UpdateDistributionResponse\"Q\x82\xd3\xe4\x93\x02K2-/api/v3/{distribution.name=distributions/*/*}:\x0c\x64istributionb\x0c\x64istribution\x12\x99\x01\n\x12\x44\x65leteDistribution\x12+.entrepot.core.v1.DeleteDistributionRequest\x1a,.entrepot.core.v1.DeleteDistributionResponse\"(\x82\xd3\xe4\x93\x02\"* /api/v3/{name=distributions/*/*}\x12\x8a\x01\n\nListGuides\x12#.entrepot.core.v1.ListGuidesRequest\x1a$.entrepot.core.v1.ListGuidesResponse\"1\x82\xd3\xe4\x93\x02+\x12)/api/v3/{parent=distributions/*/*}/guidesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -76,32 +76,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DISTRIBUTION']._serialized_end=717
   _globals['_DISTRIBUTION_LABELSENTRY']._serialized_start=654
   _globals['_DISTRIBUTION_LABELSENTRY']._serialized_end=699
-  _globals['_CREATEDISTRIBUTIONREQUEST']._serialized_start=719
-  _globals['_CREATEDISTRIBUTIONREQUEST']._serialized_end=828
-  _globals['_CREATEDISTRIBUTIONRESPONSE']._serialized_start=830
-  _globals['_CREATEDISTRIBUTIONRESPONSE']._serialized_end=912
-  _globals['_GETDISTRIBUTIONREQUEST']._serialized_start=914
-  _globals['_GETDISTRIBUTIONREQUEST']._serialized_end=958
-  _globals['_GETDISTRIBUTIONRESPONSE']._serialized_start=960
-  _globals['_GETDISTRIBUTIONRESPONSE']._serialized_end=1039
-  _globals['_LISTDISTRIBUTIONSREQUEST']._serialized_start=1041
-  _globals['_LISTDISTRIBUTIONSREQUEST']._serialized_end=1137
-  _globals['_LISTDISTRIBUTIONSRESPONSE']._serialized_start=1139
-  _globals['_LISTDISTRIBUTIONSRESPONSE']._serialized_end=1246
-  _globals['_UPDATEDISTRIBUTIONREQUEST']._serialized_start=1249
-  _globals['_UPDATEDISTRIBUTIONREQUEST']._serialized_end=1385
-  _globals['_UPDATEDISTRIBUTIONRESPONSE']._serialized_start=1387
-  _globals['_UPDATEDISTRIBUTIONRESPONSE']._serialized_end=1469
-  _globals['_DELETEDISTRIBUTIONREQUEST']._serialized_start=1471
-  _globals['_DELETEDISTRIBUTIONREQUEST']._serialized_end=1532
-  _globals['_DELETEDISTRIBUTIONRESPONSE']._serialized_start=1534
-  _globals['_DELETEDISTRIBUTIONRESPONSE']._serialized_end=1562
-  _globals['_LISTGUIDESREQUEST']._serialized_start=1564
-  _globals['_LISTGUIDESREQUEST']._serialized_end=1621
-  _globals['_LISTGUIDESRESPONSE']._serialized_start=1624
-  _globals['_LISTGUIDESRESPONSE']._serialized_end=1773
-  _globals['_LISTGUIDESRESPONSE_GUIDE']._serialized_start=1706
-  _globals['_LISTGUIDESRESPONSE_GUIDE']._serialized_end=1773
-  _globals['_DISTRIBUTIONSERVICE']._serialized_start=1776
-  _globals['_DISTRIBUTIONSERVICE']._serialized_end=2814
+  _globals['_CREATEDISTRIBUTIONREQUEST']._serialized_start=720
+  _globals['_CREATEDISTRIBUTIONREQUEST']._serialized_end=849
+  _globals['_CREATEDISTRIBUTIONRESPONSE']._serialized_start=851
+  _globals['_CREATEDISTRIBUTIONRESPONSE']._serialized_end=933
+  _globals['_GETDISTRIBUTIONREQUEST']._serialized_start=935
+  _globals['_GETDISTRIBUTIONREQUEST']._serialized_end=979
+  _globals['_GETDISTRIBUTIONRESPONSE']._serialized_start=981
+  _globals['_GETDISTRIBUTIONRESPONSE']._serialized_end=1060
+  _globals['_LISTDISTRIBUTIONSREQUEST']._serialized_start=1062
+  _globals['_LISTDISTRIBUTIONSREQUEST']._serialized_end=1158
+  _globals['_LISTDISTRIBUTIONSRESPONSE']._serialized_start=1160
+  _globals['_LISTDISTRIBUTIONSRESPONSE']._serialized_end=1267
+  _globals['_UPDATEDISTRIBUTIONREQUEST']._serialized_start=1270
+  _globals['_UPDATEDISTRIBUTIONREQUEST']._serialized_end=1406
+  _globals['_UPDATEDISTRIBUTIONRESPONSE']._serialized_start=1408
+  _globals['_UPDATEDISTRIBUTIONRESPONSE']._serialized_end=1490
+  _globals['_DELETEDISTRIBUTIONREQUEST']._serialized_start=1492
+  _globals['_DELETEDISTRIBUTIONREQUEST']._serialized_end=1553
+  _globals['_DELETEDISTRIBUTIONRESPONSE']._serialized_start=1555
+  _globals['_DELETEDISTRIBUTIONRESPONSE']._serialized_end=1583
+  _globals['_LISTGUIDESREQUEST']._serialized_start=1585
+  _globals['_LISTGUIDESREQUEST']._serialized_end=1642
+  _globals['_LISTGUIDESRESPONSE']._serialized_start=1645
+  _globals['_LISTGUIDESRESPONSE']._serialized_end=1794
+  _globals['_LISTGUIDESRESPONSE_GUIDE']._serialized_start=1727
+  _globals['_LISTGUIDESRESPONSE_GUIDE']._serialized_end=1794
+  _globals['_DISTRIBUTIONSERVICE']._serialized_start=1797
+  _globals['_DISTRIBUTIONSERVICE']._serialized_end=2835
 # @@protoc_insertion_point(module_scope)

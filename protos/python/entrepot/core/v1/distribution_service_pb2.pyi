@@ -139,8 +139,11 @@ class CreateDistributionRequest(_message.Message):
 
     PARENT_FIELD_NUMBER: _builtins.int
     DISTRIBUTION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """"distributions/file": the plugin it belongs to."""
+    request_id: _builtins.str
+    """Chosen by the client, at most 128 characters; for 7 days the same id returns the same distribution."""
     @_builtins.property
     def distribution(self) -> Global___Distribution:
         """Its `name` is the last segment alone or the full name."""
@@ -150,10 +153,11 @@ class CreateDistributionRequest(_message.Message):
         *,
         parent: _builtins.str = ...,
         distribution: Global___Distribution | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["distribution", b"distribution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["distribution", b"distribution", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distribution", b"distribution", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

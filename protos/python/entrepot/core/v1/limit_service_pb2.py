@@ -28,7 +28,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$entrepot/core/v1/limit_service.proto\x12\x10\x65ntrepot.core.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x02\n\x05Limit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\ttask_type\x18\x02 \x01(\t\x12\x18\n\x10repository_label\x18\x03 \x01(\t\x12\x19\n\x0bmax_running\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x1b\n\rrunning_tasks\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"B\n\x12\x43reateLimitRequest\x12,\n\x05limit\x18\x01 \x01(\x0b\x32\x17.entrepot.core.v1.LimitB\x04\xe2\x41\x01\x02\"=\n\x13\x43reateLimitResponse\x12&\n\x05limit\x18\x01 \x01(\x0b\x32\x17.entrepot.core.v1.Limit\"%\n\x0fGetLimitRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\":\n\x10GetLimitResponse\x12&\n\x05limit\x18\x01 \x01(\x0b\x32\x17.entrepot.core.v1.Limit\":\n\x11ListLimitsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"V\n\x12ListLimitsResponse\x12\'\n\x06limits\x18\x01 \x03(\x0b\x32\x17.entrepot.core.v1.Limit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"s\n\x12UpdateLimitRequest\x12,\n\x05limit\x18\x01 \x01(\x0b\x32\x17.entrepot.core.v1.LimitB\x04\xe2\x41\x01\x02\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"=\n\x13UpdateLimitResponse\x12&\n\x05limit\x18\x01 \x01(\x0b\x32\x17.entrepot.core.v1.Limit\"6\n\x12\x44\x65leteLimitRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x15\n\x13\x44\x65leteLimitResponse2\x8c\x05\n\x0cLimitService\x12\x80\x01\n\x0b\x43reateLimit\x12$.entrepot.core.v1.CreateLimitRequest\x1a%.entrepot.core.v1.CreateLimitResponse\"$\x82\xd3\xe4\x93\x02\x1e\"\x0e/api/v3/limits:\x05limitb\x05limit\x12y\n\x08GetLimit\x12!.entrepot.core.v1.GetLimitRequest\x1a\".entrepot.core.v1.GetLimitResponse\"&\x82\xd3\xe4\x93\x02 \x12\x17/api/v3/{name=limits/*}b\x05limit\x12o\n\nListLimits\x12#.entrepot.core.v1.ListLimitsRequest\x1a$.entrepot.core.v1.ListLimitsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v3/limits\x12\x8f\x01\n\x0bUpdateLimit\x12$.entrepot.core.v1.UpdateLimitRequest\x1a%.entrepot.core.v1.UpdateLimitResponse\"3\x82\xd3\xe4\x93\x02-2\x1d/api/v3/{limit.name=limits/*}:\x05limitb\x05limit\x12{\n\x0b\x44\x65leteLimit\x12$.entrepot.core.v1.DeleteLimitRequest\x1a%.entrepot.core.v1.DeleteLimitResponse\"\x1f\x82\xd3\xe4\x93\x02\x19*\x17/api/v3/{name=limits/*}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$entrepot/core/v1/limit_service.proto\x12\x10\x65ntrepot.core.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x02\n\x05Limit\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\ttask_type\x18\x02 \x01(\t\x12\x18\n\x10repository_label\x18\x03 \x01(\t\x12\x19\n\x0bmax_running\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x1b\n\rrunning_tasks\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"V\n\x12\x43reateLimitRequest\x12,\n\x05limit\x18\x01 \x01(\x0b\x32\x17.entrepot.core.v1.LimitB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"=\n\x13\x43reateLimitResponse\x12&\n\x05limit\x18\x01 \x01(\x0b\x32\x17.entrepot.core.v1.Limit\"%\n\x0fGetLimitRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\":\n\x10GetLimitResponse\x12&\n\x05limit\x18\x01 \x01(\x0b\x32\x17.entrepot.core.v1.Limit\":\n\x11ListLimitsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"V\n\x12ListLimitsResponse\x12\'\n\x06limits\x18\x01 \x03(\x0b\x32\x17.entrepot.core.v1.Limit\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"s\n\x12UpdateLimitRequest\x12,\n\x05limit\x18\x01 \x01(\x0b\x32\x17.entrepot.core.v1.LimitB\x04\xe2\x41\x01\x02\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"=\n\x13UpdateLimitResponse\x12&\n\x05limit\x18\x01 \x01(\x0b\x32\x17.entrepot.core.v1.Limit\"6\n\x12\x44\x65leteLimitRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x15\n\x13\x44\x65leteLimitResponse2\x8c\x05\n\x0cLimitService\x12\x80\x01\n\x0b\x43reateLimit\x12$.entrepot.core.v1.CreateLimitRequest\x1a%.entrepot.core.v1.CreateLimitResponse\"$\x82\xd3\xe4\x93\x02\x1e\"\x0e/api/v3/limits:\x05limitb\x05limit\x12y\n\x08GetLimit\x12!.entrepot.core.v1.GetLimitRequest\x1a\".entrepot.core.v1.GetLimitResponse\"&\x82\xd3\xe4\x93\x02 \x12\x17/api/v3/{name=limits/*}b\x05limit\x12o\n\nListLimits\x12#.entrepot.core.v1.ListLimitsRequest\x1a$.entrepot.core.v1.ListLimitsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v3/limits\x12\x8f\x01\n\x0bUpdateLimit\x12$.entrepot.core.v1.UpdateLimitRequest\x1a%.entrepot.core.v1.UpdateLimitResponse\"3\x82\xd3\xe4\x93\x02-2\x1d/api/v3/{limit.name=limits/*}:\x05limitb\x05limit\x12{\n\x0b\x44\x65leteLimit\x12$.entrepot.core.v1.DeleteLimitRequest\x1a%.entrepot.core.v1.DeleteLimitResponse\"\x1f\x82\xd3\xe4\x93\x02\x19*\x17/api/v3/{name=limits/*}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -64,25 +64,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LIMIT']._serialized_start=189
   _globals['_LIMIT']._serialized_end=456
   _globals['_CREATELIMITREQUEST']._serialized_start=458
-  _globals['_CREATELIMITREQUEST']._serialized_end=524
-  _globals['_CREATELIMITRESPONSE']._serialized_start=526
-  _globals['_CREATELIMITRESPONSE']._serialized_end=587
-  _globals['_GETLIMITREQUEST']._serialized_start=589
-  _globals['_GETLIMITREQUEST']._serialized_end=626
-  _globals['_GETLIMITRESPONSE']._serialized_start=628
-  _globals['_GETLIMITRESPONSE']._serialized_end=686
-  _globals['_LISTLIMITSREQUEST']._serialized_start=688
-  _globals['_LISTLIMITSREQUEST']._serialized_end=746
-  _globals['_LISTLIMITSRESPONSE']._serialized_start=748
-  _globals['_LISTLIMITSRESPONSE']._serialized_end=834
-  _globals['_UPDATELIMITREQUEST']._serialized_start=836
-  _globals['_UPDATELIMITREQUEST']._serialized_end=951
-  _globals['_UPDATELIMITRESPONSE']._serialized_start=953
-  _globals['_UPDATELIMITRESPONSE']._serialized_end=1014
-  _globals['_DELETELIMITREQUEST']._serialized_start=1016
-  _globals['_DELETELIMITREQUEST']._serialized_end=1070
-  _globals['_DELETELIMITRESPONSE']._serialized_start=1072
-  _globals['_DELETELIMITRESPONSE']._serialized_end=1093
-  _globals['_LIMITSERVICE']._serialized_start=1096
-  _globals['_LIMITSERVICE']._serialized_end=1748
+  _globals['_CREATELIMITREQUEST']._serialized_end=544
+  _globals['_CREATELIMITRESPONSE']._serialized_start=546
+  _globals['_CREATELIMITRESPONSE']._serialized_end=607
+  _globals['_GETLIMITREQUEST']._serialized_start=609
+  _globals['_GETLIMITREQUEST']._serialized_end=646
+  _globals['_GETLIMITRESPONSE']._serialized_start=648
+  _globals['_GETLIMITRESPONSE']._serialized_end=706
+  _globals['_LISTLIMITSREQUEST']._serialized_start=708
+  _globals['_LISTLIMITSREQUEST']._serialized_end=766
+  _globals['_LISTLIMITSRESPONSE']._serialized_start=768
+  _globals['_LISTLIMITSRESPONSE']._serialized_end=854
+  _globals['_UPDATELIMITREQUEST']._serialized_start=856
+  _globals['_UPDATELIMITREQUEST']._serialized_end=971
+  _globals['_UPDATELIMITRESPONSE']._serialized_start=973
+  _globals['_UPDATELIMITRESPONSE']._serialized_end=1034
+  _globals['_DELETELIMITREQUEST']._serialized_start=1036
+  _globals['_DELETELIMITREQUEST']._serialized_end=1090
+  _globals['_DELETELIMITRESPONSE']._serialized_start=1092
+  _globals['_DELETELIMITRESPONSE']._serialized_end=1113
+  _globals['_LIMITSERVICE']._serialized_start=1116
+  _globals['_LIMITSERVICE']._serialized_end=1768
 # @@protoc_insertion_point(module_scope)

@@ -242,8 +242,11 @@ class CreateRemoteRequest(_message.Message):
 
     PARENT_FIELD_NUMBER: _builtins.int
     REMOTE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """"remotes/file": the plugin it belongs to."""
+    request_id: _builtins.str
+    """Chosen by the client, at most 128 characters; for 7 days the same id returns the same remote."""
     @_builtins.property
     def remote(self) -> Global___Remote:
         """Its `name` is the last segment alone or the full name."""
@@ -253,10 +256,11 @@ class CreateRemoteRequest(_message.Message):
         *,
         parent: _builtins.str = ...,
         remote: Global___Remote | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["remote", b"remote"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "remote", b"remote"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "remote", b"remote", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -29,7 +29,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)entrepot/core/v1/repository_service.proto\x12\x10\x65ntrepot.core.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/protobuf/any.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x03\n\nRepository\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x06plugin\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x38\n\x06labels\x18\x04 \x03(\x0b\x32(.entrepot.core.v1.Repository.LabelsEntry\x12\x17\n\x0fretain_versions\x18\x05 \x01(\x05\x12\"\n\x04spec\x18\x06 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x1c\n\x0elatest_version\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\nunit_count\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x0c\n\x04\x65tag\x18\t \x01(\t\x12\x35\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb5\x04\n\x07Version\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x12\n\nunit_count\x18\x03 \x01(\x03\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x04 \x01(\x03\x12\x0f\n\x07removed\x18\x05 \x01(\x03\x12\x12\n\nset_digest\x18\x06 \x01(\t\x12\x0c\n\x04task\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\ncreated_by\x18\t \x01(\x0b\x32 .entrepot.core.v1.Version.Origin\x1a\xce\x02\n\x06Origin\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x11\n\ttask_type\x18\x02 \x01(\t\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x0e\n\x06plugin\x18\x04 \x01(\t\x12\x16\n\x0eplugin_version\x18\x05 \x01(\t\x12\x1a\n\x12\x64\x65\x63laration_digest\x18\x06 \x01(\t\x12(\n\nparameters\x18\x07 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x13\n\x0b\x63loned_from\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"g\n\x17\x43reateRepositoryRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x36\n\nrepository\x18\x02 \x01(\x0b\x32\x1c.entrepot.core.v1.RepositoryB\x04\xe2\x41\x01\x02\"L\n\x18\x43reateRepositoryResponse\x12\x30\n\nrepository\x18\x01 \x01(\x0b\x32\x1c.entrepot.core.v1.Repository\"*\n\x14GetRepositoryRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"I\n\x15GetRepositoryResponse\x12\x30\n\nrepository\x18\x01 \x01(\x0b\x32\x1c.entrepot.core.v1.Repository\"_\n\x17ListRepositoriesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\r\n\x05label\x18\x04 \x01(\t\"g\n\x18ListRepositoriesResponse\x12\x32\n\x0crepositories\x18\x01 \x03(\x0b\x32\x1c.entrepot.core.v1.Repository\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x82\x01\n\x17UpdateRepositoryRequest\x12\x36\n\nrepository\x18\x01 \x01(\x0b\x32\x1c.entrepot.core.v1.RepositoryB\x04\xe2\x41\x01\x02\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"L\n\x18UpdateRepositoryResponse\x12\x30\n\nrepository\x18\x01 \x01(\x0b\x32\x1c.entrepot.core.v1.Repository\";\n\x17\x44\x65leteRepositoryRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x1a\n\x18\x44\x65leteRepositoryResponse\"\'\n\x11GetVersionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"@\n\x12GetVersionResponse\x12*\n\x07version\x18\x01 \x01(\x0b\x32\x19.entrepot.core.v1.Version\"R\n\x13ListVersionsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\\\n\x14ListVersionsResponse\x12+\n\x08versions\x18\x01 \x03(\x0b\x32\x19.entrepot.core.v1.Version\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"*\n\x14\x44\x65leteVersionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x17\n\x15\x44\x65leteVersionResponse\"o\n\x16\x43ompareVersionsRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\x04\x62\x61se\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\tB\x07\n\x05_base\"\xc9\x02\n\x17\x43ompareVersionsResponse\x12\x41\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x30.entrepot.core.v1.CompareVersionsResponse.Change\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x1a\xd1\x01\n\x06\x43hange\x12\x43\n\x04kind\x18\x01 \x01(\x0e\x32\x35.entrepot.core.v1.CompareVersionsResponse.Change.Kind\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x10\n\x08old_unit\x18\x03 \x01(\t\x12\x10\n\x08new_unit\x18\x04 \x01(\t\"Q\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n\nKIND_ADDED\x10\x01\x12\x10\n\x0cKIND_REMOVED\x10\x02\x12\x11\n\rKIND_REPLACED\x10\x03\"=\n\x12LookupFilesRequest\x12\x18\n\nrepository\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\r\n\x05paths\x18\x02 \x03(\t\"\x9d\x01\n\x13LookupFilesResponse\x12\x39\n\x05\x66iles\x18\x01 \x03(\x0b\x32*.entrepot.core.v1.LookupFilesResponse.File\x1aK\n\x04\x46ile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x11\n\tis_stored\x18\x04 \x01(\x08\x32\x92\x0c\n\x11RepositoryService\x12\xaa\x01\n\x10\x43reateRepository\x12).entrepot.core.v1.CreateRepositoryRequest\x1a*.entrepot.core.v1.CreateRepositoryResponse\"?\x82\xd3\xe4\x93\x02\x39\"\x1f/api/v3/{parent=repositories/*}:\nrepositoryb\nrepository\x12\x95\x01\n\rGetRepository\x12&.entrepot.core.v1.GetRepositoryRequest\x1a\'.entrepot.core.v1.GetRepositoryResponse\"3\x82\xd3\xe4\x93\x02-\x12\x1f/api/v3/{name=repositories/*/*}b\nrepository\x12\xaa\x01\n\x10ListRepositories\x12).entrepot.core.v1.ListRepositoriesRequest\x1a*.entrepot.core.v1.ListRepositoriesResponse\"?\x82\xd3\xe4\x93\x02\x39\x12\x1f/api/v3/{parent=repositories/*}Z\x16\x12\x14/api/v3/repositories\x12\xb5\x01\n\x10UpdateRepository\x12).entrepot.core.v1.UpdateRepositoryRequest\x1a*.entrepot.core.v1.UpdateRepositoryResponse\"J\x82\xd3\xe4\x93\x02\x44\x32*/api/v3/{repository.name=repositories/*/*}:\nrepositoryb\nrepository\x12\x92\x01\n\x10\x44\x65leteRepository\x12).entrepot.core.v1.DeleteRepositoryRequest\x1a*.entrepot.core.v1.DeleteRepositoryResponse\"\'\x82\xd3\xe4\x93\x02!*\x1f/api/v3/{name=repositories/*/*}\x12\x94\x01\n\nGetVersion\x12#.entrepot.core.v1.GetVersionRequest\x1a$.entrepot.core.v1.GetVersionResponse\";\x82\xd3\xe4\x93\x02\x35\x12*/api/v3/{name=repositories/*/*/versions/*}b\x07version\x12\x91\x01\n\x0cListVersions\x12%.entrepot.core.v1.ListVersionsRequest\x1a&.entrepot.core.v1.ListVersionsResponse\"2\x82\xd3\xe4\x93\x02,\x12*/api/v3/{parent=repositories/*/*}/versions\x12\x94\x01\n\rDeleteVersion\x12&.entrepot.core.v1.DeleteVersionRequest\x1a\'.entrepot.core.v1.DeleteVersionResponse\"2\x82\xd3\xe4\x93\x02,**/api/v3/{name=repositories/*/*/versions/*}\x12Z\n\x0bLookupFiles\x12$.entrepot.core.v1.LookupFilesRequest\x1a%.entrepot.core.v1.LookupFilesResponse\x12\x9f\x01\n\x0f\x43ompareVersions\x12(.entrepot.core.v1.CompareVersionsRequest\x1a).entrepot.core.v1.CompareVersionsResponse\"7\x82\xd3\xe4\x93\x02\x31\x12//api/v3/{name=repositories/*/*/versions/*}/diffb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)entrepot/core/v1/repository_service.proto\x12\x10\x65ntrepot.core.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/protobuf/any.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x03\n\nRepository\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x06plugin\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x38\n\x06labels\x18\x04 \x03(\x0b\x32(.entrepot.core.v1.Repository.LabelsEntry\x12\x17\n\x0fretain_versions\x18\x05 \x01(\x05\x12\"\n\x04spec\x18\x06 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x1c\n\x0elatest_version\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\nunit_count\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x0c\n\x04\x65tag\x18\t \x01(\t\x12\x35\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb5\x04\n\x07Version\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x12\n\nunit_count\x18\x03 \x01(\x03\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x04 \x01(\x03\x12\x0f\n\x07removed\x18\x05 \x01(\x03\x12\x12\n\nset_digest\x18\x06 \x01(\t\x12\x0c\n\x04task\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\ncreated_by\x18\t \x01(\x0b\x32 .entrepot.core.v1.Version.Origin\x1a\xce\x02\n\x06Origin\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x11\n\ttask_type\x18\x02 \x01(\t\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x0e\n\x06plugin\x18\x04 \x01(\t\x12\x16\n\x0eplugin_version\x18\x05 \x01(\t\x12\x1a\n\x12\x64\x65\x63laration_digest\x18\x06 \x01(\t\x12(\n\nparameters\x18\x07 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x13\n\x0b\x63loned_from\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"{\n\x17\x43reateRepositoryRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x36\n\nrepository\x18\x02 \x01(\x0b\x32\x1c.entrepot.core.v1.RepositoryB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"L\n\x18\x43reateRepositoryResponse\x12\x30\n\nrepository\x18\x01 \x01(\x0b\x32\x1c.entrepot.core.v1.Repository\"*\n\x14GetRepositoryRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"I\n\x15GetRepositoryResponse\x12\x30\n\nrepository\x18\x01 \x01(\x0b\x32\x1c.entrepot.core.v1.Repository\"_\n\x17ListRepositoriesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\r\n\x05label\x18\x04 \x01(\t\"g\n\x18ListRepositoriesResponse\x12\x32\n\x0crepositories\x18\x01 \x03(\x0b\x32\x1c.entrepot.core.v1.Repository\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x82\x01\n\x17UpdateRepositoryRequest\x12\x36\n\nrepository\x18\x01 \x01(\x0b\x32\x1c.entrepot.core.v1.RepositoryB\x04\xe2\x41\x01\x02\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"L\n\x18UpdateRepositoryResponse\x12\x30\n\nrepository\x18\x01 \x01(\x0b\x32\x1c.entrepot.core.v1.Repository\";\n\x17\x44\x65leteRepositoryRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"\x1a\n\x18\x44\x65leteRepositoryResponse\"\'\n\x11GetVersionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"@\n\x12GetVersionResponse\x12*\n\x07version\x18\x01 \x01(\x0b\x32\x19.entrepot.core.v1.Version\"R\n\x13ListVersionsRequest\x12\x14\n\x06parent\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\\\n\x14ListVersionsResponse\x12+\n\x08versions\x18\x01 \x03(\x0b\x32\x19.entrepot.core.v1.Version\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"*\n\x14\x44\x65leteVersionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x17\n\x15\x44\x65leteVersionResponse\"o\n\x16\x43ompareVersionsRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\x04\x62\x61se\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\tB\x07\n\x05_base\"\xc9\x02\n\x17\x43ompareVersionsResponse\x12\x41\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x30.entrepot.core.v1.CompareVersionsResponse.Change\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x1a\xd1\x01\n\x06\x43hange\x12\x43\n\x04kind\x18\x01 \x01(\x0e\x32\x35.entrepot.core.v1.CompareVersionsResponse.Change.Kind\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x10\n\x08old_unit\x18\x03 \x01(\t\x12\x10\n\x08new_unit\x18\x04 \x01(\t\"Q\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n\nKIND_ADDED\x10\x01\x12\x10\n\x0cKIND_REMOVED\x10\x02\x12\x11\n\rKIND_REPLACED\x10\x03\"=\n\x12LookupFilesRequest\x12\x18\n\nrepository\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\r\n\x05paths\x18\x02 \x03(\t\"\x9d\x01\n\x13LookupFilesResponse\x12\x39\n\x05\x66iles\x18\x01 \x03(\x0b\x32*.entrepot.core.v1.LookupFilesResponse.File\x1aK\n\x04\x46ile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x11\n\tis_stored\x18\x04 \x01(\x08\x32\x92\x0c\n\x11RepositoryService\x12\xaa\x01\n\x10\x43reateRepository\x12).entrepot.core.v1.CreateRepositoryRequest\x1a*.entrepot.core.v1.CreateRepositoryResponse\"?\x82\xd3\xe4\x93\x02\x39\"\x1f/api/v3/{parent=repositories/*}:\nrepositoryb\nrepository\x12\x95\x01\n\rGetRepository\x12&.entrepot.core.v1.GetRepositoryRequest\x1a\'.entrepot.core.v1.GetRepositoryResponse\"3\x82\xd3\xe4\x93\x02-\x12\x1f/api/v3/{name=repositories/*/*}b\nrepository\x12\xaa\x01\n\x10ListRepositories\x12).entrepot.core.v1.ListRepositoriesRequest\x1a*.entrepot.core.v1.ListRepositoriesResponse\"?\x82\xd3\xe4\x93\x02\x39\x12\x1f/api/v3/{parent=repositories/*}Z\x16\x12\x14/api/v3/repositories\x12\xb5\x01\n\x10UpdateRepository\x12).entrepot.core.v1.UpdateRepositoryRequest\x1a*.entrepot.core.v1.UpdateRepositoryResponse\"J\x82\xd3\xe4\x93\x02\x44\x32*/api/v3/{repository.name=repositories/*/*}:\nrepositoryb\nrepository\x12\x92\x01\n\x10\x44\x65leteRepository\x12).entrepot.core.v1.DeleteRepositoryRequest\x1a*.entrepot.core.v1.DeleteRepositoryResponse\"\'\x82\xd3\xe4\x93\x02!*\x1f/api/v3/{name=repositories/*/*}\x12\x94\x01\n\nGetVersion\x12#.entrepot.core.v1.GetVersionRequest\x1a$.entrepot.core.v1.GetVersionResponse\";\x82\xd3\xe4\x93\x02\x35\x12*/api/v3/{name=repositories/*/*/versions/*}b\x07version\x12\x91\x01\n\x0cListVersions\x12%.entrepot.core.v1.ListVersionsRequest\x1a&.entrepot.core.v1.ListVersionsResponse\"2\x82\xd3\xe4\x93\x02,\x12*/api/v3/{parent=repositories/*/*}/versions\x12\x94\x01\n\rDeleteVersion\x12&.entrepot.core.v1.DeleteVersionRequest\x1a\'.entrepot.core.v1.DeleteVersionResponse\"2\x82\xd3\xe4\x93\x02,**/api/v3/{name=repositories/*/*/versions/*}\x12Z\n\x0bLookupFiles\x12$.entrepot.core.v1.LookupFilesRequest\x1a%.entrepot.core.v1.LookupFilesResponse\x12\x9f\x01\n\x0f\x43ompareVersions\x12(.entrepot.core.v1.CompareVersionsRequest\x1a).entrepot.core.v1.CompareVersionsResponse\"7\x82\xd3\xe4\x93\x02\x31\x12//api/v3/{name=repositories/*/*/versions/*}/diffb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -95,51 +95,51 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VERSION_ORIGIN']._serialized_start=870
   _globals['_VERSION_ORIGIN']._serialized_end=1204
   _globals['_CREATEREPOSITORYREQUEST']._serialized_start=1206
-  _globals['_CREATEREPOSITORYREQUEST']._serialized_end=1309
-  _globals['_CREATEREPOSITORYRESPONSE']._serialized_start=1311
-  _globals['_CREATEREPOSITORYRESPONSE']._serialized_end=1387
-  _globals['_GETREPOSITORYREQUEST']._serialized_start=1389
-  _globals['_GETREPOSITORYREQUEST']._serialized_end=1431
-  _globals['_GETREPOSITORYRESPONSE']._serialized_start=1433
-  _globals['_GETREPOSITORYRESPONSE']._serialized_end=1506
-  _globals['_LISTREPOSITORIESREQUEST']._serialized_start=1508
-  _globals['_LISTREPOSITORIESREQUEST']._serialized_end=1603
-  _globals['_LISTREPOSITORIESRESPONSE']._serialized_start=1605
-  _globals['_LISTREPOSITORIESRESPONSE']._serialized_end=1708
-  _globals['_UPDATEREPOSITORYREQUEST']._serialized_start=1711
-  _globals['_UPDATEREPOSITORYREQUEST']._serialized_end=1841
-  _globals['_UPDATEREPOSITORYRESPONSE']._serialized_start=1843
-  _globals['_UPDATEREPOSITORYRESPONSE']._serialized_end=1919
-  _globals['_DELETEREPOSITORYREQUEST']._serialized_start=1921
-  _globals['_DELETEREPOSITORYREQUEST']._serialized_end=1980
-  _globals['_DELETEREPOSITORYRESPONSE']._serialized_start=1982
-  _globals['_DELETEREPOSITORYRESPONSE']._serialized_end=2008
-  _globals['_GETVERSIONREQUEST']._serialized_start=2010
-  _globals['_GETVERSIONREQUEST']._serialized_end=2049
-  _globals['_GETVERSIONRESPONSE']._serialized_start=2051
-  _globals['_GETVERSIONRESPONSE']._serialized_end=2115
-  _globals['_LISTVERSIONSREQUEST']._serialized_start=2117
-  _globals['_LISTVERSIONSREQUEST']._serialized_end=2199
-  _globals['_LISTVERSIONSRESPONSE']._serialized_start=2201
-  _globals['_LISTVERSIONSRESPONSE']._serialized_end=2293
-  _globals['_DELETEVERSIONREQUEST']._serialized_start=2295
-  _globals['_DELETEVERSIONREQUEST']._serialized_end=2337
-  _globals['_DELETEVERSIONRESPONSE']._serialized_start=2339
-  _globals['_DELETEVERSIONRESPONSE']._serialized_end=2362
-  _globals['_COMPAREVERSIONSREQUEST']._serialized_start=2364
-  _globals['_COMPAREVERSIONSREQUEST']._serialized_end=2475
-  _globals['_COMPAREVERSIONSRESPONSE']._serialized_start=2478
-  _globals['_COMPAREVERSIONSRESPONSE']._serialized_end=2807
-  _globals['_COMPAREVERSIONSRESPONSE_CHANGE']._serialized_start=2598
-  _globals['_COMPAREVERSIONSRESPONSE_CHANGE']._serialized_end=2807
-  _globals['_COMPAREVERSIONSRESPONSE_CHANGE_KIND']._serialized_start=2726
-  _globals['_COMPAREVERSIONSRESPONSE_CHANGE_KIND']._serialized_end=2807
-  _globals['_LOOKUPFILESREQUEST']._serialized_start=2809
-  _globals['_LOOKUPFILESREQUEST']._serialized_end=2870
-  _globals['_LOOKUPFILESRESPONSE']._serialized_start=2873
-  _globals['_LOOKUPFILESRESPONSE']._serialized_end=3030
-  _globals['_LOOKUPFILESRESPONSE_FILE']._serialized_start=2955
-  _globals['_LOOKUPFILESRESPONSE_FILE']._serialized_end=3030
-  _globals['_REPOSITORYSERVICE']._serialized_start=3033
-  _globals['_REPOSITORYSERVICE']._serialized_end=4587
+  _globals['_CREATEREPOSITORYREQUEST']._serialized_end=1329
+  _globals['_CREATEREPOSITORYRESPONSE']._serialized_start=1331
+  _globals['_CREATEREPOSITORYRESPONSE']._serialized_end=1407
+  _globals['_GETREPOSITORYREQUEST']._serialized_start=1409
+  _globals['_GETREPOSITORYREQUEST']._serialized_end=1451
+  _globals['_GETREPOSITORYRESPONSE']._serialized_start=1453
+  _globals['_GETREPOSITORYRESPONSE']._serialized_end=1526
+  _globals['_LISTREPOSITORIESREQUEST']._serialized_start=1528
+  _globals['_LISTREPOSITORIESREQUEST']._serialized_end=1623
+  _globals['_LISTREPOSITORIESRESPONSE']._serialized_start=1625
+  _globals['_LISTREPOSITORIESRESPONSE']._serialized_end=1728
+  _globals['_UPDATEREPOSITORYREQUEST']._serialized_start=1731
+  _globals['_UPDATEREPOSITORYREQUEST']._serialized_end=1861
+  _globals['_UPDATEREPOSITORYRESPONSE']._serialized_start=1863
+  _globals['_UPDATEREPOSITORYRESPONSE']._serialized_end=1939
+  _globals['_DELETEREPOSITORYREQUEST']._serialized_start=1941
+  _globals['_DELETEREPOSITORYREQUEST']._serialized_end=2000
+  _globals['_DELETEREPOSITORYRESPONSE']._serialized_start=2002
+  _globals['_DELETEREPOSITORYRESPONSE']._serialized_end=2028
+  _globals['_GETVERSIONREQUEST']._serialized_start=2030
+  _globals['_GETVERSIONREQUEST']._serialized_end=2069
+  _globals['_GETVERSIONRESPONSE']._serialized_start=2071
+  _globals['_GETVERSIONRESPONSE']._serialized_end=2135
+  _globals['_LISTVERSIONSREQUEST']._serialized_start=2137
+  _globals['_LISTVERSIONSREQUEST']._serialized_end=2219
+  _globals['_LISTVERSIONSRESPONSE']._serialized_start=2221
+  _globals['_LISTVERSIONSRESPONSE']._serialized_end=2313
+  _globals['_DELETEVERSIONREQUEST']._serialized_start=2315
+  _globals['_DELETEVERSIONREQUEST']._serialized_end=2357
+  _globals['_DELETEVERSIONRESPONSE']._serialized_start=2359
+  _globals['_DELETEVERSIONRESPONSE']._serialized_end=2382
+  _globals['_COMPAREVERSIONSREQUEST']._serialized_start=2384
+  _globals['_COMPAREVERSIONSREQUEST']._serialized_end=2495
+  _globals['_COMPAREVERSIONSRESPONSE']._serialized_start=2498
+  _globals['_COMPAREVERSIONSRESPONSE']._serialized_end=2827
+  _globals['_COMPAREVERSIONSRESPONSE_CHANGE']._serialized_start=2618
+  _globals['_COMPAREVERSIONSRESPONSE_CHANGE']._serialized_end=2827
+  _globals['_COMPAREVERSIONSRESPONSE_CHANGE_KIND']._serialized_start=2746
+  _globals['_COMPAREVERSIONSRESPONSE_CHANGE_KIND']._serialized_end=2827
+  _globals['_LOOKUPFILESREQUEST']._serialized_start=2829
+  _globals['_LOOKUPFILESREQUEST']._serialized_end=2890
+  _globals['_LOOKUPFILESRESPONSE']._serialized_start=2893
+  _globals['_LOOKUPFILESRESPONSE']._serialized_end=3050
+  _globals['_LOOKUPFILESRESPONSE_FILE']._serialized_start=2975
+  _globals['_LOOKUPFILESRESPONSE_FILE']._serialized_end=3050
+  _globals['_REPOSITORYSERVICE']._serialized_start=3053
+  _globals['_REPOSITORYSERVICE']._serialized_end=4607
 # @@protoc_insertion_point(module_scope)

@@ -248,8 +248,11 @@ class CreateRepositoryRequest(_message.Message):
 
     PARENT_FIELD_NUMBER: _builtins.int
     REPOSITORY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """"repositories/file": the plugin it belongs to."""
+    request_id: _builtins.str
+    """Chosen by the client, at most 128 characters; for 7 days the same id returns the same repository."""
     @_builtins.property
     def repository(self) -> Global___Repository:
         """Its `name` is the last segment alone or the full name."""
@@ -259,10 +262,11 @@ class CreateRepositoryRequest(_message.Message):
         *,
         parent: _builtins.str = ...,
         repository: Global___Repository | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["repository", b"repository"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "repository", b"repository"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "repository", b"repository", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

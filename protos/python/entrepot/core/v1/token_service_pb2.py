@@ -27,7 +27,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$entrepot/core/v1/token_service.proto\x12\x10\x65ntrepot.core.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x01\n\x05Token\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06secret\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0brevoke_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"B\n\x12\x43reateTokenRequest\x12,\n\x05token\x18\x01 \x01(\x0b\x32\x17.entrepot.core.v1.TokenB\x04\xe2\x41\x01\x02\"=\n\x13\x43reateTokenResponse\x12&\n\x05token\x18\x01 \x01(\x0b\x32\x17.entrepot.core.v1.Token\"%\n\x0fGetTokenRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\":\n\x10GetTokenResponse\x12&\n\x05token\x18\x01 \x01(\x0b\x32\x17.entrepot.core.v1.Token\":\n\x11ListTokensRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"V\n\x12ListTokensResponse\x12\'\n\x06tokens\x18\x01 \x03(\x0b\x32\x17.entrepot.core.v1.Token\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x12\x44\x65leteTokenRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x15\n\x13\x44\x65leteTokenResponse2\xfa\x03\n\x0cTokenService\x12\x80\x01\n\x0b\x43reateToken\x12$.entrepot.core.v1.CreateTokenRequest\x1a%.entrepot.core.v1.CreateTokenResponse\"$\x82\xd3\xe4\x93\x02\x1e\"\x0e/api/v3/tokens:\x05tokenb\x05token\x12y\n\x08GetToken\x12!.entrepot.core.v1.GetTokenRequest\x1a\".entrepot.core.v1.GetTokenResponse\"&\x82\xd3\xe4\x93\x02 \x12\x17/api/v3/{name=tokens/*}b\x05token\x12o\n\nListTokens\x12#.entrepot.core.v1.ListTokensRequest\x1a$.entrepot.core.v1.ListTokensResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v3/tokens\x12{\n\x0b\x44\x65leteToken\x12$.entrepot.core.v1.DeleteTokenRequest\x1a%.entrepot.core.v1.DeleteTokenResponse\"\x1f\x82\xd3\xe4\x93\x02\x19*\x17/api/v3/{name=tokens/*}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$entrepot/core/v1/token_service.proto\x12\x10\x65ntrepot.core.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x01\n\x05Token\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06secret\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0brevoke_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"V\n\x12\x43reateTokenRequest\x12,\n\x05token\x18\x01 \x01(\x0b\x32\x17.entrepot.core.v1.TokenB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"=\n\x13\x43reateTokenResponse\x12&\n\x05token\x18\x01 \x01(\x0b\x32\x17.entrepot.core.v1.Token\"%\n\x0fGetTokenRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\":\n\x10GetTokenResponse\x12&\n\x05token\x18\x01 \x01(\x0b\x32\x17.entrepot.core.v1.Token\":\n\x11ListTokensRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"V\n\x12ListTokensResponse\x12\'\n\x06tokens\x18\x01 \x03(\x0b\x32\x17.entrepot.core.v1.Token\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x12\x44\x65leteTokenRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x15\n\x13\x44\x65leteTokenResponse2\xfa\x03\n\x0cTokenService\x12\x80\x01\n\x0b\x43reateToken\x12$.entrepot.core.v1.CreateTokenRequest\x1a%.entrepot.core.v1.CreateTokenResponse\"$\x82\xd3\xe4\x93\x02\x1e\"\x0e/api/v3/tokens:\x05tokenb\x05token\x12y\n\x08GetToken\x12!.entrepot.core.v1.GetTokenRequest\x1a\".entrepot.core.v1.GetTokenResponse\"&\x82\xd3\xe4\x93\x02 \x12\x17/api/v3/{name=tokens/*}b\x05token\x12o\n\nListTokens\x12#.entrepot.core.v1.ListTokensRequest\x1a$.entrepot.core.v1.ListTokensResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v3/tokens\x12{\n\x0b\x44\x65leteToken\x12$.entrepot.core.v1.DeleteTokenRequest\x1a%.entrepot.core.v1.DeleteTokenResponse\"\x1f\x82\xd3\xe4\x93\x02\x19*\x17/api/v3/{name=tokens/*}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -59,21 +59,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOKEN']._serialized_start=155
   _globals['_TOKEN']._serialized_end=314
   _globals['_CREATETOKENREQUEST']._serialized_start=316
-  _globals['_CREATETOKENREQUEST']._serialized_end=382
-  _globals['_CREATETOKENRESPONSE']._serialized_start=384
-  _globals['_CREATETOKENRESPONSE']._serialized_end=445
-  _globals['_GETTOKENREQUEST']._serialized_start=447
-  _globals['_GETTOKENREQUEST']._serialized_end=484
-  _globals['_GETTOKENRESPONSE']._serialized_start=486
-  _globals['_GETTOKENRESPONSE']._serialized_end=544
-  _globals['_LISTTOKENSREQUEST']._serialized_start=546
-  _globals['_LISTTOKENSREQUEST']._serialized_end=604
-  _globals['_LISTTOKENSRESPONSE']._serialized_start=606
-  _globals['_LISTTOKENSRESPONSE']._serialized_end=692
-  _globals['_DELETETOKENREQUEST']._serialized_start=694
-  _globals['_DELETETOKENREQUEST']._serialized_end=734
-  _globals['_DELETETOKENRESPONSE']._serialized_start=736
-  _globals['_DELETETOKENRESPONSE']._serialized_end=757
-  _globals['_TOKENSERVICE']._serialized_start=760
-  _globals['_TOKENSERVICE']._serialized_end=1266
+  _globals['_CREATETOKENREQUEST']._serialized_end=402
+  _globals['_CREATETOKENRESPONSE']._serialized_start=404
+  _globals['_CREATETOKENRESPONSE']._serialized_end=465
+  _globals['_GETTOKENREQUEST']._serialized_start=467
+  _globals['_GETTOKENREQUEST']._serialized_end=504
+  _globals['_GETTOKENRESPONSE']._serialized_start=506
+  _globals['_GETTOKENRESPONSE']._serialized_end=564
+  _globals['_LISTTOKENSREQUEST']._serialized_start=566
+  _globals['_LISTTOKENSREQUEST']._serialized_end=624
+  _globals['_LISTTOKENSRESPONSE']._serialized_start=626
+  _globals['_LISTTOKENSRESPONSE']._serialized_end=712
+  _globals['_DELETETOKENREQUEST']._serialized_start=714
+  _globals['_DELETETOKENREQUEST']._serialized_end=754
+  _globals['_DELETETOKENRESPONSE']._serialized_start=756
+  _globals['_DELETETOKENRESPONSE']._serialized_end=777
+  _globals['_TOKENSERVICE']._serialized_start=780
+  _globals['_TOKENSERVICE']._serialized_end=1286
 # @@protoc_insertion_point(module_scope)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import grpc
     from google.protobuf import any_pb2
 
+    from entrepot_core.api.creation_requests import CreationRequests
     from entrepot_core.plugins.registry import Registry
     from entrepot_core.store.database import Cursor, Database
     from entrepot_core.store.distributions import DistributionRow
@@ -39,8 +40,15 @@ _MAX_GRACE_SECONDS = 7 * 24 * 3600
 class DistributionService(distribution_service_pb2_grpc.DistributionServiceServicer):
     """See distribution_service.proto; `content_url` is the origin that clients see."""
 
-    def __init__(self, database: Database, registry: Registry, content_url: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        content_url: str,
+        requests: CreationRequests,
+    ) -> None:
         self._database = database
+        self._requests = requests
         self._registry = registry
         self._content_url = content_url.rstrip("/")
         self._resource = NamedResource(
@@ -64,9 +72,13 @@ class DistributionService(distribution_service_pb2_grpc.DistributionServiceServi
             "grace_seconds": _grace_seconds(given),
             "spec": self._resource.new_spec(values["plugin"], given.spec),
         }
+        full_name = f"distributions/{values['plugin']}/{values['name']}"
         with self._database.transaction() as cursor:
-            values |= self._target(cursor, values["plugin"], given, set(_TARGETS))
-            row = distributions.create(cursor, values)
+            if self._requests.earlier(cursor, context, request, full_name):
+                row = distributions.get(cursor, full_name)
+            else:
+                values |= self._target(cursor, values["plugin"], given, set(_TARGETS))
+                row = distributions.create(cursor, values)
         notify_pointers(self._database)
         return pb.CreateDistributionResponse(distribution=self._encode(row))
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from entrepot_core.api.creation_requests import CreationRequests
     from entrepot_core.plugins.registry import Registry
     from entrepot_core.store.database import Database
     from entrepot_core.store.limits import LimitRow
@@ -33,8 +34,15 @@ _IGNORED = {"name", "etag"}
 class LimitService(limit_service_pb2_grpc.LimitServiceServicer):
     """See limit_service.proto."""
 
-    def __init__(self, database: Database, registry: Registry, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        wake: Callable[[], None],
+        requests: CreationRequests,
+    ) -> None:
         self._database = database
+        self._requests = requests
         self._registry = registry
         self._wake = wake
 
@@ -45,7 +53,10 @@ class LimitService(limit_service_pb2_grpc.LimitServiceServicer):
         values = self._values(request.limit, _FIELDS)
         _check_purpose(values["task_type"], values["label_key"])
         with self._database.transaction() as cursor:
-            row = limits.create(cursor, {"name": name, **values})
+            if self._requests.earlier(cursor, context, request, f"limits/{name}"):
+                row = limits.get(cursor, f"limits/{name}")
+            else:
+                row = limits.create(cursor, {"name": name, **values})
         self._sort()
         return pb.CreateLimitResponse(limit=_message(row))
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import grpc
     from google.protobuf import any_pb2
 
+    from entrepot_core.api.creation_requests import CreationRequests
     from entrepot_core.plugins.registry import Registry
     from entrepot_core.store.database import Database
     from entrepot_core.store.remotes import RemoteRow
@@ -52,8 +53,15 @@ _FIELDS = (
 class RemoteService(remote_service_pb2_grpc.RemoteServiceServicer):
     """See remote_service.proto."""
 
-    def __init__(self, database: Database, registry: Registry, secret_key: SecretKey) -> None:
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        secret_key: SecretKey,
+        requests: CreationRequests,
+    ) -> None:
         self._database = database
+        self._requests = requests
         self._secret_key = secret_key
         self._resource = NamedResource(
             registry, describe_pb2.RESOURCE_KIND_REMOTE, "remotes", "remote", _FIELDS
@@ -68,12 +76,16 @@ class RemoteService(remote_service_pb2_grpc.RemoteServiceServicer):
         changes = remote_access.secret_changes(request.remote, set(_FIELDS))
         secrets = {name: value for name, value in changes.items() if value}
         remote_access.check_whole(values, secrets, None)
+        full_name = f"remotes/{values['plugin']}/{values['name']}"
         with self._database.transaction() as cursor:
-            row = remotes.create(cursor, values)
-            if secrets:
-                # Encrypted for its number, which it has only now.
-                sealed = remote_secrets.seal(self._secret_key, row, secrets)
-                row = remotes.keep_secrets(cursor, row, sealed)
+            if self._requests.earlier(cursor, context, request, full_name):
+                row = remotes.get(cursor, full_name)
+            else:
+                row = remotes.create(cursor, values)
+                if secrets:
+                    # Encrypted for its number, which it has only now.
+                    sealed = remote_secrets.seal(self._secret_key, row, secrets)
+                    row = remotes.keep_secrets(cursor, row, sealed)
         return pb.CreateRemoteResponse(remote=self._encode(row))
 
     def GetRemote(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import grpc
     from google.protobuf import any_pb2
 
+    from entrepot_core.api.creation_requests import CreationRequests
     from entrepot_core.plugins.registry import Registry
     from entrepot_core.store.database import Database
     from entrepot_core.store.repositories import RepositoryRow
@@ -43,8 +44,9 @@ _Kind = pb.CompareVersionsResponse.Change
 class RepositoryService(repository_service_pb2_grpc.RepositoryServiceServicer):
     """See repository_service.proto."""
 
-    def __init__(self, database: Database, registry: Registry) -> None:
+    def __init__(self, database: Database, registry: Registry, requests: CreationRequests) -> None:
         self._database = database
+        self._requests = requests
         self._resource = NamedResource(
             registry,
             describe_pb2.RESOURCE_KIND_REPOSITORY,
@@ -59,8 +61,12 @@ class RepositoryService(repository_service_pb2_grpc.RepositoryServiceServicer):
         values = self._resource.new_name(request.parent, request.repository.name)
         values |= _checked(request.repository)
         values["spec"] = self._resource.new_spec(values["plugin"], request.repository.spec)
+        full_name = f"repositories/{values['plugin']}/{values['name']}"
         with self._database.transaction() as cursor:
-            row = repositories.create(cursor, values)
+            if self._requests.earlier(cursor, context, request, full_name):
+                row = repositories.get(cursor, full_name)
+            else:
+                row = repositories.create(cursor, values)
         return pb.CreateRepositoryResponse(repository=self._encode(row))
 
     def GetRepository(

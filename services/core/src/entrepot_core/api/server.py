@@ -26,6 +26,7 @@ from entrepot_core.api.authentication import Authenticator
 from entrepot_core.api.blob_service import BlobService
 from entrepot_core.api.callers import Callers
 from entrepot_core.api.content_service import ContentService
+from entrepot_core.api.creation_requests import CreationRequests
 from entrepot_core.api.distribution_service import DistributionService
 from entrepot_core.api.event_log import EventLog
 from entrepot_core.api.limit_service import LimitService
@@ -127,6 +128,7 @@ class ApiServer:
         self._authenticator = Authenticator(
             Callers.of(config.api_token, self.database), config.content_token
         )
+        self._requests = CreationRequests(self._authenticator.principal_of)
         self._server = Server(
             config.grpc,
             threads=_THREADS,
@@ -197,7 +199,7 @@ class ApiServer:
         self._add(
             "LimitService",
             limit_service_pb2_grpc.add_LimitServiceServicer_to_server,
-            LimitService(self.database, self.registry, self._waker.poke),
+            LimitService(self.database, self.registry, self._waker.poke, self._requests),
         )
         self._add(
             "StatusService",
@@ -226,12 +228,12 @@ class ApiServer:
         self._add(
             "RepositoryService",
             repository_service_pb2_grpc.add_RepositoryServiceServicer_to_server,
-            RepositoryService(self.database, self.registry),
+            RepositoryService(self.database, self.registry, self._requests),
         )
         self._add(
             "RemoteService",
             remote_service_pb2_grpc.add_RemoteServiceServicer_to_server,
-            RemoteService(self.database, self.registry, self._secret_key),
+            RemoteService(self.database, self.registry, self._secret_key, self._requests),
         )
         self._add(
             "PublicationService",
@@ -241,13 +243,15 @@ class ApiServer:
         self._add(
             "DistributionService",
             distribution_service_pb2_grpc.add_DistributionServiceServicer_to_server,
-            DistributionService(self.database, self.registry, self._config.content_url),
+            DistributionService(
+                self.database, self.registry, self._config.content_url, self._requests
+            ),
         )
 
         self._add(
             "TokenService",
             token_service_pb2_grpc.add_TokenServiceServicer_to_server,
-            TokenService(self.database),
+            TokenService(self.database, self._secret_key, self._requests),
         )
 
     def _add_bytes(self) -> None:

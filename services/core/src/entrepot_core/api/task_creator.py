@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from entrepot_core.api.creation_requests import check_request_id
 from entrepot_core.api.plan_reader import of_dry_run
-from entrepot_core.domain.errors import DatabaseUnavailableError, FieldInvalidError
+from entrepot_core.domain.errors import DatabaseUnavailableError
 from entrepot_core.domain.names import new_id
 from entrepot_core.plugins import binding, builtin
 from entrepot_core.store import api_tokens, plans, plugins, tasks
@@ -30,7 +31,6 @@ __all__ = ["Order", "Stored", "TaskCreator"]
 
 log = structlog.get_logger()
 
-_MAX_REQUEST_ID = 128
 _OUTCOME_SECONDS = 10.0
 
 
@@ -108,10 +108,7 @@ class TaskCreator:
 
     def create(self, order: Order) -> Stored:
         """The new task, or the one that the same request made before, or one that absorbs it."""
-        if len(order.request_id) > _MAX_REQUEST_ID:
-            raise FieldInvalidError.at(
-                "request_id", f"must have at most {_MAX_REQUEST_ID} characters."
-            )
+        check_request_id(order.request_id)
         known = self._made_before(order)
         if known is not None:
             return Stored(known)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from entrepot.core.v1 import upload_service_pb2, upload_service_pb2_grpc
+from entrepot_core.api.creation_requests import CreationRequests
 from entrepot_core.domain.blob import CHUNK_BYTES, parse_digest
 from entrepot_core.domain.errors import (
     BatchTooLargeError,
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
     from entrepot_core.downloads.keeper import Keeper
     from entrepot_core.downloads.receiving import Receiving
-    from entrepot_core.store.uploads import UploadRow
+    from entrepot_core.store.database import Cursor
+    from entrepot_core.store.uploads import NewUpload, UploadRow
 
 __all__ = ["UploadService", "upload_message"]
 
@@ -53,11 +55,16 @@ class UploadService(upload_service_pb2_grpc.UploadServiceServicer):
         self._database = keeper.database
         self._receiving = receiving
         self._principal_of = principal_of
+        self._requests = CreationRequests(principal_of)
 
     def CreateUpload(
         self, request: upload_service_pb2.CreateUploadRequest, context: grpc.ServicerContext
     ) -> upload_service_pb2.CreateUploadResponse:
-        (row,) = self._open([request.upload], ["upload"], context)
+
+        def earlier(cursor: Cursor, new: NewUpload) -> str | None:
+            return self._requests.earlier(cursor, context, request, f"uploads/{new.upload_id}")
+
+        (row,) = self._open([request.upload], ["upload"], context, earlier)
         return upload_service_pb2.CreateUploadResponse(upload=upload_message(row))
 
     def BatchCreateUploads(
@@ -136,11 +143,12 @@ class UploadService(upload_service_pb2_grpc.UploadServiceServicer):
         given: Sequence[upload_service_pb2.Upload],
         fields: Sequence[str],
         context: grpc.ServicerContext,
+        earlier: Callable[[Cursor, NewUpload], str | None] = lambda _cursor, _new: None,
     ) -> list[UploadRow]:
         principal = self._principal_of(context)
         new = [_new(one, field, principal) for one, field in zip(given, fields, strict=True)]
         self._keeper.store.require_room(sum(one.size_bytes for one in new if not one.sha256))
-        return [self._begun(row) for row in self._receiving.open(new)]
+        return [self._begun(row) for row in self._receiving.open(new, earlier)]
 
     def _require_own(self, upload_ids: Sequence[str], context: grpc.ServicerContext) -> None:
         """Somebody else's upload is as good as none, except to the administrator."""

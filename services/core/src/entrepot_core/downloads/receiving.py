@@ -19,7 +19,7 @@ from entrepot_core.domain.errors import (
 from entrepot_core.store import possession, uploads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from entrepot_core.blobs.blob_store import BlobBatch, BlobWriter
     from entrepot_core.domain.blob import Blob
@@ -36,12 +36,23 @@ class Receiving:
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
 
-    def open(self, new: Sequence[NewUpload]) -> list[UploadRow]:
-        """Opens uploads; those of files that are here already are complete, and need no room."""
+    def open(
+        self,
+        new: Sequence[NewUpload],
+        earlier: Callable[[Cursor, NewUpload], str | None] = lambda _cursor, _new: None,
+    ) -> list[UploadRow]:
+        """Opens uploads; those of files that are here already are complete, and need no room.
+
+        `earlier` names the upload that the same request has opened before, if one has.
+        """
         with self._keeper.database.transaction() as cursor:
             here = possession.of_user(cursor, {one.sha256 for one in new if one.sha256})
             rows = []
             for one in new:
+                made = earlier(cursor, one)
+                if made is not None:
+                    rows.append(uploads.get(cursor, made.removeprefix("uploads/")))
+                    continue
                 row = uploads.create(cursor, one)
                 blob = here.get(one.sha256 or b"")
                 if blob is not None and one.size_bytes in (0, blob.size_bytes):

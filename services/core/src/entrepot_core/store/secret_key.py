@@ -6,10 +6,11 @@ them decrypt, so that a key can be replaced while everything runs.
 
 from __future__ import annotations
 
+import hmac
 import os
 import stat
 import threading
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,18 @@ class SecretKey:
             raise SecretUnreadableError("it was encrypted for something else.")
         return found[len(prefix) :].decode()
 
+    def derive(self, purpose: str) -> bytes:
+        """32 bytes that follow from the first key and the purpose, and tell nothing of the key.
+
+        Raises SecretUnreadableError if there is no usable key.
+        """
+        self._fernet()
+        try:
+            key = next(line for line in self._path.read_bytes().splitlines() if line)
+        except OSError as error:
+            raise self._unreadable(error) from None
+        return hmac.digest(urlsafe_b64decode(key.strip()), purpose.encode(), "sha256")
+
     def _fernet(self) -> MultiFernet:
         with self._guard:
             state = self._state()
@@ -99,10 +112,13 @@ class SecretKey:
         try:
             found = self._path.stat()
         except OSError as error:
-            raise SecretUnreadableError(
-                f"the key file {self._path} ({SETTING}) cannot be read: {error.strerror}."
-            ) from None
+            raise self._unreadable(error) from None
         return found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode
+
+    def _unreadable(self, error: OSError) -> SecretUnreadableError:
+        return SecretUnreadableError(
+            f"the key file {self._path} ({SETTING}) cannot be read: {error.strerror}."
+        )
 
     def _read(self) -> MultiFernet:
         from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415  as above
@@ -113,9 +129,7 @@ class SecretKey:
             keys = [Fernet(line.strip()) for line in self._path.read_bytes().splitlines() if line]
             return MultiFernet(keys)
         except OSError as error:
-            raise SecretUnreadableError(
-                f"the key file {self._path} ({SETTING}) cannot be read: {error.strerror}."
-            ) from None
+            raise self._unreadable(error) from None
         except ValueError:
             raise SecretUnreadableError(
                 f"the key file {self._path} ({SETTING}) must have 32 bytes in URL-safe base64"

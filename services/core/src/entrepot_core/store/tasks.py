@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from entrepot_core.domain.errors import RequestIdReusedError, ResourceNotFoundError
-from entrepot_core.store import prepared
+from entrepot_core.domain.errors import ResourceNotFoundError
+from entrepot_core.store import creation_requests, prepared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -236,15 +236,16 @@ _FROM = """
 def find_request(cursor: Cursor, principal: str, request_id: str, digest: bytes) -> str | None:
     """The id of the task that a request made before; RequestIdReusedError if it was another."""
     cursor.execute(
-        "SELECT digest, task_id::text FROM creation_request"
+        "SELECT digest, task_id::text, resource FROM creation_request"
         " WHERE principal = %s AND request_id = %s",
         (principal, request_id),
     )
     row = cursor.fetchone()
     if row is None:
         return None
-    _check_request(request_id, digest, row[1], bytes(row[0]))
-    return str(row[1])
+    earlier, made, resource = row
+    creation_requests.check(request_id, digest, bytes(earlier), resource or f"tasks/{made}")
+    return str(made)
 
 
 def create(cursor: Cursor, task: NewTask) -> str:
@@ -399,12 +400,7 @@ def count_open(cursor: Cursor) -> tuple[int, int]:
 
 
 def _check_request(request_id: str, digest: bytes, made: str, earlier: bytes) -> None:
-    if earlier != digest:
-        raise RequestIdReusedError(
-            f"The request id {request_id} was used for another request, which made "
-            f"tasks/{made}. Use a new one.",
-            metadata={"request_id": request_id},
-        )
+    creation_requests.check(request_id, digest, earlier, f"tasks/{made}")
 
 
 def _conditions(wanted: TaskFilter) -> tuple[list[str], list[Any]]:
