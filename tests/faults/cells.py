@@ -51,7 +51,7 @@ class Cell:
 
 CREATE = ("create.decoded", "create.validated", "create.inserted", "create.committed")
 CLAIM = ("claim.inserted", "claim.committed")
-EXECUTE = ("execute.started", "execute.first_event")
+EXECUTE = ("execute.noted", "execute.started", "execute.first_event")
 STAGE = ("stage.locked", "stage.written", "stage.committed")
 BYTES = (
     "bytes.opened", "bytes.half_written", "bytes.complete", "bytes.renamed", "bytes.synced",

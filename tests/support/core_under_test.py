@@ -186,9 +186,11 @@ def running_api(config: Config) -> Iterator[Core]:
 
 
 @contextmanager
-def running_dispatch(config: Config, grace_seconds: float = 2) -> Iterator[DispatchProcess]:
+def running_dispatch(
+    config: Config, grace_seconds: float = 2, cancel_grace_seconds: float = 30
+) -> Iterator[DispatchProcess]:
     """A dispatch process."""
-    process = DispatchProcess(config)
+    process = DispatchProcess(config, cancel_grace_seconds=cancel_grace_seconds)
     process.start()
     try:
         yield process

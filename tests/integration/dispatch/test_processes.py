@@ -1,18 +1,14 @@
 """Dispatchers as real processes: killed, stopped, drained."""
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from core_under_test import (
-    TOKEN,
     Core,
     a_config,
     a_remote,
@@ -21,6 +17,7 @@ from core_under_test import (
     running_dispatch,
 )
 from declarations import file_plugin
+from dispatch_program import dispatch_program
 from entrepot.core.v1 import task_service_pb2
 from entrepot.plugin.v1 import describe_pb2, plugin_tasks_pb2
 from entrepot.plugins.file.v1 import file_pb2
@@ -62,27 +59,6 @@ def core(core_dsn: str, tmp_path: Path, plugin: FakePlugin) -> Iterator[Core]:
         a_remote(core.database)
         yield core
         assert list(check_engine(core.database)) == []
-
-
-@contextmanager
-def dispatch_program(core: Core) -> Iterator[subprocess.Popen[str]]:
-    """`entrepot-core dispatch`, ready."""
-    environment = {
-        **os.environ,
-        "ENTREPOT_HOME": str(core.config.home),
-        "ENTREPOT_DATABASE_URL": core.config.database_url,
-        "ENTREPOT_TOKEN": TOKEN,
-    }
-    program = [sys.executable, "-m", "entrepot_core", "dispatch"]
-    with subprocess.Popen(
-        program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready dispatcher\n"
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def runs(core: Core, name: str) -> bool:

@@ -102,7 +102,11 @@ def test_a_task_without_workspace_is_ready_again_uncounted(database: Database) -
     with database.transaction() as cursor:
         task = a_task(cursor)
         once = a_task(cursor, is_repeatable=False)
-    claim(database, a_dispatcher(database), 2)
+        not_begun = a_task(cursor, is_repeatable=False)
+    claimed = claim(database, a_dispatcher(database), 3)
+    (workspace_id,) = [one.workspace_id for one in claimed if one.task_id == once]
+    with database.transaction() as cursor:
+        queue.note_execution(cursor, workspace_id, once)
     with database.transaction() as cursor:
         cursor.execute("TRUNCATE workspace")
 
@@ -112,6 +116,7 @@ def test_a_task_without_workspace_is_ready_again_uncounted(database: Database) -
         row = tasks.get(cursor, task)
         assert (row.state, [lost.is_counted for lost in row.lost_attempts]) == ("waiting", [False])
         assert tasks.get(cursor, once).state == "failed"
+        assert tasks.get(cursor, not_begun).state == "waiting"
 
 
 @pytest.mark.usefixtures("plugin")

@@ -192,14 +192,30 @@ def test_what_must_not_be_repeated_is_not(database: Database, resources: list[in
     """The loss of an attempt that may have acted outside ends the task: its outcome is unknown."""
     with database.transaction() as cursor:
         task = a_task(cursor, is_repeatable=False)
+    claimed = claim(database, a_dispatcher(database))[0]
+    with database.transaction() as cursor:
+        queue.note_execution(cursor, claimed.workspace_id, task)
 
-    state = lose(
-        database, claim(database, a_dispatcher(database))[0], Loss("Lost.", is_counted=True)
-    )
+    state = lose(database, claimed, Loss("Lost.", is_counted=True))
 
     assert state == State.FAILED
     with database.transaction() as cursor:
         assert b"not known" in (tasks.get(cursor, task).error or b"")
+
+
+def test_what_was_not_executed_is_repeated(database: Database, resources: list[int]) -> None:
+    """An attempt lost before Execute is repeated, also of what must not be; only one may note."""
+    with database.transaction() as cursor:
+        task = a_task(cursor, is_repeatable=False)
+    first = claim(database, a_dispatcher(database))[0]
+
+    assert lose(database, first, Loss("Lost.", is_counted=True, delay_seconds=0)) == State.WAITING
+    second = claim(database, a_dispatcher(database))[0]
+    with pytest.raises(AttemptSupersededError), database.transaction() as cursor:
+        queue.note_execution(cursor, first.workspace_id, task)
+    with database.transaction() as cursor:
+        queue.note_execution(cursor, second.workspace_id, task)
+    assert lose(database, second, Loss("Lost.", is_counted=True)) == State.FAILED
 
 
 def test_a_lost_attempt_that_was_to_stop_is_canceled(

@@ -86,6 +86,7 @@ class Attempt:
         self._core = Core(channel, request.attempt_token, self.stop)
         self._author = _Author(self._work, self._author_ended)
         self._is_stopped = False
+        self._began = time.monotonic()
         self._log = log.bind(task_type=request.task_type)
 
     async def events(self) -> AsyncGenerator[ExecuteResponse, None]:
@@ -137,8 +138,12 @@ class Attempt:
         return (timeout or _USUAL_TIMEOUT_SECONDS) / _SILENCE_SHARE
 
     def _seconds_left(self) -> float | None:
+        if self._request.HasField("timeout"):
+            passed = time.monotonic() - self._began
+            return self._request.timeout.ToMilliseconds() / 1000 - passed
         if not self._request.HasField("deadline"):
             return None
+        # A core that does not say how long: then the clocks had better agree.
         return self._request.deadline.ToMilliseconds() / 1000 - time.time()
 
     def _deadline_exceeded(self) -> ExecuteResponse:
@@ -147,7 +152,9 @@ class Attempt:
             ServiceError.of(
                 Code.DEADLINE_EXCEEDED,
                 "DEADLINE_EXCEEDED",
-                "The attempt took longer than its type allows.",
+                f"The attempt took longer than the {time.monotonic() - self._began:.0f} s that it "
+                "may: see the timeout of its type of task, and attempt_timeout of "
+                f"plugins/{self._plugin.name}.",
                 domain=plugin_domain(self._plugin.name),
             )
         )

@@ -34,6 +34,7 @@ log = structlog.get_logger()
 
 _DATABASE_SECONDS = 30.0
 _DRAIN_SECONDS = 10.0
+_SIGNAL_SECONDS = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -128,7 +129,7 @@ def _api(config: Config) -> int:
     address = server.start()
     give_back()
     print(f"ready grpc://{address}", flush=True)  # noqa: T201  who started it waits for this
-    stop.wait()
+    _wait(stop)
     server.stop()
     return 0
 
@@ -144,7 +145,7 @@ def _dispatch(config: Config) -> int:
     process.start()
     give_back()
     print("ready dispatcher", flush=True)  # noqa: T201  who started it waits for this
-    stop.wait()
+    _wait(stop)
     process.stop(_DRAIN_SECONDS)
     return 0
 
@@ -201,6 +202,15 @@ def _prepare(config: Config) -> None:
                 log.warning("database.unsafe", problem=problem)
     finally:
         database.close()
+
+
+def _wait(stop: threading.Event) -> None:
+    """Returns once it is set by a signal, which is only looked at between waits.
+
+    The system gives a signal to any thread: while the main one sleeps, nobody would handle it.
+    """
+    while not stop.wait(_SIGNAL_SECONDS):
+        pass
 
 
 def _stop_signal() -> threading.Event:

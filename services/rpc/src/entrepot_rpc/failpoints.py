@@ -47,6 +47,7 @@ NAMES = (
     "create.committed",
     "claim.inserted",
     "claim.committed",
+    "execute.noted",
     "execute.started",
     "execute.first_event",
     "execute.completed_received",

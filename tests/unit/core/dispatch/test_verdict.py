@@ -77,7 +77,7 @@ def test_broken_streams(
     never_ran: bool,
 ) -> None:
     """A plugin that is full or away before it began costs no attempt; all else does."""
-    loss = loss_of(FailedCall(code, details), "file", has_begun=has_begun)
+    loss = loss_of(FailedCall(code, details), "file", 9, has_begun=has_begun)
 
     assert isinstance(loss, Loss)
     assert (counted, never_ran) == (loss.is_counted, loss.never_ran)
@@ -87,7 +87,7 @@ def test_the_deadline_ends_the_task() -> None:
     """An attempt that takes longer than its type allows is not repeated."""
     error = FailedCall(grpc.StatusCode.DEADLINE_EXCEEDED, "")
 
-    assert isinstance(loss_of(error, "file", has_begun=True), DeadlineExceededError)
+    assert isinstance(loss_of(error, "file", 9, has_begun=True), DeadlineExceededError)
 
 
 @pytest.mark.parametrize(

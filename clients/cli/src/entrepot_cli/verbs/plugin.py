@@ -1,5 +1,7 @@
 """`entrepot plugin`: who may run tasks."""
 
+from datetime import timedelta
+
 from entrepot.core.v1 import plugin_service_pb2 as messages
 from entrepot_cli.arguments import (
     Parser,
@@ -10,6 +12,7 @@ from entrepot_cli.arguments import (
     confirm,
     positive,
 )
+from entrepot_cli.duration import seconds
 from entrepot_cli.output import Column, Json, column, moment, name_of
 from entrepot_cli.server.name import full_name
 from entrepot_cli.session import Session, session
@@ -19,7 +22,7 @@ VERBS = {
     "create": "register one: create NAME --target HOST:PORT",
     "list": "list them, with their health",
     "get": "show one, and what it can do",
-    "update": "change its address or its share",
+    "update": "change its address, its share, or how long its attempts may take",
     "delete": "remove one; its repositories stay",
 }
 
@@ -43,7 +46,7 @@ def _write(verb: str, words: list[str]) -> int:
         f"plugin {verb}",
         "Registers a plugin that listens there."
         if verb == "create"
-        else "Changes the address or the share of a plugin.",
+        else "Changes the address or the share of a plugin, or how long its attempts may take.",
     )
     parser.add_argument("name", metavar="NAME")
     parser.add_argument(
@@ -60,11 +63,19 @@ def _write(verb: str, words: list[str]) -> int:
         metavar="N",
         help="its share of the room for tasks, 1 to 1000",
     )
+    parser.add_argument(
+        "--attempt-timeout",
+        type=seconds,
+        metavar="TIME",
+        help="longest time of one attempt, such as 30m; 0 for what its task types say",
+    )
     add_output(parser)
     options = parser.parse_args(words)
     plugin = messages.Plugin(
         name=full_name(options.name, "plugins"), target=options.target, weight=options.weight
     )
+    if options.attempt_timeout is not None:
+        plugin.attempt_timeout.FromTimedelta(timedelta(seconds=options.attempt_timeout))
     with session(options) as work:
         if verb == "create":
             created = messages.CreatePluginRequest(plugin=plugin)

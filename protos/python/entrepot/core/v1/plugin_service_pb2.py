@@ -25,10 +25,11 @@ _sym_db = _symbol_database.Default()
 from entrepot.plugin.v1 import describe_pb2 as entrepot_dot_plugin_dot_v1_dot_describe__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%entrepot/core/v1/plugin_service.proto\x12\x10\x65ntrepot.core.v1\x1a!entrepot/plugin/v1/describe.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x03\n\x06Plugin\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x06target\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0e\n\x06weight\x18\x03 \x01(\x05\x12\x35\n\x06health\x18\x04 \x01(\x0e\x32\x1f.entrepot.core.v1.Plugin.HealthB\x04\xe2\x41\x01\x03\x12\x15\n\x07message\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12?\n\x0b\x64\x65\x63laration\x18\x06 \x01(\x0b\x32$.entrepot.plugin.v1.DescribeResponseB\x04\xe2\x41\x01\x03\x12\x33\n\tseen_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1e\n\x10running_attempts\x18\t \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\"\n\x14max_running_attempts\x18\n \x01(\x05\x42\x04\xe2\x41\x01\x03\"^\n\x06Health\x12\x16\n\x12HEALTH_UNSPECIFIED\x10\x00\x12\x12\n\x0eHEALTH_SERVING\x10\x01\x12\x0f\n\x0bHEALTH_DOWN\x10\x02\x12\x17\n\x13HEALTH_INCOMPATIBLE\x10\x03\"E\n\x13\x43reatePluginRequest\x12.\n\x06plugin\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.PluginB\x04\xe2\x41\x01\x02\"@\n\x14\x43reatePluginResponse\x12(\n\x06plugin\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Plugin\"&\n\x10GetPluginRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"=\n\x11GetPluginResponse\x12(\n\x06plugin\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Plugin\";\n\x12ListPluginsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Y\n\x13ListPluginsResponse\x12)\n\x07plugins\x18\x01 \x03(\x0b\x32\x18.entrepot.core.v1.Plugin\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"E\n\x13UpdatePluginRequest\x12.\n\x06plugin\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.PluginB\x04\xe2\x41\x01\x02\"@\n\x14UpdatePluginResponse\x12(\n\x06plugin\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Plugin\")\n\x13\x44\x65letePluginRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x16\n\x14\x44\x65letePluginResponse\"\x15\n\x13WatchPluginsRequest\"R\n\x14WatchPluginsResponse\x12:\n\x0c\x64\x65\x63larations\x18\x01 \x03(\x0b\x32$.entrepot.plugin.v1.DescribeResponse2\x88\x06\n\rPluginService\x12\x86\x01\n\x0c\x43reatePlugin\x12%.entrepot.core.v1.CreatePluginRequest\x1a&.entrepot.core.v1.CreatePluginResponse\"\'\x82\xd3\xe4\x93\x02!\"\x0f/api/v3/plugins:\x06pluginb\x06plugin\x12~\n\tGetPlugin\x12\".entrepot.core.v1.GetPluginRequest\x1a#.entrepot.core.v1.GetPluginResponse\"(\x82\xd3\xe4\x93\x02\"\x12\x18/api/v3/{name=plugins/*}b\x06plugin\x12s\n\x0bListPlugins\x12$.entrepot.core.v1.ListPluginsRequest\x1a%.entrepot.core.v1.ListPluginsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/api/v3/plugins\x12\x96\x01\n\x0cUpdatePlugin\x12%.entrepot.core.v1.UpdatePluginRequest\x1a&.entrepot.core.v1.UpdatePluginResponse\"7\x82\xd3\xe4\x93\x02\x31\x32\x1f/api/v3/{plugin.name=plugins/*}:\x06pluginb\x06plugin\x12\x7f\n\x0c\x44\x65letePlugin\x12%.entrepot.core.v1.DeletePluginRequest\x1a&.entrepot.core.v1.DeletePluginResponse\" \x82\xd3\xe4\x93\x02\x1a*\x18/api/v3/{name=plugins/*}\x12_\n\x0cWatchPlugins\x12%.entrepot.core.v1.WatchPluginsRequest\x1a&.entrepot.core.v1.WatchPluginsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%entrepot/core/v1/plugin_service.proto\x12\x10\x65ntrepot.core.v1\x1a!entrepot/plugin/v1/describe.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\x04\n\x06Plugin\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x06target\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x0e\n\x06weight\x18\x03 \x01(\x05\x12\x35\n\x06health\x18\x04 \x01(\x0e\x32\x1f.entrepot.core.v1.Plugin.HealthB\x04\xe2\x41\x01\x03\x12\x15\n\x07message\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12?\n\x0b\x64\x65\x63laration\x18\x06 \x01(\x0b\x32$.entrepot.plugin.v1.DescribeResponseB\x04\xe2\x41\x01\x03\x12\x33\n\tseen_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1e\n\x10running_attempts\x18\t \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\"\n\x14max_running_attempts\x18\n \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x32\n\x0f\x61ttempt_timeout\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\"^\n\x06Health\x12\x16\n\x12HEALTH_UNSPECIFIED\x10\x00\x12\x12\n\x0eHEALTH_SERVING\x10\x01\x12\x0f\n\x0bHEALTH_DOWN\x10\x02\x12\x17\n\x13HEALTH_INCOMPATIBLE\x10\x03\"E\n\x13\x43reatePluginRequest\x12.\n\x06plugin\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.PluginB\x04\xe2\x41\x01\x02\"@\n\x14\x43reatePluginResponse\x12(\n\x06plugin\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Plugin\"&\n\x10GetPluginRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"=\n\x11GetPluginResponse\x12(\n\x06plugin\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Plugin\";\n\x12ListPluginsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Y\n\x13ListPluginsResponse\x12)\n\x07plugins\x18\x01 \x03(\x0b\x32\x18.entrepot.core.v1.Plugin\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"E\n\x13UpdatePluginRequest\x12.\n\x06plugin\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.PluginB\x04\xe2\x41\x01\x02\"@\n\x14UpdatePluginResponse\x12(\n\x06plugin\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Plugin\")\n\x13\x44\x65letePluginRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x16\n\x14\x44\x65letePluginResponse\"\x15\n\x13WatchPluginsRequest\"R\n\x14WatchPluginsResponse\x12:\n\x0c\x64\x65\x63larations\x18\x01 \x03(\x0b\x32$.entrepot.plugin.v1.DescribeResponse2\x88\x06\n\rPluginService\x12\x86\x01\n\x0c\x43reatePlugin\x12%.entrepot.core.v1.CreatePluginRequest\x1a&.entrepot.core.v1.CreatePluginResponse\"\'\x82\xd3\xe4\x93\x02!\"\x0f/api/v3/plugins:\x06pluginb\x06plugin\x12~\n\tGetPlugin\x12\".entrepot.core.v1.GetPluginRequest\x1a#.entrepot.core.v1.GetPluginResponse\"(\x82\xd3\xe4\x93\x02\"\x12\x18/api/v3/{name=plugins/*}b\x06plugin\x12s\n\x0bListPlugins\x12$.entrepot.core.v1.ListPluginsRequest\x1a%.entrepot.core.v1.ListPluginsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/api/v3/plugins\x12\x96\x01\n\x0cUpdatePlugin\x12%.entrepot.core.v1.UpdatePluginRequest\x1a&.entrepot.core.v1.UpdatePluginResponse\"7\x82\xd3\xe4\x93\x02\x31\x32\x1f/api/v3/{plugin.name=plugins/*}:\x06pluginb\x06plugin\x12\x7f\n\x0c\x44\x65letePlugin\x12%.entrepot.core.v1.DeletePluginRequest\x1a&.entrepot.core.v1.DeletePluginResponse\" \x82\xd3\xe4\x93\x02\x1a*\x18/api/v3/{name=plugins/*}\x12_\n\x0cWatchPlugins\x12%.entrepot.core.v1.WatchPluginsRequest\x1a&.entrepot.core.v1.WatchPluginsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -69,34 +70,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLUGINSERVICE'].methods_by_name['UpdatePlugin']._serialized_options = b'\202\323\344\223\00212\037/api/v3/{plugin.name=plugins/*}:\006pluginb\006plugin'
   _globals['_PLUGINSERVICE'].methods_by_name['DeletePlugin']._loaded_options = None
   _globals['_PLUGINSERVICE'].methods_by_name['DeletePlugin']._serialized_options = b'\202\323\344\223\002\032*\030/api/v3/{name=plugins/*}'
-  _globals['_PLUGIN']._serialized_start=191
-  _globals['_PLUGIN']._serialized_end=666
-  _globals['_PLUGIN_HEALTH']._serialized_start=572
-  _globals['_PLUGIN_HEALTH']._serialized_end=666
-  _globals['_CREATEPLUGINREQUEST']._serialized_start=668
-  _globals['_CREATEPLUGINREQUEST']._serialized_end=737
-  _globals['_CREATEPLUGINRESPONSE']._serialized_start=739
-  _globals['_CREATEPLUGINRESPONSE']._serialized_end=803
-  _globals['_GETPLUGINREQUEST']._serialized_start=805
-  _globals['_GETPLUGINREQUEST']._serialized_end=843
-  _globals['_GETPLUGINRESPONSE']._serialized_start=845
-  _globals['_GETPLUGINRESPONSE']._serialized_end=906
-  _globals['_LISTPLUGINSREQUEST']._serialized_start=908
-  _globals['_LISTPLUGINSREQUEST']._serialized_end=967
-  _globals['_LISTPLUGINSRESPONSE']._serialized_start=969
-  _globals['_LISTPLUGINSRESPONSE']._serialized_end=1058
-  _globals['_UPDATEPLUGINREQUEST']._serialized_start=1060
-  _globals['_UPDATEPLUGINREQUEST']._serialized_end=1129
-  _globals['_UPDATEPLUGINRESPONSE']._serialized_start=1131
-  _globals['_UPDATEPLUGINRESPONSE']._serialized_end=1195
-  _globals['_DELETEPLUGINREQUEST']._serialized_start=1197
-  _globals['_DELETEPLUGINREQUEST']._serialized_end=1238
-  _globals['_DELETEPLUGINRESPONSE']._serialized_start=1240
-  _globals['_DELETEPLUGINRESPONSE']._serialized_end=1262
-  _globals['_WATCHPLUGINSREQUEST']._serialized_start=1264
-  _globals['_WATCHPLUGINSREQUEST']._serialized_end=1285
-  _globals['_WATCHPLUGINSRESPONSE']._serialized_start=1287
-  _globals['_WATCHPLUGINSRESPONSE']._serialized_end=1369
-  _globals['_PLUGINSERVICE']._serialized_start=1372
-  _globals['_PLUGINSERVICE']._serialized_end=2148
+  _globals['_PLUGIN']._serialized_start=223
+  _globals['_PLUGIN']._serialized_end=750
+  _globals['_PLUGIN_HEALTH']._serialized_start=656
+  _globals['_PLUGIN_HEALTH']._serialized_end=750
+  _globals['_CREATEPLUGINREQUEST']._serialized_start=752
+  _globals['_CREATEPLUGINREQUEST']._serialized_end=821
+  _globals['_CREATEPLUGINRESPONSE']._serialized_start=823
+  _globals['_CREATEPLUGINRESPONSE']._serialized_end=887
+  _globals['_GETPLUGINREQUEST']._serialized_start=889
+  _globals['_GETPLUGINREQUEST']._serialized_end=927
+  _globals['_GETPLUGINRESPONSE']._serialized_start=929
+  _globals['_GETPLUGINRESPONSE']._serialized_end=990
+  _globals['_LISTPLUGINSREQUEST']._serialized_start=992
+  _globals['_LISTPLUGINSREQUEST']._serialized_end=1051
+  _globals['_LISTPLUGINSRESPONSE']._serialized_start=1053
+  _globals['_LISTPLUGINSRESPONSE']._serialized_end=1142
+  _globals['_UPDATEPLUGINREQUEST']._serialized_start=1144
+  _globals['_UPDATEPLUGINREQUEST']._serialized_end=1213
+  _globals['_UPDATEPLUGINRESPONSE']._serialized_start=1215
+  _globals['_UPDATEPLUGINRESPONSE']._serialized_end=1279
+  _globals['_DELETEPLUGINREQUEST']._serialized_start=1281
+  _globals['_DELETEPLUGINREQUEST']._serialized_end=1322
+  _globals['_DELETEPLUGINRESPONSE']._serialized_start=1324
+  _globals['_DELETEPLUGINRESPONSE']._serialized_end=1346
+  _globals['_WATCHPLUGINSREQUEST']._serialized_start=1348
+  _globals['_WATCHPLUGINSREQUEST']._serialized_end=1369
+  _globals['_WATCHPLUGINSRESPONSE']._serialized_start=1371
+  _globals['_WATCHPLUGINSRESPONSE']._serialized_end=1453
+  _globals['_PLUGINSERVICE']._serialized_start=1456
+  _globals['_PLUGINSERVICE']._serialized_end=2232
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from entrepot.plugin.v1 import describe_pb2 as _describe_pb2
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -60,6 +61,7 @@ class Plugin(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     RUNNING_ATTEMPTS_FIELD_NUMBER: _builtins.int
     MAX_RUNNING_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    ATTEMPT_TIMEOUT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"plugins/file"; the last segment is the name the plugin gives itself."""
     target: _builtins.str
@@ -86,6 +88,13 @@ class Plugin(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was registered."""
 
+    @_builtins.property
+    def attempt_timeout(self) -> _duration_pb2.Duration:
+        """Longest time of one attempt at any of its tasks, 1 second to 30 days, where that is less than what the task type says.
+        One that takes longer fails, whatever it reports. Zero, or empty when registered: only what task types say, which is 6
+        hours unless they say otherwise.
+        """
+
     def __init__(
         self,
         *,
@@ -99,10 +108,11 @@ class Plugin(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         running_attempts: _builtins.int = ...,
         max_running_attempts: _builtins.int = ...,
+        attempt_timeout: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "declaration", b"declaration", "seen_time", b"seen_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_timeout", b"attempt_timeout", "create_time", b"create_time", "declaration", b"declaration", "seen_time", b"seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "declaration", b"declaration", "health", b"health", "max_running_attempts", b"max_running_attempts", "message", b"message", "name", b"name", "running_attempts", b"running_attempts", "seen_time", b"seen_time", "target", b"target", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_timeout", b"attempt_timeout", "create_time", b"create_time", "declaration", b"declaration", "health", b"health", "max_running_attempts", b"max_running_attempts", "message", b"message", "name", b"name", "running_attempts", b"running_attempts", "seen_time", b"seen_time", "target", b"target", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -265,7 +275,7 @@ class UpdatePluginRequest(_message.Message):
     PLUGIN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def plugin(self) -> Global___Plugin:
-        """Names the plugin; target and weight, where set, are its new ones."""
+        """Names the plugin; target, weight and attempt_timeout, where set, are its new ones."""
 
     def __init__(
         self,

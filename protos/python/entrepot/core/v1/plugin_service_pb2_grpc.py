@@ -93,7 +93,7 @@ class PluginServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdatePlugin(self, request, context):
-        """Changes a plugin's address or share.
+        """Changes a plugin's address, its share, or how long its attempts may take.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,7 +40,7 @@ class PluginServiceStub:
     ListPlugins: _grpc.UnaryUnaryMultiCallable[_plugin_service_pb2.ListPluginsRequest, _plugin_service_pb2.ListPluginsResponse]
     """Lists all plugins, by name."""
     UpdatePlugin: _grpc.UnaryUnaryMultiCallable[_plugin_service_pb2.UpdatePluginRequest, _plugin_service_pb2.UpdatePluginResponse]
-    """Changes a plugin's address or share."""
+    """Changes a plugin's address, its share, or how long its attempts may take."""
     DeletePlugin: _grpc.UnaryUnaryMultiCallable[_plugin_service_pb2.DeletePluginRequest, _plugin_service_pb2.DeletePluginResponse]
     """Removes a plugin: it gets no more tasks, and those that wait for it fail. Its repositories stay readable and served."""
     WatchPlugins: _grpc.UnaryStreamMultiCallable[_plugin_service_pb2.WatchPluginsRequest, _plugin_service_pb2.WatchPluginsResponse]
@@ -58,7 +58,7 @@ class PluginServiceAsyncStub(PluginServiceStub):
     ListPlugins: _aio.UnaryUnaryMultiCallable[_plugin_service_pb2.ListPluginsRequest, _plugin_service_pb2.ListPluginsResponse]  # type: ignore[assignment]
     """Lists all plugins, by name."""
     UpdatePlugin: _aio.UnaryUnaryMultiCallable[_plugin_service_pb2.UpdatePluginRequest, _plugin_service_pb2.UpdatePluginResponse]  # type: ignore[assignment]
-    """Changes a plugin's address or share."""
+    """Changes a plugin's address, its share, or how long its attempts may take."""
     DeletePlugin: _aio.UnaryUnaryMultiCallable[_plugin_service_pb2.DeletePluginRequest, _plugin_service_pb2.DeletePluginResponse]  # type: ignore[assignment]
     """Removes a plugin: it gets no more tasks, and those that wait for it fail. Its repositories stay readable and served."""
     WatchPlugins: _aio.UnaryStreamMultiCallable[_plugin_service_pb2.WatchPluginsRequest, _plugin_service_pb2.WatchPluginsResponse]  # type: ignore[assignment]
@@ -97,7 +97,7 @@ class PluginServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _plugin_service_pb2.UpdatePluginRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_plugin_service_pb2.UpdatePluginResponse, _abc.Awaitable[_plugin_service_pb2.UpdatePluginResponse]]:
-        """Changes a plugin's address or share."""
+        """Changes a plugin's address, its share, or how long its attempts may take."""
 
     @_abc_1.abstractmethod
     def DeletePlugin(

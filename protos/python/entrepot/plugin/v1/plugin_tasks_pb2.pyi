@@ -240,6 +240,7 @@ class ExecuteRequest(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     ON_FAILURE_FIELD_NUMBER: _builtins.int
     GAPS_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     """Name of the task, "tasks/0190…"."""
     attempt: _builtins.int
@@ -262,7 +263,7 @@ class ExecuteRequest(_message.Message):
 
     @_builtins.property
     def deadline(self) -> _timestamp_pb2.Timestamp:
-        """When the attempt must be over."""
+        """When the attempt must be over, by core's clock; see timeout."""
 
     @_builtins.property
     def heartbeat_timeout(self) -> _duration_pb2.Duration:
@@ -276,6 +277,12 @@ class ExecuteRequest(_message.Message):
     def gaps(self) -> _containers.RepeatedCompositeFieldContainer[_unit_failure_pb2.UnitFailure]:
         """Do only these, which failed in an earlier task, and add them to what is there; of each, unit and path are told. Empty:
         do everything. A plugin that does everything all the same does no harm.
+        """
+
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """How long the attempt may take from now on, in all, whatever it reports meanwhile. To be preferred to the deadline, which
+        is wrong where the plugin's clock differs from core's.
         """
 
     def __init__(
@@ -293,10 +300,11 @@ class ExecuteRequest(_message.Message):
         limits: Global___WorkspaceLimits | None = ...,
         on_failure: _unit_failure_pb2.UnitFailure.Policy.ValueType = ...,
         gaps: _abc.Iterable[_unit_failure_pb2.UnitFailure] | None = ...,
+        timeout: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "heartbeat_timeout", b"heartbeat_timeout", "limits", b"limits", "parameters", b"parameters"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "heartbeat_timeout", b"heartbeat_timeout", "limits", b"limits", "parameters", b"parameters", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "attempt_token", b"attempt_token", "deadline", b"deadline", "dry_run", b"dry_run", "gaps", b"gaps", "heartbeat_timeout", b"heartbeat_timeout", "limits", b"limits", "on_failure", b"on_failure", "parameters", b"parameters", "resources", b"resources", "task", b"task", "task_type", b"task_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "attempt_token", b"attempt_token", "deadline", b"deadline", "dry_run", b"dry_run", "gaps", b"gaps", "heartbeat_timeout", b"heartbeat_timeout", "limits", b"limits", "on_failure", b"on_failure", "parameters", b"parameters", "resources", b"resources", "task", b"task", "task_type", b"task_type", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import grpc
+    from google.protobuf.duration_pb2 import Duration
 
     from entrepot.plugin.v1 import describe_pb2
     from entrepot_core.plugins.catalog import Catalog
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["PluginService", "plugin_message"]
 
 _MAX_WEIGHT = 1_000
+_MAX_TIMEOUT_SECONDS = 30 * 86_400
 _IDLE_SECONDS = 10.0
 # Longer than a channel waits at most before it connects anew.
 _PATIENCE_SECONDS = 3.0
@@ -69,6 +71,7 @@ class PluginService(plugin_service_pb2_grpc.PluginServiceServicer):
         if not target:
             raise FieldInvalidError.at("plugin.target", "is required.")
         weight = _weight(request.plugin.weight)
+        timeout = _timeout(request.plugin.attempt_timeout)
         declaration = self._ask(target)
         asked = _segment(request.plugin.name)
         if asked and asked != declaration.name:
@@ -83,7 +86,7 @@ class PluginService(plugin_service_pb2_grpc.PluginServiceServicer):
                     f"plugins/{declaration.name} is registered already, at {existing.target}.",
                     metadata={"resource": f"plugins/{declaration.name}"},
                 )
-        self._put(declaration, target, weight)
+        self._put(declaration, target, weight, timeout)
         return plugin_service_pb2.CreatePluginResponse(plugin=self._read(declaration.name))
 
     def GetPlugin(
@@ -111,6 +114,11 @@ class PluginService(plugin_service_pb2_grpc.PluginServiceServicer):
         row = self._find(name)
         target = request.plugin.target.strip() or row.target
         weight = _weight(request.plugin.weight) if request.plugin.weight else row.weight
+        timeout = (
+            _timeout(request.plugin.attempt_timeout)
+            if request.plugin.HasField("attempt_timeout")
+            else row.attempt_timeout_seconds
+        )
         if target != row.target:
             declaration = self._ask(target)
             if declaration.name != name:
@@ -118,10 +126,10 @@ class PluginService(plugin_service_pb2_grpc.PluginServiceServicer):
                     f"The plugin at {target} calls itself {declaration.name}, not {name}.",
                     metadata={"plugin": name},
                 )
-            self._put(declaration, target, weight)
+            self._put(declaration, target, weight, timeout)
         else:
             with self._database.transaction() as cursor:
-                plugins.put(cursor, name, target, weight)
+                plugins.put(cursor, name, target, weight, timeout)
         return plugin_service_pb2.UpdatePluginResponse(plugin=self._read(name))
 
     def DeletePlugin(
@@ -160,9 +168,11 @@ class PluginService(plugin_service_pb2_grpc.PluginServiceServicer):
             error.code = Code.FAILED_PRECONDITION
             raise
 
-    def _put(self, declaration: Declaration, target: str, weight: int) -> None:
+    def _put(
+        self, declaration: Declaration, target: str, weight: int, timeout: float | None
+    ) -> None:
         with self._database.transaction() as cursor:
-            plugins.put(cursor, declaration.name, target, weight)
+            plugins.put(cursor, declaration.name, target, weight, timeout)
         try:
             self._describer.check_replacement(declaration)
         except PluginIncompatibleError as error:
@@ -194,6 +204,8 @@ def plugin_message(row: PluginRow, catalog: Catalog) -> plugin_service_pb2.Plugi
         running_attempts=row.running,
         max_running_attempts=row.max_running,
     )
+    if row.attempt_timeout_seconds is not None:
+        plugin.attempt_timeout.FromNanoseconds(int(row.attempt_timeout_seconds * 1e9))
     declaration = catalog.any_plugin(row.name)
     if declaration is not None and row.declaration_id is not None:
         plugin.declaration.CopyFrom(declaration.response)
@@ -222,3 +234,12 @@ def _weight(weight: int) -> int:
     if not 0 <= weight <= _MAX_WEIGHT:
         raise FieldInvalidError.at("plugin.weight", f"must be from 1 to {_MAX_WEIGHT:,}.")
     return weight or 1
+
+
+def _timeout(asked: Duration) -> float | None:
+    seconds = asked.ToNanoseconds() / 1e9
+    if seconds and not 1 <= seconds <= _MAX_TIMEOUT_SECONDS:
+        raise FieldInvalidError.at(
+            "plugin.attempt_timeout", "must be from 1 second to 30 days, or 0 for none."
+        )
+    return seconds or None

@@ -6,7 +6,6 @@ import io
 import os
 import stat
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,13 +101,13 @@ class DirectoryBlobStore:
             (self._aside / digest.hex()).unlink(missing_ok=True)
 
     def files(self) -> Iterator[StoredFile]:
-        now = time.time()
+        now = self._now()
         for first in _entries(self._blobs):
             for second in _entries(first):
                 yield from _stored(second, now)
 
     def set_aside_files(self) -> Iterator[StoredFile]:
-        return _stored(self._aside, time.time())
+        return _stored(self._aside, self._now())
 
     def sweep_temporary(self) -> int:
         return self._scratch.sweep()
@@ -134,6 +133,13 @@ class DirectoryBlobStore:
 
     def close(self) -> None:
         self._scratch.close()
+
+    def _now(self) -> float:
+        """The time by the clock that dates files here, which may be that of another host."""
+        with tempfile.TemporaryFile(dir=self.root) as file:
+            file.write(b"?")
+            file.flush()
+            return os.fstat(file.fileno()).st_mtime
 
     def _open(self, digest: bytes) -> io.FileIO:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import threading
 import time
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from entrepot_core.domain.errors import (
     DigestMismatchError,
     DownloadFailedError,
     NeededUnitMissingError,
+    PluginIncompatibleError,
     PluginUnavailableError,
     ResourceNotFoundError,
     ServiceError,
@@ -70,12 +72,13 @@ if TYPE_CHECKING:
     from entrepot_core.plugins.registry import Registry
     from entrepot_core.store.database import Cursor, Database
 
-__all__ = ["Attempt", "AttemptTools", "Downloads", "Stop"]
+__all__ = ["CANCEL_GRACE_SECONDS", "Attempt", "AttemptTools", "Downloads", "Stop"]
 
 log = structlog.get_logger()
 
 # Added to the deadline that the plugin is told, so that its own end of time comes first.
 _DEADLINE_SLACK_SECONDS = 5.0
+CANCEL_GRACE_SECONDS = 30.0
 _RETRY_SECONDS = 0.5
 _MAX_UNITS = 1_000
 _MAX_BATCH_BYTES = 2 * 1024 * 1024
@@ -122,6 +125,8 @@ class AttemptTools:
     # Of a workspace, by its number; with the other arguments of AttemptDownloads.
     downloads: Callable[..., Downloads]
     heartbeat_timeout_seconds: float
+    # How long what was told to stop may take to do so.
+    cancel_grace_seconds: float = CANCEL_GRACE_SECONDS
     observer: AttemptObserver = UNOBSERVED
 
 
@@ -143,6 +148,8 @@ class Attempt:
         self._tools = tools
         self._token = token
         self._stop: Stop | None = None
+        self._stopped_at = 0.0
+        self._thread = 0
         self._call: Any = None
         self._downloads: Downloads | None = None
         self._lock = threading.Lock()
@@ -157,6 +164,13 @@ class Attempt:
         return time.monotonic() - self._heard if self._is_streaming else 0.0
 
     @property
+    def is_overdue(self) -> bool:
+        """Whether it was to stop so long ago that nobody waits for it any more."""
+        if self._stop is None:
+            return False
+        return time.monotonic() - self._stopped_at > self._tools.cancel_grace_seconds
+
+    @property
     def stop_reason(self) -> Stop | None:
         """Why it was told to stop, if it was."""
         return self._stop
@@ -166,7 +180,7 @@ class Attempt:
         with self._lock:
             if self._stop is not None:
                 return
-            self._stop = why
+            self._stop, self._stopped_at = why, time.monotonic()
             call, downloads = self._call, self._downloads
         self._log.info("attempt.stopping", why=why.name)
         if call is not None:
@@ -174,8 +188,25 @@ class Attempt:
         if downloads is not None:
             threading.Thread(target=downloads.cancel, daemon=True).start()
 
+    def cut(self) -> None:
+        """Ends in the database what was told to stop and does not.
+
+        Whoever still works on it finds that the attempt is superseded, at the next step.
+        """
+        self._log.warning("attempt.cut", why=self._stop.name if self._stop else "")
+        self._tools.database.interrupt(self._thread)
+        if self._stop != Stop.CANCELED:
+            return
+        try:
+            self._tools.settler.fail(self.claimed, canceled_error(), State.CANCELED)
+        except AttemptSupersededError:
+            self._log.info("attempt.ended_itself")
+        except DatabaseUnavailableError as error:
+            self._log.warning("attempt.unsettled", error=error.message)
+
     def run(self) -> None:
         """Runs the attempt and settles it, whatever happens."""
+        self._thread = threading.get_ident()
         with correlation.bound(task=self.claimed.task_id, attempt=self.claimed.attempt):
             self._run()
 
@@ -259,7 +290,24 @@ class Attempt:
         if claimed.declaration_id != declared and claimed.commits is None:
             # The plugin was upgraded while the task waited.
             parameters = reader.validate(parameters, reader.resolve(parameters))
+            self._require_locks(parameters)
         return parameters
+
+    def _require_locks(self, parameters: Parameters) -> None:
+        """Raises PluginIncompatibleError if the type now needs more than the task has locked."""
+        with self._tools.database.statements() as cursor:
+            held = queue.locks(cursor, self.claimed.task_id)
+        for name, is_exclusive in binding.locks(parameters.references).items():
+            if name not in held or is_exclusive > held[name]:
+                how = "alone" if is_exclusive else "in common with others"
+                had = "in common with others" if name in held else "not at all"
+                view = parameters.view
+                raise PluginIncompatibleError(
+                    f"The plugin {view.plugin} was replaced while the task waited: {view.name} "
+                    f"now needs {name} {how}, and the task has it {had}. Clone the task to do it "
+                    "as the plugin does it now.",
+                    metadata={"plugin": view.plugin, "resource": name},
+                )
 
     def _lend(self, cursor: Cursor, parameters: Parameters) -> list[binding.Bound]:
         queue.lock_workspace(cursor, self.claimed.workspace_id)
@@ -336,11 +384,21 @@ class Attempt:
     ) -> plugin_tasks_pb2.ExecuteResponse | Loss | ServiceError:
         plugin = parameters.view.plugin
         reader = StreamReader(plugin)
-        timeout = parameters.view.timeout_seconds
-        client = self._tools.clients.at(self._target(plugin))
-        call = client.execute(
-            self._request(row, parameters, bounds, timeout), timeout + _DEADLINE_SLACK_SECONDS
+        registered = self._registered(plugin)
+        timeout = min(
+            parameters.view.timeout_seconds, registered.attempt_timeout_seconds or math.inf
         )
+        client = self._tools.clients.at(registered.target)
+        request = self._request(row, parameters, bounds, timeout)
+        if not (row.is_repeatable and parameters.view.declared.repeatable):
+            retry.run(
+                self._tools.database,
+                lambda cursor: queue.note_execution(
+                    cursor, self.claimed.workspace_id, self.claimed.task_id
+                ),
+            )
+        failpoint("execute.noted")
+        call = client.execute(request, timeout + _DEADLINE_SLACK_SECONDS)
         self._was_executed = True
         failpoint("execute.started")
         with self._lock:
@@ -360,7 +418,7 @@ class Attempt:
             # The plugin has spoken: how the stream ends after that does not matter.
             if reader.final is not None:
                 return reader.final
-            return loss_of(error, plugin, has_begun=reader.has_begun)
+            return loss_of(error, plugin, timeout, has_begun=reader.has_begun)
         except ServiceError as error:
             call.cancel()
             return error
@@ -394,6 +452,7 @@ class Attempt:
         )
         request.gaps.extend(self._gaps_to_fill(row))
         request.deadline.FromNanoseconds(int((time.time() + timeout) * 1e9))
+        request.timeout.FromNanoseconds(int(timeout * 1e9))
         request.heartbeat_timeout.FromNanoseconds(int(self._tools.heartbeat_timeout_seconds * 1e9))
         return request
 
@@ -411,14 +470,14 @@ class Attempt:
         failures = map(UnitFailure.FromString, found)
         return [UnitFailure(unit=one.unit, relative_path=one.relative_path) for one in failures]
 
-    def _target(self, plugin: str) -> str:
+    def _registered(self, plugin: str) -> plugins.PluginRow:
         with self._tools.database.transaction() as cursor:
             row = plugins.find(cursor, plugin)
         if row is None:
             raise PluginUnavailableError(
                 f"The plugin {plugin} was removed.", metadata={"plugin": plugin}
             )
-        return row.target
+        return row
 
     def _note(self, event: plugin_tasks_pb2.ExecuteResponse) -> None:
         kind = event.WhichOneof("event")

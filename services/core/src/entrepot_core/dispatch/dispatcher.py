@@ -234,6 +234,8 @@ class Dispatcher:
                 for attempt in attempts:
                     if attempt.silent_seconds > self._tools.heartbeat_timeout_seconds:
                         attempt.stop(Stop.SILENT)
+                    if attempt.is_overdue:
+                        self._cut(attempt)
                 if self._look_for_cancels.is_set() or time.monotonic() - looked > _SWEEP_SECONDS:
                     self._look_for_cancels.clear()
                     looked = time.monotonic()
@@ -245,6 +247,21 @@ class Dispatcher:
             except ServiceError as error:
                 log.warning("dispatcher.watch_failed", error=error.message)
                 self._stopping.wait(_SWEEP_SECONDS)
+
+    def _cut(self, attempt: Attempt) -> None:
+        """Goes on without an attempt that does not stop: its slot is free, its task is over."""
+        with self._lock:
+            if self._attempts.pop(attempt.claimed.workspace_id, None) is None:
+                return
+
+        def cut() -> None:
+            attempt.cut()
+            self._noted()
+            self._wake()
+            self._poked.set()
+
+        # What keeps the attempt may keep this, too.
+        threading.Thread(target=cut, name="cut", daemon=True).start()
 
     def _stop_canceled(self, attempts: list[Attempt]) -> None:
         if not attempts:

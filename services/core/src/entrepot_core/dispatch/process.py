@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from entrepot_core.blobs.opening import open_blob_store
-from entrepot_core.dispatch.attempt import AttemptTools
+from entrepot_core.dispatch.attempt import CANCEL_GRACE_SECONDS, AttemptTools
 from entrepot_core.dispatch.dispatcher import Dispatcher
 from entrepot_core.dispatch.executors import ready_made
 from entrepot_core.dispatch.housekeeper import Housekeeper
@@ -52,7 +52,9 @@ def _show(config: Config, database: Database) -> ShownMetrics | None:
 class DispatchProcess:
     """A dispatcher with what it needs; `start` and `stop`."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self, config: Config, *, cancel_grace_seconds: float = CANCEL_GRACE_SECONDS
+    ) -> None:
         slots = self._slots = config.dispatcher_slots
         # One connection for each attempt that commits or reports, and some for the loops.
         self.database = Database(config.database_url, size=slots + 8, name="entrepot dispatch")
@@ -95,6 +97,7 @@ class DispatchProcess:
             ready_made=ready_made(self.database, keeper, self.registry, self._downloader, remotes),
             downloads=downloads,
             heartbeat_timeout_seconds=config.heartbeat_timeout_seconds,
+            cancel_grace_seconds=cancel_grace_seconds,
             observer=observer,
         )
         url = config.database_url

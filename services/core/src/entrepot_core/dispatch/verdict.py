@@ -90,12 +90,17 @@ def violation(plugin: str, text: str) -> PluginContractViolationError:
     )
 
 
-def loss_of(error: grpc.RpcError, plugin: str, *, has_begun: bool) -> Loss | ServiceError:
-    """What the failure of a stream means: an attempt lost, or, after its deadline, the end."""
+def loss_of(
+    error: grpc.RpcError, plugin: str, timeout_seconds: float, *, has_begun: bool
+) -> Loss | ServiceError:
+    """What the failure of a stream means: an attempt lost, or, after its time, the end."""
     known = from_rpc_error(error)
     details = (error.details() or "").rstrip(".")
     if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-        return DeadlineExceededError("The attempt took longer than its type of task allows.")
+        return DeadlineExceededError(
+            f"The attempt took longer than the {timeout_seconds:g} s that it may: see the timeout "
+            f"of its type of task, and attempt_timeout of plugins/{plugin}."
+        )
     if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in details.lower():
         # It is not full, and would send the same again.
         return violation(plugin, f"it sent an event of more than {MAX_MESSAGE_BYTES:,} bytes.")

@@ -85,9 +85,12 @@ class Verdict:
     error: ServiceError | None = None
 
 
-def judge(loss: Loss, *, is_repeatable: bool, counted_before: int) -> Verdict:
-    """What becomes of a task after a loss, given how many of its earlier losses were counted."""
-    if not is_repeatable and not loss.never_ran:
+def judge(loss: Loss, *, may_repeat: bool, counted_before: int) -> Verdict:
+    """What becomes of a task after a loss, given how many of its earlier losses were counted.
+
+    `may_repeat`: the task is repeatable, or its plugin has not been asked to begin.
+    """
+    if not may_repeat and not loss.never_ran:
         if loss.error is not None:
             return Verdict(error=loss.error)
         return Verdict(

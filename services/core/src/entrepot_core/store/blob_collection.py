@@ -109,14 +109,18 @@ def collect_blobs(
     *,
     dry_run: bool = False,
     plan: str | None = None,
+    report: Callable[[CollectedBlobs], None] = lambda _: None,
 ) -> CollectedBlobs:
-    """Collects what nothing names and is older than the grace, of a plan only what that names."""
+    """Collects what nothing names and is older than the grace, of a plan only what that names.
+
+    `report` is as of `remove_blobs`.
+    """
     which = only_planned(collectable(grace_seconds), plan)
     if not dry_run:
         recover_aside(database, files)
         if plan is None:
             _adopt(database, files, grace_seconds)
-    return remove_blobs(database, files, which, dry_run=dry_run)
+    return remove_blobs(database, files, which, dry_run=dry_run, report=report)
 
 
 def remove_blobs(
@@ -143,12 +147,13 @@ def remove_blobs(
         return removed
     last = b""
     while condemned := _condemned_after(database, last):
+        report(removed)
         last = condemned[-1]
         gone = _delete(database, files, condemned, which)
         removed = CollectedBlobs(
             removed.blobs + len(gone), removed.bytes + sum(size for _, size in gone)
         )
-        report(removed)
+    report(removed)
     return removed
 
 

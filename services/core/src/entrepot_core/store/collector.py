@@ -59,27 +59,32 @@ def collect(
     items: PlanItems | None = None,
     plan: str | None = None,
     report: Callable[[int], None] = lambda _: None,
+    check: Callable[[], None] = lambda: None,
 ) -> Collected:
     """Collects what has been an orphan for longer than the grace; `report` is told how many units.
 
     A dry run counts blobs that nothing names now, and those that only such units name, and notes
     all that in `items`. Of a `plan` it collects what that names: BaseMovedError if some of it is
-    no orphan any more.
+    no orphan any more. `check` is called between steps, and may raise to end it.
     """
     # What is left of what was deleted goes first, also for a plan: nobody can see it any more.
     for clear in (janitor.sweep_versions, janitor.forget_staged, janitor.forget_sources):
         for _ in range(_MAX_SWEEPS):
+            check()
             if not retry.run(database, clear):
                 break
     if dry_run:
         if items is not None:
             _note(items, grace_seconds)
         return _plan(database, files, grace_seconds)
+    check()
     mark(database)
+    check()
     if plan is not None:
         _check(database, grace_seconds, plan)
     units = _collect_units(database, grace_seconds, plan, report)
-    blobs = collect_blobs(database, files, grace_seconds, plan=plan)
+    check()
+    blobs = collect_blobs(database, files, grace_seconds, plan=plan, report=lambda _: check())
     return Collected(units, blobs.blobs, blobs.bytes)
 
 

@@ -111,6 +111,9 @@ class Database:
         self._free = threading.BoundedSemaphore(size)
         self._lock = threading.Lock()
         self._prepare: list[Callable[[Cursor], None]] = []
+        # By the thread that has it; a connection that was interrupted is used no more.
+        self._lent: dict[int, Connection] = {}
+        self._interrupted: set[Connection] = set()
 
     def on_connect(self, prepare: Callable[[Cursor], None]) -> None:
         """Runs `prepare` on every new connection: temporary tables that live as long as it."""
@@ -164,6 +167,18 @@ class Database:
             free = self._free._value  # noqa: SLF001  there is no other way to ask
         return self._size - free, free
 
+    def interrupt(self, thread: int) -> None:
+        """Ends the statement that a thread waits for, which raises there; else does nothing.
+
+        What it was about is rolled back, unless it is just being committed.
+        """
+        with self._lock:
+            connection = self._lent.get(thread)
+            if connection is not None and not connection.closed:
+                # Kept from others: they might meet the end that was meant for this one.
+                self._interrupted.add(connection)
+                connection.cancel()
+
     def close(self) -> None:
         """Closes the idle connections; those in use close when they are given back."""
         with self._lock:
@@ -178,10 +193,17 @@ class Database:
             raise DatabaseUnavailableError(message, retry_after_seconds=5)
         try:
             connection = self._take()
+            thread = threading.get_ident()
+            outer, self._lent[thread] = self._lent.get(thread), connection
             try:
                 with self._translated(connection):
                     yield connection
             finally:
+                with self._lock:
+                    if outer is None:
+                        del self._lent[thread]
+                    else:
+                        self._lent[thread] = outer
                 self._give_back(connection)
         finally:
             self._free.release()
@@ -217,6 +239,10 @@ class Database:
 
     def _give_back(self, connection: Connection) -> None:
         if connection.closed:
+            return
+        if connection in self._interrupted:
+            self._interrupted.discard(connection)
+            self._discard(connection)
             return
         if connection.get_transaction_status() != psycopg2.extensions.TRANSACTION_STATUS_IDLE:
             self._discard(connection)

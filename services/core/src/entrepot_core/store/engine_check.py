@@ -114,7 +114,7 @@ _RULES = (
         (
             "SELECT 'tasks/' || l.task_id, 'It must not be repeated, and was after attempt '"
             " || l.number || '.' FROM lost_attempt l JOIN task t USING (task_id)"
-            " WHERE NOT t.is_repeatable AND l.is_counted AND t.attempt > l.number"
+            " WHERE l.was_executed AND t.attempt > l.number"
         ),
     ),
     (

@@ -47,6 +47,8 @@ class PluginRow:
     instance_id: str
     seen_at: datetime | None
     created_at: datetime
+    # Longest time of one attempt, if the operator says so.
+    attempt_timeout_seconds: float | None = None
     running: int = 0
 
 
@@ -74,6 +76,7 @@ _COLUMNS = [
     "instance_id",
     "seen_at",
     "created_at",
+    "attempt_timeout_seconds",
 ]
 _SELECT = (
     f"SELECT {', '.join(_COLUMNS)}, "
@@ -114,14 +117,18 @@ def declarations(cursor: Cursor) -> list[DeclarationRow]:
     ]
 
 
-def put(cursor: Cursor, name: str, target: str, weight: int) -> None:
-    """Registers a plugin, or changes its address and share."""
+def put(
+    cursor: Cursor, name: str, target: str, weight: int, attempt_timeout_seconds: float | None
+) -> None:
+    """Registers a plugin, or changes its address, share and longest time of an attempt."""
     cursor.execute(
-        "INSERT INTO plugin (name, target, weight) VALUES (%s, %s, %s)"
+        "INSERT INTO plugin (name, target, weight, attempt_timeout_seconds)"
+        " VALUES (%s, %s, %s, %s)"
         " ON CONFLICT (name) DO UPDATE SET target = EXCLUDED.target, weight = EXCLUDED.weight,"
+        " attempt_timeout_seconds = EXCLUDED.attempt_timeout_seconds,"
         " is_removed = false, created_at = CASE WHEN plugin.is_removed THEN now()"
         " ELSE plugin.created_at END",
-        (name, target, weight),
+        (name, target, weight, attempt_timeout_seconds),
     )
 
 

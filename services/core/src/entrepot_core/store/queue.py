@@ -28,7 +28,9 @@ __all__ = [
     "finish",
     "is_cancel_requested",
     "lock_workspace",
+    "locks",
     "lose",
+    "note_execution",
     "owned_workspaces",
     "write_progress",
 ]
@@ -132,6 +134,27 @@ def lock_workspace(cursor: Cursor, workspace_id: int) -> None:
         raise AttemptSupersededError("Another attempt owns the task now.")
 
 
+def locks(cursor: Cursor, task_id: str) -> dict[str, bool]:
+    """The full names of the resources that a task locks, and whether exclusively."""
+    cursor.execute(
+        "SELECT r.name, t.is_exclusive FROM task_resource t JOIN resource r USING (resource_id)"
+        " WHERE t.task_id = %s::uuid",
+        (task_id,),
+    )
+    return dict(cursor.fetchall())
+
+
+def note_execution(cursor: Cursor, workspace_id: int, task_id: str) -> None:
+    """Notes that from now on the plugin may act, and that nobody may make it act again.
+
+    Raises AttemptSupersededError if another attempt owns the task.
+    """
+    lock_workspace(cursor, workspace_id)
+    cursor.execute(
+        "UPDATE task SET executed_attempt = attempt WHERE task_id = %s::uuid", (task_id,)
+    )
+
+
 def finish(cursor: Cursor, workspace_id: int, task_id: str, outcome: Outcome) -> None:
     """Ends the task of an attempt, gives up its locks, and deletes the workspace.
 
@@ -173,12 +196,13 @@ def lose(
     if workspace_id is not None:
         lock_workspace(cursor, workspace_id)
     cursor.execute(
-        "SELECT is_repeatable, (SELECT count(*) FROM lost_attempt l WHERE l.task_id = t.task_id"
+        "SELECT executed_attempt IS DISTINCT FROM attempt,"
+        " (SELECT count(*) FROM lost_attempt l WHERE l.task_id = t.task_id"
         " AND l.is_counted) FROM task t WHERE task_id = %s::uuid",
         (task_id,),
     )
-    is_repeatable, counted = cursor.fetchone() or (True, 0)
-    verdict = judge(loss, is_repeatable=is_repeatable, counted_before=counted)
+    may_repeat, counted = cursor.fetchone() or (True, 0)
+    verdict = judge(loss, may_repeat=may_repeat, counted_before=counted)
     if verdict.error is None:
         if workspace_id is not None:
             cursor.execute("DELETE FROM workspace WHERE workspace_id = %s", (workspace_id,))
@@ -193,9 +217,10 @@ def lose(
         )
         if (cursor.fetchone() or (False,))[0]:
             cursor.execute(
-                "UPDATE lost_attempt l SET resumes_at = t.not_before FROM task t"
+                "UPDATE lost_attempt l SET resumes_at = t.not_before, was_executed ="
+                " t.executed_attempt IS NOT DISTINCT FROM t.attempt AND NOT %s FROM task t"
                 " WHERE t.task_id = %s::uuid AND l.task_id = t.task_id AND l.number = t.attempt",
-                (task_id,),
+                (loss.never_ran, task_id),
             )
             return State.WAITING
         # Somebody has asked for it to stop: nothing is to be repeated.

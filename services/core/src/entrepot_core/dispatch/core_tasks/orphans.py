@@ -37,6 +37,7 @@ class Orphans:
             dry_run=assignment.is_dry_run,
             items=assignment.items(self._database),
             plan=assignment.plan,
+            check=assignment.check,
         )
         is_nothing = not (collected.content_units or collected.blobs)
         return told(
