@@ -87,7 +87,7 @@ class GetStatusResponse(_message.Message):
     database_version: _builtins.str
     """PostgreSQL's version."""
     waiting_tasks: _builtins.int
-    """Number of tasks by state; only waiting and running ones are counted."""
+    """Number of tasks by state; only waiting and running ones are counted. More than 5,000 are estimated."""
     running_tasks: _builtins.int
     """Number of running tasks."""
     blob_free_bytes: _builtins.int

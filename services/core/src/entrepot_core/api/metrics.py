@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 # However often and by however many it is scraped, the database is asked no more often,
 EVERY_SECONDS = 15.0
-# and for no more than this share of the time: with a long queue, counts are older.
+# and for no more than this share of the time: of a slow one, counts are older.
 _SHARE = 0.01
 
 
@@ -143,10 +143,10 @@ def _families(known: Measures) -> Iterator[Metric]:
     locks = GaugeMetricFamily(
         "entrepot_locks", "Locks of tasks, held and waited for.", labels=("state",)
     )
-    locks.add_metric(("held",), known.locks_held)
-    locks.add_metric(("waiting",), known.locks_waiting)
+    locks.add_metric(("held",), known.locks.held)
+    locks.add_metric(("waiting",), known.locks.waiting)
     yield locks
-    yield _gauge("entrepot_lock_queues", "Resources that a task waits for.", known.queues)
+    yield _gauge("entrepot_lock_queues", "Resources that a task waits for.", known.locks.queues)
     yield _gauge(
         "entrepot_events_lag_seconds",
         "Age of the oldest event that no stream has sent yet.",

@@ -16,7 +16,7 @@ from entrepot_core.store import (
     installation,
     plugins,
     remote_secrets,
-    tasks,
+    tally,
 )
 
 if TYPE_CHECKING:
@@ -65,13 +65,17 @@ class StatusService(status_service_pb2_grpc.StatusServiceServicer):
             state = condition.read(cursor, problems.STALLED_SECONDS)
             rows = plugins.page(cursor, _MAX_PLUGINS)
             running_dispatchers = dispatchers.alive(cursor)
-            waiting, running = tasks.count_open(cursor)
+            counts = tally.tasks(cursor)
             waiting_for = {
                 row.name: condition.waiting_for(cursor, row.plugin_id)
                 for row in rows
                 if row.health != "serving"
             }
             unreadable = remote_secrets.unreadable(cursor, self._secret_key)
+        waiting, running = (
+            sum(count for (at, _), count in counts.items() if at == wanted)
+            for wanted in ("waiting", "running")
+        )
         fault, free_bytes = self._store.fault(), 0
         try:
             free_bytes = self._free_bytes()

@@ -1,15 +1,16 @@
-"""Numbers about the whole installation. Counting costs with the queue, so callers count seldom."""
+"""Numbers about the whole installation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from entrepot_core.store import plugins
+from entrepot_core.store import plugins, tally
 
 if TYPE_CHECKING:
     from entrepot_core.store.database import Cursor
     from entrepot_core.store.plugins import PluginRow
+    from entrepot_core.store.tally import LockTally
 
 __all__ = ["Measures", "read"]
 
@@ -22,27 +23,16 @@ class Measures:
 
     # By state and type.
     tasks: dict[tuple[str, str], int]
-    locks_held: int
-    locks_waiting: int
-    # Resources that somebody waits for.
-    queues: int
+    locks: LockTally
     # Age of the oldest event that has no number yet.
     unnumbered_seconds: float
     plugins: list[PluginRow]
 
 
 def read(cursor: Cursor) -> Measures:
-    """Counts; each task and lock that is not over is looked at once."""
-    cursor.execute(
-        "SELECT state, task_type, count(*) FROM task WHERE state IN ('waiting', 'running')"
-        " GROUP BY state, task_type"
-    )
-    tasks = {(state, task_type): count for state, task_type, count in cursor.fetchall()}
-    cursor.execute(
-        "SELECT count(*) FILTER (WHERE granted), count(*) FILTER (WHERE NOT granted),"
-        " count(DISTINCT resource_id) FILTER (WHERE NOT granted) FROM lock_entry"
-    )
-    held, waiting, queues = cursor.fetchone() or (0, 0, 0)
+    """Counts what is few, and estimates what is many."""
+    tasks = tally.tasks(cursor)
+    locks = tally.locks(cursor)
     cursor.execute(
         "SELECT coalesce((SELECT extract(epoch FROM clock_timestamp() - happened_at)"
         " FROM event_inbox ORDER BY event_inbox_id LIMIT 1), 0)::float8"
@@ -50,9 +40,7 @@ def read(cursor: Cursor) -> Measures:
     lag = (cursor.fetchone() or (0.0,))[0]
     return Measures(
         tasks=tasks,
-        locks_held=held,
-        locks_waiting=waiting,
-        queues=queues,
+        locks=locks,
         unnumbered_seconds=lag,
         plugins=plugins.page(cursor, _PLUGINS),
     )

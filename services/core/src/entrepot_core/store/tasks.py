@@ -24,7 +24,6 @@ __all__ = [
     "TaskFilter",
     "TaskRow",
     "absorb",
-    "count_open",
     "counters",
     "create",
     "find",
@@ -387,16 +386,6 @@ def counters(cursor: Cursor, task_ids: Sequence[str]) -> dict[str, list[bytes]]:
         (list(task_ids),),
     )
     return {task_id: [bytes(one) for one in found] for task_id, found in cursor.fetchall()}
-
-
-def count_open(cursor: Cursor) -> tuple[int, int]:
-    """Numbers of waiting and of running tasks."""
-    cursor.execute(
-        "SELECT (SELECT count(*) FROM task WHERE state = 'waiting'),"
-        " (SELECT count(*) FROM task WHERE state = 'running')"
-    )
-    waiting, running = cursor.fetchone() or (0, 0)
-    return waiting, running
 
 
 def _check_request(request_id: str, digest: bytes, made: str, earlier: bytes) -> None:
