@@ -140,7 +140,7 @@ def _of_others() -> Iterator[Cell]:
         ("A f", injuries.end_sessions("entrepot api"), ("p1", "p4")),
         ("D f", injuries.end_sessions("entrepot dispatch"), ("p3", "p4", "p6", "p7")),
         ("L f", injuries.end_sessions("entrepot dispatch"), ("p5",)),
-        ("A n", injuries.cut("A-Q"), ("p1", "p4")),
+        ("A n", injuries.cut("api-Q"), ("p1", "p4")),
         ("D n", injuries.cut("D-Q"), ("p3", "p5", "p6")),
         ("D n", injuries.cut("D-P"), ("p4",)),
         ("P n", injuries.cut("P-A"), ("p4",)),
@@ -155,6 +155,9 @@ def _of_others() -> Iterator[Cell]:
         for phase in at:
             instants, work = phases[phase]
             yield from _at(f"{letters} {phase}", instants, hold, (work,), injury=injury)
+    # The dispatchers', for only they have another beside them.
+    yield from _at("D n p3", CLAIM, hold, (Add,), injuries.swallow, word="dispatch")
+    yield from _at("D n p6", COMMIT[:3], hold, (Add,), injuries.swallow, word="dispatch")
     # In pairs, and while something is canceled.
     for pair in (("plugin", "dispatch"), ("api", "postgres"), ("dispatch", "postgres")):
         letters = "+".join({"postgres": "Q"}.get(one, one[0].upper()) for one in pair)

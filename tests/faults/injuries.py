@@ -1,6 +1,5 @@
 """What is done to programs and connections while a process stands at an instant."""
 
-import os
 import signal
 import threading
 import time
@@ -20,6 +19,8 @@ PAUSE_SECONDS = 1.2
 # How long a stopped process is left until others have surely taken over, or need not.
 TAKEN_SECONDS = 12.0
 LOOK_SECONDS = 0.1
+# Until another has ended the work of one whose every connection hangs (I5).
+SWALLOWED_SECONDS = 75.0
 
 
 @dataclass
@@ -139,12 +140,12 @@ def stop_database(scene: Scene) -> None:
     data_dir = scene.installation.postgres.data_dir
     pids = [one.pid for one in processes_of(data_dir)]
     for pid in pids:
-        _signal(pid, signal.SIGSTOP)
+        scene.installation.signal(pid, signal.SIGSTOP)
     if scene.instant is not None:
         scene.instant.release()
     _rest(PAUSE_SECONDS)
     for pid in pids:
-        _signal(pid, signal.SIGCONT)
+        scene.installation.signal(pid, signal.SIGCONT)
 
 
 def end_sessions(name: str) -> Callable[[Scene], None]:
@@ -165,9 +166,29 @@ def cut(wire: str) -> Callable[[Scene], None]:
     """Reset every connection between two programs."""
 
     def injure(scene: Scene) -> None:
-        scene.notes["connections"] = scene.installation.wires[wire].cut()
+        wires = scene.installation.wires_of(wire)
+        scene.notes["connections"] = sum(one.cut() for one in wires)
 
     return injure
+
+
+def swallow(scene: Scene) -> None:
+    """Have nothing come through between a dispatcher and the database, and both believe it does.
+
+    So it is behind a proxy that answers for a host that has gone: no connection ever looks dead.
+    What it holds in the middle of a transaction must not keep others from the end of the work.
+    """
+    assert scene.instant is not None
+    assert scene.stopped is not None
+    wire = scene.installation.wires[f"{scene.stopped.name}-Q"]
+    start = time.monotonic()
+    wire.block()
+    scene.instant.release()
+    try:
+        until(lambda: _has_ended(scene), "another to end the work", SWALLOWED_SECONDS)
+    finally:
+        wire.heal()
+    scene.notes["swallowed_seconds"] = round(time.monotonic() - start, 2)
 
 
 def misbehave(kind: str, scene: Scene) -> None:
@@ -248,10 +269,3 @@ def _go_on(scene: Scene) -> None:
 
 def _rest(seconds: float) -> None:
     threading.Event().wait(seconds)
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return

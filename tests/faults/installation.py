@@ -1,5 +1,6 @@
 """A whole installation to be hurt: every program and every connection within reach."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -57,15 +58,17 @@ class Installation:
             folder.mkdir()
         real = self.postgres.runtime_dir / SOCKET_NAME
         self.wires = {
-            "A-Q": Wire(real, self._socket(sockets / "a")),
-            "D-Q": Wire(real, self._socket(sockets / "d")),
+            "api-Q": Wire(real, self._socket(sockets / "api")),
             "G-A": Wire(_parts(self.grpc)),
             "P-A": Wire(_parts(self.grpc)),
             "D-P": Wire(("127.0.0.1", 9)),
         }
         self._registrar: Registrar | None = None
         self._registering = threading.Lock()
-        names = ["postgres", "api", *(f"dispatch-{n}" for n in range(1, dispatchers + 1))]
+        runners = [f"dispatch-{n}" for n in range(1, dispatchers + 1)]
+        for name in runners:
+            self.wires[f"{name}-Q"] = Wire(real, self._socket(sockets / name))
+        names = ["postgres", "api", *runners]
         self.programs: dict[str, Program] = {
             name: Program(
                 name,
@@ -105,6 +108,18 @@ class Installation:
     def name_of(self, pid: int) -> str:
         """The program that has this process; empty if it has gone."""
         return next((name for name, one in self.programs.items() if one.pid == pid), "")
+
+    def wires_of(self, name: str) -> list[Wire]:
+        """The wire called so; `D-Q` is that of every dispatcher."""
+        if name != "D-Q":
+            return [self.wires[name]]
+        return [wire for called, wire in self.wires.items() if called.startswith("dispatch")]
+
+    @staticmethod
+    def signal(pid: int, number: signal.Signals) -> None:
+        """Send a process a signal, if it is there."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
     def query(
         self, statement: str, parameters: Sequence[object] | None = None
@@ -229,7 +244,8 @@ class Installation:
         return self._core("api" if name == "api" else "dispatch", name)
 
     def _core(self, command: str, name: str) -> Command:
-        place = self.home / "wire" / ("a" if name == "api" else "d")
+        # Who checks, or migrates, goes the way of the api.
+        place = self.home / "wire" / (name if f"{name}-Q" in self.wires else "api")
         environment = self._environment(
             database_url=f"postgresql://entrepot@/entrepot?host={place}"
         )

@@ -26,6 +26,10 @@ class Journal:
         """Close the file."""
         self._file.close()
 
+    def name_run(self, **run: object) -> None:
+        """Change the facts that the lines to come share."""
+        self._run |= run
+
     def write(self, **facts: object) -> None:
         """Append one line."""
         line = self._run | {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())} | facts

@@ -3,6 +3,7 @@
 import argparse
 import secrets
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cells import CELLS, TRIPLES
 from installation import Installation
 from journal import Journal
 from sweep import Sweep
+from weather import Weather
 
 RECORDS = Path(__file__).parents[2] / ".build" / "faults"
 
@@ -19,7 +21,7 @@ RECORDS = Path(__file__).parents[2] / ".build" / "faults"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a tier, leave a record, and say what did not hold."""
     parser = argparse.ArgumentParser(prog="faults", description=__doc__)
-    parser.add_argument("tier", choices=["sweep"])
+    parser.add_argument("tier", choices=["sweep", "weather"])
     parser.add_argument("--seed", type=int, default=secrets.randbits(32))
     parser.add_argument("--each", type=int, default=20, help="firings of each triple")
     parser.add_argument("--most", type=int, default=100_000, help="firings in all")
@@ -27,11 +29,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--together", type=int, default=4, help="cells played at a time")
     parser.add_argument("--only", default="", help="triples that begin so, such as 'D z'")
     parser.add_argument("--faults", default="", help="letters of the faults; all by default")
+    parser.add_argument("--seeds", type=int, default=10, help="of the weather")
+    parser.add_argument("--storm-seconds", type=float, default=60, help="of each seed")
+    parser.add_argument("--storm-faults", type=int, default=16, help="of each seed")
     parser.add_argument("--record", type=Path, help="where each injection leaves a line")
     options = parser.parse_args(arguments)
     record = options.record or RECORDS / f"{options.tier}-{options.seed}.jsonl"
     journal = Journal(record, tier=options.tier, seed=options.seed)
     print(f"seed {options.seed}, record {record}", flush=True)
+    tier = _sweep if options.tier == "sweep" else _weather
+    broken = tier(options, journal)
+    for line in broken:
+        print(f"BROKEN {line}")
+    return bool(broken)
+
+
+def _sweep(options: argparse.Namespace, journal: Journal) -> list[str]:
     with Installation() as installation:
         sweep = Sweep(installation, journal, options.seed)
         cells = [
@@ -45,9 +58,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             together=options.together,
         )  # fmt: skip
     print(f"{sweep.fired.total()} injections, {len(sweep.fired)} of {len(TRIPLES)} triples")
-    for line in sweep.broken:
-        print(f"BROKEN {line}")
-    return bool(sweep.broken)
+    return sweep.broken
+
+
+def _weather(options: argparse.Namespace, journal: Journal) -> list[str]:
+    """One seed after another, each on an installation of its own."""
+    broken: list[str] = []
+    give_up = time.monotonic() + options.seconds
+    for seed in range(options.seed, options.seed + options.seeds):
+        if time.monotonic() > give_up:
+            break
+        histories = RECORDS / "histories" / f"{seed}.jsonl"
+        histories.parent.mkdir(parents=True, exist_ok=True)
+        journal.name_run(tier="weather", seed=seed)
+        with Installation() as installation:
+            weather = Weather(installation, journal, histories, seed)
+            weather.run(options.storm_faults, options.storm_seconds)
+        print(f"seed {seed}: {weather.fired} faults, {len(weather.broken)} broken", flush=True)
+        broken += [f"seed {seed}: {line}" for line in weather.broken]
+    return broken
 
 
 if __name__ == "__main__":

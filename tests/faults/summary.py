@@ -32,6 +32,7 @@ PHASES = {
 def page(lines: list[dict[str, Any]]) -> str:
     """The page, in Markdown."""
     cells = [line for line in lines if line["kind"] == "cell"]
+    storms = [line for line in lines if line["kind"] == "weather"]
     fired: Counter[tuple[str, str, str]] = Counter()
     instants: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for one in cells:
@@ -49,6 +50,7 @@ def page(lines: list[dict[str, Any]]) -> str:
             "",
             *_facts(cells, checks, covered, fired),
             "",
+            *_weather(storms, sum(line["kind"] == "fault" for line in lines)),
             "## Runs",
             "",
             "A run in which something broke stays in this table.",
@@ -80,7 +82,7 @@ def _facts(
     takeovers = sorted(one["takeover_seconds"] for one in cells if "takeover_seconds" in one)
     states = Counter(one["state"] for one in cells if one["state"])
     facts = {
-        "Faults fired": f"{fired.total():,}",
+        "Faults of the sweep": f"{fired.total():,}",
         "Triples": f"{len(TRIPLES)}, of which {len(covered)} are covered",
         "Tasks": ", ".join(f"{count:,} {state}" for state, count in states.most_common()),
         "Lost attempts of a task": ", ".join(
@@ -99,8 +101,36 @@ def _facts(
     return ["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in facts.items())]
 
 
+def _weather(storms: list[dict[str, Any]], faults: int) -> list[str]:
+    """What came of random faults under load; nothing if there were none."""
+    if not storms:
+        return []
+    told = {
+        "Seeds": len(storms),
+        "Faults": faults,
+        "Changes of shared repositories, each replayed against the chain of versions": "changes",
+        "Syncs, uploads and additions to repositories of their own": "works",
+        "Events that each of three followers was told, over broken streams": "events",
+        "Reads of a published file, ten a second": "served",
+    }
+    rows = [
+        (name, sum(one[what] for one in storms) if isinstance(what, str) else what)
+        for name, what in told.items()
+    ]
+    return [
+        "## Weather",
+        "",
+        "Random faults hurt programs and connections while clients work and check themselves.",
+        "",
+        "| | |",
+        "|---|---:|",
+        *(f"| {name} | {count:,} |" for name, count in rows),
+        "",
+    ]
+
+
 def _runs(lines: list[dict[str, Any]]) -> list[str]:
-    rows = ["| Tier | Seed | Began | Fired | Broken |", "|---|---|---|---:|---|"]
+    rows = ["| Tier | Seed | Code | Began | Fired | Broken |", "|---|---|---|---|---:|---|"]
     for seed in dict.fromkeys(one["seed"] for one in sorted(lines, key=lambda one: one["at"])):
         run = [one for one in lines if one["seed"] == seed]
         fired = sum(one.get("fired", 0) for one in run)
@@ -109,7 +139,10 @@ def _runs(lines: list[dict[str, Any]]) -> list[str]:
         broken = Counter(text.partition(" ")[0].rstrip(":") for text in wrong)
         told = ", ".join(f"{rule}: {count}" for rule, count in sorted(broken.items()))
         began = min(one["at"] for one in run).replace("T", " ").rstrip("Z")
-        rows.append(f"| {run[0]['tier']} | {seed} | {began} | {fired} | {told or 'none'} |")
+        code = run[0]["commit"]
+        rows.append(
+            f"| {run[0]['tier']} | {seed} | {code} | {began} | {fired} | {told or 'none'} |"
+        )
     return rows
 
 

@@ -15,7 +15,7 @@ from journal import Journal
 from played import Played
 from polling import until
 from upstream import Upstream
-from work import Add, Client, Tally, Work
+from work import Add, Client, Tally, prepared
 
 if TYPE_CHECKING:
     from rest import Json
@@ -134,7 +134,7 @@ class Sweep:
 
     def _begin(self, cell: Cell, works: ExitStack) -> Played:
         work = Add(self._client, self._pool) if cell.work is Add else cell.work(self._client)
-        until(lambda: _is_prepared(work), "the work to be prepared", 60)
+        until(lambda: prepared(work), "the work to be prepared", 60)
         works.callback(work.close)
         return Played(cell, Scene(self._installation, None, work))
 
@@ -155,11 +155,3 @@ class Sweep:
             task=work.task.get("name", ""), state=work.task.get("state", ""),
             lost=[one["reason"] for one in work.task.get("lost_attempts", [])], **scene.notes,
         )  # fmt: skip
-
-
-def _is_prepared(work: Work) -> bool:
-    try:
-        work.prepare()
-    except (OSError, AssertionError):
-        return False
-    return True

@@ -7,6 +7,7 @@ import pytest
 
 from cells import CELLS
 from entrepot_rpc import failpoints
+from injuries import swallow
 from installation import Installation
 from journal import Journal
 from sweep import Sweep
@@ -35,6 +36,8 @@ def test_who_is_slow_stopped_or_cut_off_loses_nothing(tmp_path: Path) -> None:
     wanted = ("D z p3", "D z p6", "A d p1", "A d p4", "D d p6", "A n p1", "D n p6", "A f p4",
               "D f p6", "P n p4", "U h p5", "G n p7")  # fmt: skip
     chosen = [next(cell for cell in CELLS if " ".join(cell.triple) == one) for one in wanted]
+    # A dispatcher that nobody can tell from a living one, in the middle of a claim.
+    chosen.append(next(cell for cell in CELLS if cell.injury is swallow))
 
     journal = closing(Journal(tmp_path / "record.jsonl", tier="sweep", seed=SEED))
     with journal as record, Installation() as installation:

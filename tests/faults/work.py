@@ -5,7 +5,6 @@ import http.client
 import random
 import secrets
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
@@ -362,20 +361,10 @@ class Read(Work):
         return True
 
 
-def in_thread(work: Work, errors: list[str]) -> threading.Thread:
-    """Start `do`; what goes wrong is said in `errors`."""
-
-    def run() -> None:
-        try:
-            work.do()
-        except Exception as error:  # noqa: BLE001, the verdict on the cell
-            errors.append(f"{type(error).__name__}: {error}")
-
-    thread = threading.Thread(target=run, name="work", daemon=True)
-    thread.start()
-    return thread
-
-
-def seconds_since(start: float) -> float:
-    """How long ago that was, to the hundredth."""
-    return round(time.monotonic() - start, 2)
+def prepared(work: Work) -> bool:
+    """Prepare it; False if that failed, and may be tried again."""
+    try:
+        work.prepare()
+    except (OSError, http.client.HTTPException, AssertionError):
+        return False
+    return True
