@@ -3,8 +3,8 @@
 A triple is (process, fault, phase) with the letters of the fault model: processes A (api),
 D (dispatcher), L (downloads, inside core), P (plugin), G (gateways), Q (PostgreSQL), U (upstream)
 and H (all at once); faults k (kill -9), z (stopped and woken), n (connection lost), s (slow), e
-(error of the disk), f (sessions ended by the database), d (reply lost), h (hostile), o (asked to
-end). Phases are p1 to p12.
+(error of the disk), f (sessions ended by the database), d (reply lost), h (hostile), o (no memory)
+and q (asked to end). Phases are p1 to p12.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from itertools import product
 
 import injuries
 from injuries import Scene
-from work import Add, Canceled, Fetch, Read, Send, Sync, Work
+from work import Add, Canceled, Fetch, Queued, Read, Send, Sync, Work
 
 Injury = Callable[[Scene], None]
 
@@ -46,7 +46,7 @@ class Cell:
     @property
     def is_hard(self) -> bool:
         """Whether a program has to be started again, which takes longer than all else."""
-        return self.fault in {"k", "o"}
+        return self.fault in {"k", "o", "q"}
 
 
 CREATE = ("create.decoded", "create.validated", "create.inserted", "create.committed")
@@ -117,6 +117,12 @@ def _of_who_is_there() -> Iterator[Cell]:
     yield from _at("D z p6", COMMIT, stop, (Add,), injuries.wake_zombie)
     yield from _at("D s p6", COMMIT, slow, (Add,))
     yield from _at("D d p6", ("commit.committed",), lost, (Add, Sync))
+    # Once the first has committed, the second is ready, and nobody has said so.
+    ready = ("commit.before_commit", "commit.committed")
+    yield from _at("D k p2", ready, kill, (Queued,))
+    yield from _at("D z p2", ready, stop, (Queued,), injuries.wake_zombie)
+    yield from _at("D s p2", ready, slow, (Queued,))
+    yield from _at("D d p2", ready[1:], lost, (Queued,))
     yield from _at("D k p7", ("events.numbered",), kill, (Add,))
     yield from _at("D z p7", ("events.numbered",), stop, (Add,), injuries.wake_soon)
     yield from _at(
@@ -132,23 +138,33 @@ def _of_others() -> Iterator[Cell]:
     hold = ("hold",)
     phases: dict[str, tuple[tuple[str, ...], type[Work]]] = {
         "p1": (CREATE, Add), "p3": (CLAIM, Sync), "p4": (STAGE, Sync), "p5": (BYTES, Sync),
-        "p6": (COMMIT, Add), "p7": (("events.numbered",), Add),
+        "p6": (COMMIT, Add), "p7": (("events.numbered",), Add), "p12": (CLAIM, Sync),
     }  # fmt: skip
+    phases["p2"] = (("commit.before_commit", "commit.committed"), Queued)
     hurt: tuple[tuple[str, Injury, tuple[str, ...]], ...] = (
-        ("Q k", injuries.kill("postgres"), tuple(phases)),
+        ("Q k", injuries.kill("postgres"), ("p1", "p2", "p3", "p4", "p5", "p6", "p7")),
         ("Q z", injuries.stop_database, ("p4", "p6")),
         ("A f", injuries.end_sessions("entrepot api"), ("p1", "p4")),
-        ("D f", injuries.end_sessions("entrepot dispatch"), ("p3", "p4", "p6", "p7")),
+        ("D f", injuries.end_sessions("entrepot dispatch"), ("p2", "p3", "p4", "p6", "p7")),
         ("L f", injuries.end_sessions("entrepot dispatch"), ("p5",)),
         ("A n", injuries.cut("api-Q"), ("p1", "p4")),
-        ("D n", injuries.cut("D-Q"), ("p3", "p5", "p6")),
+        ("D n", injuries.cut("D-Q"), ("p2", "p3", "p5", "p6")),
         ("D n", injuries.cut("D-P"), ("p4",)),
         ("P n", injuries.cut("P-A"), ("p4",)),
         ("G n", injuries.cut("G-A"), ("p1", "p7")),
         ("G k", injuries.kill("gateway"), ("p1", "p7")),
         ("P k", injuries.kill("plugin"), ("p3", "p5")),
         ("A k", injuries.kill("api"), ("p6",)),
-        ("D o", injuries.ask_to_end("dispatch"), ("p4", "p6")),
+        ("D q", injuries.ask_to_end("dispatch"), ("p4", "p6")),
+        ("A k", injuries.kill_again("api"), ("p12",)),
+        ("D k", injuries.kill_again("dispatch-1"), ("p12",)),
+        ("P k", injuries.kill_again("plugin"), ("p12",)),
+        ("Q k", injuries.kill_again("postgres"), ("p12",)),
+        ("D q", injuries.ask_to_end_twice("dispatch"), ("p12",)),
+        ("A o", injuries.starve("api"), ("p1", "p4")),
+        ("D o", injuries.starve("dispatch"), ("p4", "p6")),
+        ("L o", injuries.starve("dispatch"), ("p5",)),
+        ("P o", injuries.starve("plugin"), ("p4",)),
         ("H k", injuries.kill_everything, ("p1", "p4", "p5", "p6")),
     )
     for letters, injury, at in hurt:

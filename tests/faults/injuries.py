@@ -1,10 +1,13 @@
 """What is done to programs and connections while a process stands at an instant."""
 
+import random
+import resource
 import signal
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import upstream
 from installation import Installation
@@ -19,6 +22,10 @@ PAUSE_SECONDS = 1.2
 # How long a stopped process is left until others have surely taken over, or need not.
 TAKEN_SECONDS = 12.0
 LOOK_SECONDS = 0.1
+# When in its start a program is killed.
+START_SECONDS = (0.05, 2.5)
+# What a starved program may still take.
+SPARE_BYTES = 256 * 1024
 # Until another has ended the work of one whose every connection hangs (I5).
 SWALLOWED_SECONDS = 75.0
 
@@ -38,6 +45,11 @@ class Scene:
         """Whoever stands at the instant, if nobody has killed it meanwhile."""
         assert self.instant is not None
         return self.installation.programs.get(self.installation.name_of(self.instant.pid))
+
+    def release(self) -> None:
+        """Let go whoever is held at the instant."""
+        if self.instant is not None:
+            self.instant.release()
 
     def wake(self) -> None:
         """Let it go on."""
@@ -108,6 +120,56 @@ def kill_everything(scene: Scene) -> None:
     """Kill all programs at once, as a power cut does that loses nothing written."""
     for program in scene.installation.programs.values():
         program.send(signal.SIGKILL)
+
+
+def kill_again(name: str) -> Callable[[Scene], None]:
+    """Kill a program, and once more while it starts."""
+
+    def injure(scene: Scene) -> None:
+        program = scene.installation.programs[name]
+        starts = program.starts
+        program.send(signal.SIGKILL)
+        scene.release()
+        until(lambda: program.starts > starts, f"{name} to be started", 30)
+        pause = random.uniform(*START_SECONDS)  # noqa: S311, not a secret
+        _rest(pause)
+        program.send(signal.SIGKILL)
+        scene.notes["started_seconds"] = round(pause, 2)
+
+    return injure
+
+
+def ask_to_end_twice(name: str) -> Callable[[Scene], None]:
+    """Have a program end, and say so again while it does."""
+
+    def injure(scene: Scene) -> None:
+        (program,) = _programs(scene, (name,))
+        pid = program.pid
+        program.send(signal.SIGTERM)
+        _rest(LOOK_SECONDS)
+        if program.pid == pid:
+            program.send(signal.SIGTERM)
+        scene.release()
+
+    return injure
+
+
+def starve(name: str) -> Callable[[Scene], None]:
+    """Let a program have no more memory than it has, for a moment."""
+
+    def injure(scene: Scene) -> None:
+        (program,) = _programs(scene, (name,))
+        pid = program.pid
+        # Not what it is now: another may be starving it, too.
+        free = (resource.RLIM_INFINITY, resource.prlimit(pid, resource.RLIMIT_AS)[1])
+        has = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.prlimit(pid, resource.RLIMIT_AS, (has + SPARE_BYTES, free[1]))
+        scene.release()
+        _rest(PAUSE_SECONDS)
+        if program.pid == pid:
+            resource.prlimit(pid, resource.RLIMIT_AS, free)
+
+    return injure
 
 
 def ask_to_end(*names: str) -> Callable[[Scene], None]:

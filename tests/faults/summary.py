@@ -21,11 +21,12 @@ PROCESSES = {
 FAULTS = {
     "k": "kill -9", "z": "stopped and woken", "n": "connections cut", "s": "slow",
     "e": "error of the disk", "f": "sessions ended by the database", "d": "reply lost",
-    "h": "hostile answers", "o": "asked to end",
+    "h": "hostile answers", "o": "no memory", "q": "asked to end",
 }  # fmt: skip
 PHASES = {
-    "p1": "create", "p3": "claim", "p4": "execute", "p5": "bytes", "p6": "commit",
+    "p1": "create", "p2": "ready", "p3": "claim", "p4": "execute", "p5": "bytes", "p6": "commit",
     "p7": "after the commit", "p8": "serve", "p9": "upload", "p11": "take over, cancel",
+    "p12": "start and stop",
 }  # fmt: skip
 
 

@@ -133,7 +133,8 @@ class Sweep:
         return {one.cell for one in played if one.has_fired}
 
     def _begin(self, cell: Cell, works: ExitStack) -> Played:
-        work = Add(self._client, self._pool) if cell.work is Add else cell.work(self._client)
+        made = cell.work
+        work = made(self._client, self._pool) if issubclass(made, Add) else made(self._client)
         until(lambda: prepared(work), "the work to be prepared", 60)
         works.callback(work.close)
         return Played(cell, Scene(self._installation, None, work))

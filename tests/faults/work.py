@@ -136,7 +136,7 @@ class Work(ABC):
         tasks = self.client.api.everything("tasks/", resource=repository["name"])
         if len(tasks) != 1:
             wrong.append(f"I12: there are {len(tasks)} tasks")
-        return wrong + self._judge_rows()
+        return wrong + self._judge_rows(task)
 
     def _is_exhausted(self) -> bool:
         """Say whether so many attempts were lost that the task had to fail, saying so."""
@@ -148,14 +148,14 @@ class Work(ABC):
         """Say whether the task failed because its disk was said to fail, and says that."""
         return (self.task.get("error") or {}).get("reason") in {"STORAGE_FULL", "STORAGE_FAILED"}
 
-    def _judge_rows(self) -> list[str]:
-        number = self.task["name"].partition("/")[2]
+    def _judge_rows(self, task: Json) -> list[str]:
+        number = task["name"].partition("/")[2]
         query = self.client.installation.query
         wrong = []
         for table, rule in (("lock_entry", "I4"), ("workspace", "I14")):
             if query(f"SELECT 1 FROM {table} WHERE task_id = %s::uuid", (number,)):  # noqa: S608
                 wrong.append(f"{rule}: it is over and has rows in {table}")
-        lost = self.task.get("lost_attempts", [])
+        lost = task.get("lost_attempts", [])
         if (
             any(not one["reason"] for one in lost)
             or sum(one["counted"] for one in lost) > MOST_LOST
@@ -166,8 +166,8 @@ class Work(ABC):
         ends = [kind for kind in kinds if kind in TERMINAL]
         if kinds[0] != "created" or ends != [self.state] or kinds[-1] != self.state:
             wrong.append(f"I11: the events are {kinds}")
-        if self.state == "completed" and (starts, losses) != (self.task["attempt"], starts - 1):
-            wrong.append(f"I11: {self.task['attempt']} attempts, and the events {kinds}")
+        if self.state == "completed" and (starts, losses) != (task["attempt"], starts - 1):
+            wrong.append(f"I11: {task['attempt']} attempts, and the events {kinds}")
         return wrong
 
     def _events(self, number: str) -> list[str] | None:
@@ -193,6 +193,37 @@ class Add(Work):
         self.files = {one["relative_path"]: one["sha256"] for one in attributes}
         task = self.client.create("file/adds", repository=self.repository["name"], content=names)
         self.task = self.client.finished(task)
+
+
+class Queued(Add):
+    """Two additions to one repository, of which the second waits for the locks of the first."""
+
+    def do(self) -> None:
+        names = [unit["name"] for unit in self._units]
+        attributes = (unit["unit"]["attributes"] for unit in self._units)
+        self.files = {one["relative_path"]: one["sha256"] for one in attributes}
+        repository = self.repository["name"]
+        tasks = [
+            self.client.create("file/adds", repository=repository, content=[one])
+            for one in (names[0], names[1], names[2])
+        ]
+        self.tasks = [self.client.finished(task) for task in tasks]
+        self.task = self.tasks[0]
+
+    def judge(self) -> list[str]:
+        api, name = self.client.api, self.repository["name"]
+        states = [task["state"] for task in self.tasks]
+        if states != ["completed"] * 3:
+            return [f"I5: they ended {states}: {[task.get('error') for task in self.tasks]}"]
+        wrong = []
+        made = [task["created_resource"] for task in self.tasks]
+        if made != [f"{name}/versions/{number}" for number in (1, 2, 3)]:
+            wrong.append(f"I4: in their order, they made {made}")
+        if api.versions(self.repository) != [0, 1, 2, 3]:
+            wrong.append(f"I3: the versions are {api.versions(self.repository)}")
+        if api.files(self.repository) != self.files:
+            wrong.append("I1: the version is not what was asked for")
+        return [*wrong, *(line for task in self.tasks for line in self._judge_rows(task))]
 
 
 class Sync(Work):
