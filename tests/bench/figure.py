@@ -44,9 +44,23 @@ class Figure:
         return quantile(self.floor, self.quantile) if self.floor else None
 
     @property
+    def ratio(self) -> float | None:
+        """How many times the floor it is; None if there is no floor, or it is nothing.
+
+        Where both were measured by turns it is the median of the turns: a machine that is shared
+        gets slower and faster, and two samples of one turn at least saw the same machine.
+        """
+        if not self.floor_value:
+            return None
+        if self.quantile != 0.5 or len(self.samples) != len(self.floor):
+            return self.value / self.floor_value
+        turns = zip(self.samples, self.floor, strict=True)
+        return statistics.median(sample / floor for sample, floor in turns)
+
+    @property
     def is_met(self) -> bool | None:
         """Whether the target is reached; None without one."""
-        return None if self.target is None else self.target.is_met(self.value, self.floor_value)
+        return None if self.target is None else self.target.is_met(self.value, self.ratio)
 
     def row(self) -> tuple[str, ...]:
         """The cells of its line."""
@@ -61,7 +75,7 @@ class Figure:
             f"{self.value:.{self.digits}f} {self.unit}",
             spread,
             "" if floor is None else f"{floor:.{self.digits}f} {self.unit}",
-            "" if not floor else f"{self.value / floor:.2f}",
+            "" if self.ratio is None else f"{self.ratio:.2f}",
             "" if self.target is None else self.target.text,
             {None: "", True: "yes", False: "NO"}[self.is_met],
             self.floor_is,
@@ -76,6 +90,7 @@ class Figure:
             "digits": self.digits,
             "value": self.value,
             "floor": self.floor_value,
+            "ratio": self.ratio,
             "floor_is": self.floor_is,
             "target": None if self.target is None else self.target.text,
             "is_met": self.is_met,

@@ -59,7 +59,7 @@ def _row(figure: dict[str, Any]) -> str:
         figure["what"].strip(),
         _amount(value, figure),
         "" if floor is None else _amount(floor, figure),
-        f"{value / floor:.2f}" if floor else "",
+        f"{figure['ratio']:.2f}" if figure["ratio"] else "",
         figure["target"] or "",
         {None: "", True: "yes", False: "**no**"}[figure["is_met"]],
         figure["floor_is"],

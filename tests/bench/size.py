@@ -20,6 +20,8 @@ class Size:
     # Steps of the number of units over which memory is looked at.
     growth: tuple[int, ...] = (50_000, 150_000, 350_000)
     repeats: int = 3
+    # Of what goes to the disk, which is the least steady of all: an odd number has a middle.
+    turns: int = 5
     tasks: int = 100
     # Over how many repositories a burst of tasks goes, how many go to one, and how many wait.
     burst_repositories: int = 500
@@ -42,6 +44,7 @@ QUICK = Size(
     few=100,
     growth=(1_000, 2_000),
     repeats=1,
+    turns=1,
     tasks=10,
     burst_repositories=30,
     burst_on_one=20,

@@ -28,9 +28,10 @@ class Target:
     factor: float = 0
     is_least: bool = False
 
-    def is_met(self, value: float, floor: float | None) -> bool:
-        """Say whether a value reaches it."""
-        bound = self.amount + self.factor * (floor or 0)
+    def is_met(self, value: float, ratio: float | None) -> bool:
+        """Say whether a value that is so many times its floor reaches it."""
+        floor = value / ratio if ratio else 0
+        bound = self.amount + self.factor * floor
         return value >= bound if self.is_least else value <= bound
 
 

@@ -37,7 +37,7 @@ def _small(stack: Stack, size: Size) -> Iterator[Figure]:
     changed = Figure("the same again, 1 % changed", "ms")
     changed.floor_is = "the manifest and the changed files with aiohttp"
     changed.target = floor_and_at_most(500, "ms")
-    for _ in range(size.repeats):
+    for _ in range(size.turns):
         with separate_upstream(size.files) as upstream, folder_beside(stack) as folder:
             run = _sync(stack, upstream)
             bare = partial(floor.download, upstream.manifest_url, folder, CONCURRENCY)
@@ -57,7 +57,7 @@ def _large(stack: Stack, size: Size) -> Figure:
     seconds = Figure("", "s")
     with separate_upstream(size.large_files, size=1024 * 1024) as upstream:
         run = _sync(stack, upstream)
-        for number in range(size.repeats):
+        for number in range(size.turns):
             if number:
                 upstream.change(size.large_files)
             with folder_beside(stack) as folder:
@@ -72,7 +72,7 @@ def _on_demand(stack: Stack, size: Size) -> Figure:
     figure = Figure(f"sync of {size.files:,} files on demand", "s", digits=2)
     figure.floor_is = "the manifest with aiohttp"
     figure.target = at_most(1, "s")
-    for _ in range(size.repeats):
+    for _ in range(size.turns):
         with separate_upstream(listed=size.files) as upstream:
             run = _sync(stack, upstream, policy="on_demand")
             pair(figure, run, partial(floor.ask, upstream.manifest_url))
