@@ -69,6 +69,9 @@ class DirectoryBatch(ScratchBatch[DirectoryWriter]):
 
     def _sync_bytes(self, writers: list[DirectoryWriter], *, many: bool) -> None:
         for writer in writers:
+            if many and writer.memory is None:
+                # It is in its file, and what syncs all asks for no descriptor.
+                continue
             writer.spill()
             if not many:
                 sync_file(writer.descriptor)

@@ -40,7 +40,7 @@ __all__ = ["AttemptDownloads", "DownloadProgress", "FailedFile", "download_of"]
 CALLS = 4
 UNDER_WAY = 500
 # How long a finished download waits for others to share a sync with.
-LINGER_SECONDS = 0.05
+LINGER_SECONDS = 0.25
 LOOK_SECONDS = 0.2
 # With so many files that failed it gives up: enough to see what is wrong, or that everything is.
 MOST_NAMED = 100

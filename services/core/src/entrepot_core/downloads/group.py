@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import queue
-import time
+import threading
+from collections import deque
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -26,6 +26,8 @@ __all__ = ["DownloadGroup", "Finished"]
 K = TypeVar("K")
 
 _MOST_AT_ONCE = 1_000
+# So many that are done are not kept waiting for more.
+_ENOUGH = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,12 @@ class DownloadGroup(Generic[K]):
         self._workspace_id = workspace_id
         self._batch = keeper.store.begin()
         self._under_way: dict[Future[Fetched], K] = {}
-        self._done: queue.SimpleQueue[Future[Fetched] | None] = queue.SimpleQueue()
+        self._done: deque[Future[Fetched]] = deque()
+        # Told when so many are done, and not of each: every time that the thread which collects
+        # wakes, the downloader's loop loses the interpreter to it.
+        self._enough = 1
+        self._signal = threading.Event()
+        self._is_woken = False
 
     def __enter__(self) -> Self:
         return self
@@ -70,11 +77,12 @@ class DownloadGroup(Generic[K]):
         """Begins a download."""
         future = self._downloader.submit(download, BatchSink(self._batch))
         self._under_way[future] = key
-        future.add_done_callback(self._done.put)
+        future.add_done_callback(self._note)
 
     def wake(self) -> None:
         """Makes `collect` return. For other threads."""
-        self._done.put(None)
+        self._is_woken = True
+        self._signal.set()
 
     def collect(
         self,
@@ -98,24 +106,23 @@ class DownloadGroup(Generic[K]):
         return finished
 
     def _take(self, timeout: float | None, linger: float) -> list[Future[Fetched]]:
-        taken: list[Future[Fetched]] = []
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while len(taken) < _MOST_AT_ONCE:
-            if taken and len(taken) == len(self._under_way):
-                # There is nothing that could be waited for.
-                break
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            try:
-                future = self._done.get(timeout=left)
-            except queue.Empty:
-                break
-            if future is None:
-                deadline = 0.0
-                continue
-            if not taken:
-                deadline = time.monotonic() + linger
-            taken.append(future)
-        return taken
+        self._wait_for(1, timeout)
+        if self._done and linger:
+            # All that are under way are enough: there is nothing more that could be waited for.
+            self._wait_for(min(_ENOUGH, len(self._under_way)), linger)
+        self._is_woken = False
+        return [self._done.popleft() for _ in range(min(len(self._done), _MOST_AT_ONCE))]
+
+    def _wait_for(self, count: int, timeout: float | None) -> None:
+        self._enough = count
+        self._signal.clear()
+        if len(self._done) < count and not self._is_woken:
+            self._signal.wait(timeout)
+
+    def _note(self, future: Future[Fetched]) -> None:
+        self._done.append(future)
+        if len(self._done) >= self._enough:
+            self._signal.set()
 
     def _finished(self, future: Future[Fetched]) -> Finished[K]:
         key = self._under_way.pop(future)
