@@ -18,6 +18,7 @@ _TITLES = {
     "sync": "Syncs",
     "versions": "Versions",
     "tasks": "Tasks",
+    "peer": "The same tasks with Pulp",
     "uploads": "Uploads",
     "content": "Serving",
 }

@@ -27,6 +27,8 @@ class Size:
     burst_repositories: int = 500
     burst_on_one: int = 300
     waiting: int = 100_000
+    # Of what a peer is given to do: it takes seconds for what is done in milliseconds here.
+    peer_tasks: int = 60
     # Of a file that is uploaded, and how many small ones are.
     upload_mib: int = 1024
     uploads: int = 2_000
@@ -49,6 +51,7 @@ QUICK = Size(
     burst_repositories=30,
     burst_on_one=20,
     waiting=1_000,
+    peer_tasks=5,
     upload_mib=64,
     uploads=100,
     seconds=1,

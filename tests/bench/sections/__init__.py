@@ -8,6 +8,7 @@ from figure import Figure
 from sections.content import content
 from sections.growth import growth
 from sections.memory import memory
+from sections.peer import peer
 from sections.sync import sync
 from sections.tasks import tasks
 from sections.uploads import uploads
@@ -24,6 +25,7 @@ SECTIONS: Mapping[str, Callable[[Stack, Size], Iterator[Figure]]] = {
     "sync": sync,
     "versions": versions,
     "tasks": tasks,
+    "peer": peer,
     "content": content,
     "uploads": uploads,
     "watchers": watchers,

@@ -41,7 +41,8 @@ CALLS = 4
 UNDER_WAY = 500
 # How long a finished download waits for others to share a sync with.
 LINGER_SECONDS = 0.25
-LOOK_SECONDS = 0.2
+# It looks for what was staged since: soon at first, as nothing can be fetched before.
+FIRST_LOOK_SECONDS, LOOK_SECONDS = 0.04, 0.2
 # With so many files that failed it gives up: enough to see what is wrong, or that everything is.
 MOST_NAMED = 100
 MOST_LEFT_OUT = 10_000
@@ -175,6 +176,7 @@ class AttemptDownloads:
                 self._failed()
 
     def _fetch_all(self) -> None:
+        patience = FIRST_LOOK_SECONDS
         while True:
             is_last = self._is_last_look.is_set()
             self._look()
@@ -184,7 +186,8 @@ class AttemptDownloads:
                 if self._first_error is not None and not self._keeps_going:
                     raise self._first_error
                 return
-            self._wait()
+            self._wait(patience)
+            patience = min(LOOK_SECONDS, 1.5 * patience)
 
     def _look(self) -> None:
         """Begins to fetch what was staged since the last look and is not here."""
@@ -210,9 +213,9 @@ class AttemptDownloads:
         self._wanted_files += 1
         self._group.submit(file, download_of(file, self._remotes))
 
-    def _wait(self) -> None:
+    def _wait(self, seconds: float) -> None:
         """Takes what finishes, until it is time to look again."""
-        deadline = time.monotonic() + LOOK_SECONDS
+        deadline = time.monotonic() + seconds
         while not self._is_last_look.is_set():
             left = deadline - time.monotonic()
             if left <= 0:
