@@ -1,6 +1,7 @@
 """`make test-faults`: an installation is hurt in every way, and must lose nothing."""
 
 import argparse
+import random
 import secrets
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
+import clocks
 from cells import CELLS, TRIPLES
 from installation import Installation
 from journal import Journal
@@ -71,7 +73,11 @@ def _weather(options: argparse.Namespace, journal: Journal) -> list[str]:
         histories = RECORDS / "histories" / f"{seed}.jsonl"
         histories.parent.mkdir(parents=True, exist_ok=True)
         journal.name_run(tier="weather", seed=seed)
-        with Installation() as installation:
+        wrong = dict(clocks.wrong(random.Random(seed))) if clocks.library() else {}  # noqa: S311
+        for name, offset in wrong.items():
+            journal.write(kind="fault", fault=f"clock of {name} {offset}", fired=1)
+        skewed = {name: clocks.environment(offset) for name, offset in wrong.items()}
+        with Installation(extra=skewed) as installation:
             weather = Weather(installation, journal, histories, seed)
             weather.run(options.storm_faults, options.storm_seconds)
         print(f"seed {seed}: {weather.fired} faults, {len(weather.broken)} broken", flush=True)
