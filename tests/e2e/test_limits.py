@@ -31,4 +31,9 @@ def test_a_task_is_urgent_over_http(api: Api) -> None:
     """The priority is in the query of the request and in the task."""
     task = api.request("POST", "tasks/core/orphans/", {}, query={"priority": "interactive"})
 
-    assert task.expect(201)["priority"] == "interactive"
+    name = task.expect(201)["name"]
+    assert task.json["priority"] == "interactive"
+    for priority, is_listed in (("interactive", True), ("normal", False), ("background", False)):
+        found = api.everything("tasks/core/orphans/", priority=priority)
+        assert {one["priority"] for one in found} <= {priority}
+        assert (name in [one["name"] for one in found]) == is_listed

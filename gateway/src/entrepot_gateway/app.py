@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -181,9 +182,13 @@ class Api:
             case ():
                 call.route = "/"
                 return {"GET": _at_once(pages.welcome, call)}
-            case ("healthz",):
-                call.route = "/healthz"
+            case ("healthz" | "livez" as name,):
+                call.route = f"/{name}"
                 return {"GET": _at_once(pages.health, call)}
+            case ("readyz",):
+                call.route = "/readyz"
+                is_ready = self.plugins.is_followed
+                return {"GET": _at_once(partial(pages.readiness, is_ready=is_ready), call)}
             case ("problems", reason):
                 call.route = "/problems/*"
                 return {"GET": _at_once(pages.problem_page, call, reason)}

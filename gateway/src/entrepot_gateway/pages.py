@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from entrepot_gateway.answer import JsonAnswer
 from entrepot_gateway.binding import core_bindings
+from entrepot_gateway.plugins import core_absent
 from entrepot_gateway.problem import not_found
 from entrepot_rpc.address import PREFIX
 from entrepot_rpc.problem import reason_comments
@@ -84,6 +85,13 @@ def welcome(_call: Call) -> Response:
 def health(_call: Call) -> Response:
     """That this process answers; whether core does is for /api/v3/status/ to say."""
     return JsonAnswer({"status": "serving"}, headers={"Cache-Control": "no-store"})
+
+
+def readiness(_call: Call, *, is_ready: bool) -> Response:
+    """Whether requests should be sent here: not while core cannot be reached."""
+    if not is_ready:
+        raise core_absent()
+    return JsonAnswer({"status": "ready"}, headers={"Cache-Control": "no-store"})
 
 
 def collections(call: Call) -> Response:

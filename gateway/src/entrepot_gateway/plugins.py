@@ -24,6 +24,16 @@ FIRST_SECONDS = 5.0
 NEWS_SECONDS = 2.0
 
 
+def core_absent() -> ServiceError:
+    """The error that says that core cannot be reached."""
+    return ServiceError.of(
+        Code.UNAVAILABLE,
+        "CORE_UNAVAILABLE",
+        "Core does not answer. It may be starting; try again.",
+        retry_after_seconds=1,
+    )
+
+
 class Plugins:
     """What every request asks for the catalog."""
 
@@ -31,6 +41,7 @@ class Plugins:
         self._core = core
         self._stub = plugin_service_pb2_grpc.PluginServiceStub(core.channel)
         self._catalog = EMPTY
+        self._is_followed = False
         self._loaded = asyncio.Event()
         self._changed = asyncio.Event()
 
@@ -42,15 +53,26 @@ class Plugins:
                 plugin_service_pb2.WatchPluginsRequest(), metadata=self._core.own
             ),
             self.receive,
+            self.broken,
         )
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether core is there and has said which plugins there are."""
+        return self._is_followed
 
     def receive(self, response: plugin_service_pb2.WatchPluginsResponse) -> None:
         """Take all declarations, whole."""
         self._catalog = Catalog.of(response.declarations, self._catalog)
         log.info("catalog.received", plugins=sorted(self._catalog.plugins))
+        self._is_followed = True
         self._loaded.set()
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def broken(self, _code: grpc.StatusCode | None) -> None:
+        """Note that core is not there; the catalog stays as it was."""
+        self._is_followed = False
 
     async def catalog(self) -> Catalog:
         """The latest catalog.
@@ -64,12 +86,7 @@ class Plugins:
                 async with asyncio.timeout(FIRST_SECONDS):
                     await self._loaded.wait()
             except TimeoutError:
-                raise ServiceError.of(
-                    Code.UNAVAILABLE,
-                    "CORE_UNAVAILABLE",
-                    "Core does not answer. It may be starting; try again.",
-                    retry_after_seconds=1,
-                ) from None
+                raise core_absent() from None
         return self._catalog
 
     async def catalog_with(self, plugin: str) -> Catalog:

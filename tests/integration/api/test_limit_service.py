@@ -144,7 +144,9 @@ def test_what_waits_for_a_limit_says_so(core: Core) -> None:
     assert [(one.cause, one.resource) for one in blocked] == [
         (Task.Blocker.CAUSE_LIMIT, "limits/syncs")
     ]
-    assert "As many tasks run as limits/syncs allows: 1." == blocked[0].message
+    assert (
+        "As many tasks run as limits/syncs, set by an operator, allows: 1." == blocked[0].message
+    )
     assert [f"tasks/{one.task_id}" for one in claim(core.database, dispatcher, 10)] == [last.name]
 
 

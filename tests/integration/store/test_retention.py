@@ -185,8 +185,11 @@ def test_who_made_a_version_outlives_the_task(scene: Scene, tmp_path: Path) -> N
     keep_house(database, tmp_path)
 
     after = service.GetVersion(request, None).version  # type: ignore[arg-type]
+    every = pb.ListVersionsRequest(parent="repositories/test/main")
+    listed = service.ListVersions(every, None).versions[0]  # type: ignore[arg-type]
     assert known(database) == set()
     assert after.created_by.task == after.task == f"tasks/{attempt.task_id}"
+    assert listed.created_by == after.created_by
     assert (after.created_by.principal, after.created_by.task_type) == ("admin", "test/works")
     assert (after.created_by.plugin, after.created_by.plugin_version) == ("test", "1.2.3")
     assert after.created_by.parameters.type_url.endswith("test.Work")

@@ -152,6 +152,18 @@ def test_nothing_to_do_is_done(cli: Cli) -> None:
     assert "nothing changed: the manifest has not changed" in result.out
 
 
+def test_a_task_that_waits_may_answer(cli: Cli) -> None:
+    """--absorb reaches core, as --priority does, and that no task was created is said."""
+    response = task_service_pb2.CreateTaskResponse(task=a_task(), absorbed=True)
+    cli.core.answers["CreateTask"] = lambda _: response
+
+    result = cli("task", "create", *SYNC[1:], "--absorb", "--priority", "background")
+
+    (request,) = cli.core.asked(task_service_pb2.CreateTaskRequest)
+    assert (request.absorb, request.priority) == (True, Task.PRIORITY_BACKGROUND)
+    assert "would do the same, so none was created" in result.err
+
+
 def test_a_plan_is_a_dry_run(cli: Cli) -> None:
     """`plan` asks for a dry run, and shows counts, bytes and the first units."""
     difference = difference_pb2.Difference(

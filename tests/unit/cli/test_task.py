@@ -23,12 +23,14 @@ def test_filters_become_the_request(cli: Cli) -> None:
     """State, type and resource are the server's to filter by."""
     knowing(cli, a_task())
 
-    cli("task", "list", "--state", "waiting", "--type", "file/syncs", "--resource", "file/foo")
+    filters = ("--state", "waiting", "--type", "file/syncs", "--resource", "file/foo")
+    cli("task", "list", *filters, "--priority", "interactive")
 
     (request,) = cli.core.asked(task_service_pb2.ListTasksRequest)
     assert request.state == Task.STATE_WAITING
     assert request.task_type == "file/syncs"
     assert request.resource == "repositories/file/foo"
+    assert request.priority == Task.PRIORITY_INTERACTIVE
 
 
 def test_a_state_that_is_none_is_refused(cli: Cli) -> None:

@@ -47,6 +47,22 @@ async def test_a_second_answer_is_the_first(client: Client, content: Content, st
     assert set(found._absent) == {b"/dev/a/none", b"/none/at/all"}
 
 
+async def test_each_client_gets_the_id_of_its_own_request(
+    client: Client, content: Content, stored: str
+) -> None:
+    """The first answer, those that are given again, and refusals; who sends none gets none."""
+    asked = [("GET", "/dev/a/x.txt", 200), ("GET", "/dev/a/none", 404), ("POST", "/dev/", 405)]
+    for number, (method, path, status) in enumerate(asked * 2):
+        given = {"x-request-id": f"mine-{number}"}
+        answer = await client.request(method, path, headers=given)
+        assert (answer.status, answer.headers["x-request-id"]) == (status, f"mine-{number}")
+    silent = await client.request("GET", "/dev/a/x.txt")
+    evil = await client.request("GET", "/dev/a/x.txt", headers={"x-request-id": "a b\t<x>"})
+
+    assert set(content._prepared._files) == {b"/dev/a/x.txt"}
+    assert "x-request-id" not in silent.headers | evil.headers
+
+
 async def test_conditions_and_ranges_are_looked_at(client: Client, stored: str) -> None:
     """Also when the whole file was sent before."""
     await again(client, "/dev/a/x.txt")

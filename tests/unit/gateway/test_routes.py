@@ -327,6 +327,8 @@ async def test_no_other_header_field_opens_the_door(app: Api, header: dict[str, 
     [
         "/",
         "/healthz",
+        "/livez",
+        "/readyz",
         "/api/v3/openapi.json",
         "/api/v3/docs/",
         "/api/v3/docs",

@@ -23,7 +23,7 @@ from entrepot_rpc import correlation
 from entrepot_rpc.errors import ServiceError
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
     from entrepot_gateway.content.blobs import Blobs
     from entrepot_gateway.content.pointers import Pointer
@@ -51,13 +51,16 @@ class Content:
             if scope["type"] == "lifespan":
                 await self._live(receive, send)
             return
+        request_id = _given_id(scope)
+        if request_id:
+            send = _stamped(send, request_id)
         prepared = self._prepared.find(scope)
         if prepared is not None:
             # Not logged, which would cost as much as finding it.
             await send(prepared.start)
             await send(prepared.rest)
             return
-        correlation.enter(_request_id(scope))
+        correlation.enter(request_id or correlation.new_request_id())
         answer = Answer(receive, send)
         try:
             await self._answer(scope, answer)
@@ -177,11 +180,24 @@ class Content:
             await answer.text(404, "Nothing is served yet.\n")
 
 
-def _request_id(scope: Scope) -> str:
+def _given_id(scope: Scope) -> str:
+    """The id that a client gave its request; empty without one that can be used."""
     for name, value in scope["headers"]:
         if name == b"x-request-id":
-            return correlation.sane(value) or correlation.new_request_id()
-    return correlation.new_request_id()
+            return correlation.sane(value)
+    return ""
+
+
+def _stamped(send: Send, request_id: str) -> Send:
+    """Send the id back. Messages are shared by answers, so they are not changed."""
+    field = (b"x-request-id", request_id.encode("ascii"))
+
+    async def stamp(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], field]}
+        await send(message)
+
+    return stamp
 
 
 def _with_slash(scope: Scope, path: str) -> str:

@@ -1,6 +1,7 @@
 """`entrepot run`, `entrepot plan` and `entrepot task create`: three ways to create a task."""
 
 import argparse
+import sys
 from argparse import Namespace
 
 from entrepot.core.v1 import task_service_pb2
@@ -11,6 +12,7 @@ from entrepot_cli.duration import seconds
 from entrepot_cli.flag import add_flags, fill
 from entrepot_cli.follow import SERVICE, follow
 from entrepot_cli.server.declaration import TaskType
+from entrepot_cli.server.name import short_name
 from entrepot_cli.session import Session, session
 from entrepot_rpc.field import descriptor_of, enum_choices
 
@@ -54,9 +56,12 @@ def _create(prog: str, words: list[str], *, follows: bool, is_plan: bool = False
             request_id=options.request_id,
             priority=PRIORITIES.get(options.priority),  # type: ignore[arg-type]
             on_failure=policy(options),
+            absorb=options.absorb,
         )
         request.parameters.Pack(parameters)
-        task = work.connection.call(SERVICE, "CreateTask", request).task
+        response = work.connection.call(SERVICE, "CreateTask", request)
+        task = response.task
+        tell_absorbed(task, options, is_absorbed=response.absorbed)
         return finish(work, task, options, follows=follows or options.wait)
 
 
@@ -65,6 +70,13 @@ def policy(options: Namespace) -> UnitFailure.Policy.ValueType:
     if options.keep_going:
         return UnitFailure.POLICY_KEEP_GOING
     return UnitFailure.POLICY_STRICT if options.strict else UnitFailure.POLICY_UNSPECIFIED
+
+
+def tell_absorbed(task: task_service_pb2.Task, options: Namespace, *, is_absorbed: bool) -> None:
+    """Say on standard error that no task was created, as another one waits that will do."""
+    if is_absorbed and not options.quiet:
+        name = short_name(task.name)
+        sys.stderr.write(f"Task {name} waits and would do the same, so none was created.\n")
 
 
 def finish(
@@ -98,6 +110,11 @@ def _options(parser: Parser, *, follows: bool) -> Parser:
     )
     group.add_argument(
         "--priority", choices=list(PRIORITIES), help="how urgent it is; unless said, as its type"
+    )
+    group.add_argument(
+        "--absorb",
+        action="store_true",
+        help="create none if a task waits that would do the same",
     )
     failing = group.add_mutually_exclusive_group()
     failing.add_argument(

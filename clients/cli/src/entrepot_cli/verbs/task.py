@@ -72,6 +72,9 @@ def _list(words: list[str]) -> int:
     parser.add_argument(
         "--created", default="", metavar="NAME", help="only the one that made this"
     )
+    parser.add_argument(
+        "--priority", choices=list(runs.PRIORITIES), help="only those created with this one"
+    )
     add_limit(parser)
     add_output(parser)
     options = parser.parse_args(words)
@@ -82,6 +85,7 @@ def _list(words: list[str]) -> int:
         resource=_resource(options.resource),
         cloned_from=origin,
         created_resource=_resource(options.created),
+        priority=runs.PRIORITIES.get(options.priority),  # type: ignore[arg-type]
     )
     with session(options) as work:
         limit = options.limit or LISTED
@@ -224,11 +228,14 @@ def _clone(words: list[str]) -> int:
             priority=runs.PRIORITIES.get(options.priority),  # type: ignore[arg-type]
             on_failure=runs.policy(options),
             only_failures=options.only_failures,
+            absorb=options.absorb,
         )
         request.override_paths.extend(fill(overrides, options, kind.plugin))
         if request.override_paths:
             request.overrides.Pack(overrides)
-        task = work.connection.call(SERVICE, "CloneTask", request).task
+        response = work.connection.call(SERVICE, "CloneTask", request)
+        task = response.task
+        runs.tell_absorbed(task, options, is_absorbed=response.absorbed)
         return runs.finish(work, task, options, follows=options.wait)
 
 

@@ -40,6 +40,8 @@ def _list(words: list[str]) -> int:
             column("ADDED", "added"),
             column("REMOVED", "removed"),
             Column("CREATED", lambda item: moment(item.get("create_time"))),
+            Column("BY", lambda item: _origin(item, "principal")),
+            Column("TASK TYPE", lambda item: _origin(item, "task_type")),
         ]
         work.output.items((work.json(one) for one in found), columns)
     return 0
@@ -97,6 +99,10 @@ def _delete(words: list[str]) -> int:
     with session(options) as work:
         work.connection.call(SERVICE, "DeleteVersion", request)
     return 0
+
+
+def _origin(item: Json, field: str) -> str:
+    return str((item.get("created_by") or {}).get(field, ""))
 
 
 def _sign(item: Json) -> str:

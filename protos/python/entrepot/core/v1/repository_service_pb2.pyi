@@ -217,7 +217,7 @@ class Version(_message.Message):
 
     @_builtins.property
     def created_by(self) -> Global___Version.Origin:
-        """Who had it made, by what: stays when the task is no longer kept. Unset for version 0, and in lists."""
+        """Who had it made, by what: stays when the task is no longer kept. Unset for version 0."""
 
     def __init__(
         self,

@@ -771,6 +771,7 @@ class ListTasksRequest(_message.Message):
     CLONED_FROM_FIELD_NUMBER: _builtins.int
     CREATED_RESOURCE_FIELD_NUMBER: _builtins.int
     COMMITS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """How many to return, 1 to 1,000; zero means 100."""
     page_token: _builtins.str
@@ -787,6 +788,8 @@ class ListTasksRequest(_message.Message):
     """Only tasks that created this resource."""
     commits: _builtins.str
     """Only tasks that commit the plan of this dry run."""
+    priority: Global___Task.Priority.ValueType
+    """Only tasks that were created with this priority."""
     def __init__(
         self,
         *,
@@ -798,10 +801,11 @@ class ListTasksRequest(_message.Message):
         cloned_from: _builtins.str = ...,
         created_resource: _builtins.str = ...,
         commits: _builtins.str = ...,
+        priority: Global___Task.Priority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cloned_from", b"cloned_from", "commits", b"commits", "created_resource", b"created_resource", "page_size", b"page_size", "page_token", b"page_token", "resource", b"resource", "state", b"state", "task_type", b"task_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cloned_from", b"cloned_from", "commits", b"commits", "created_resource", b"created_resource", "page_size", b"page_size", "page_token", b"page_token", "priority", b"priority", "resource", b"resource", "state", b"state", "task_type", b"task_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

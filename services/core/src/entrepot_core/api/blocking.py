@@ -86,7 +86,8 @@ def _of_limits(cursor: Cursor, row: TaskRow) -> list[task_service_pb2.Task.Block
             waiting=row.name,
             cause=_Blocker.CAUSE_LIMIT,
             resource=limit.full_name,
-            message=f"As many tasks run as {limit.full_name} allows: {limit.max_running}.",
+            message=f"As many tasks run as {limit.full_name}, set by an operator, allows: "
+            f"{limit.max_running}.",
         )
         for limit in limits.full(cursor, row.task_id)
     ]

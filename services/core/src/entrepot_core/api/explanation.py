@@ -70,7 +70,8 @@ def explain(cursor: Cursor, row: TaskRow) -> task_service_pb2.Explanation:
         sentences = _of_ended(row, now)
     explanation.sentences.extend(sentences)
     if spent:
-        explanation.sentences.append(_spent(spent, row))
+        is_limited = any(one.cause == _Blocker.CAUSE_LIMIT for one in explanation.blocked_by)
+        explanation.sentences.append(_spent(spent, row, is_limited=is_limited))
     return explanation
 
 
@@ -220,9 +221,14 @@ def _place(number: int) -> str:
     return f"it is number {number:,} in that queue"
 
 
-def _spent(spent: dict[Cause, timedelta], row: TaskRow) -> str:
+def _spent(spent: dict[Cause, timedelta], row: TaskRow, *, is_limited: bool) -> str:
     so_far = " so far" if row.state == "waiting" else ""
-    parts = ", ".join(f"{words.length(spent[one])} {text}" for one, text in _SPENT if one in spent)
+    texts = dict(_SPENT)
+    if is_limited:
+        texts[Cause.PLACE] = "for a place to run in, which a limit of the operator keeps from it"
+    parts = ", ".join(
+        f"{words.length(spent[one])} {text}" for one, text in texts.items() if one in spent
+    )
     return f"It has waited{so_far}: {parts}."
 
 

@@ -23,12 +23,14 @@ from entrepot_core.store import content, limits, lookup, repositories, retention
 from entrepot_core.store.intervals import CURRENT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import grpc
     from google.protobuf import any_pb2
 
     from entrepot_core.api.creation_requests import CreationRequests
     from entrepot_core.plugins.registry import Registry
-    from entrepot_core.store.database import Database
+    from entrepot_core.store.database import Cursor, Database
     from entrepot_core.store.repositories import RepositoryRow
     from entrepot_core.store.retention import OriginRow
     from entrepot_core.store.versions import VersionRow
@@ -123,10 +125,7 @@ class RepositoryService(repository_service_pb2_grpc.RepositoryServiceServicer):
     ) -> pb.GetVersionResponse:
         with self._database.transaction() as cursor:
             repository, version = versions.get(cursor, request.name)
-            origin = retention.origin(cursor, version.task_id) if version.task_id else None
-        message = version_message(repository.full_name, version)
-        if origin is not None:
-            message.created_by.CopyFrom(origin_message(origin))
+            (message,) = _messages(cursor, repository.full_name, [version])
         return pb.GetVersionResponse(version=message)
 
     def ListVersions(
@@ -137,9 +136,9 @@ class RepositoryService(repository_service_pb2_grpc.RepositoryServiceServicer):
         with self._database.transaction() as cursor:
             repository = repositories.get(cursor, request.parent)
             rows = versions.page(cursor, repository.repository_id, min(below, CURRENT), size + 1)
-        shown = rows[:size]
+            shown = _messages(cursor, repository.full_name, rows[:size])
         return pb.ListVersionsResponse(
-            versions=[version_message(repository.full_name, row) for row in shown],
+            versions=shown,
             next_page_token=next_token((shown[-1].number,)) if len(rows) > size else "",
         )
 
@@ -250,6 +249,18 @@ def version_message(repository: str, row: VersionRow) -> pb.Version:
         task=f"tasks/{row.task_id}" if row.task_id else "",
         create_time=timestamp(row.created_at),
     )
+
+
+def _messages(cursor: Cursor, repository: str, rows: Sequence[VersionRow]) -> list[pb.Version]:
+    """Versions of a repository, and who had them made."""
+    origins = retention.origins(cursor, [row.task_id for row in rows if row.task_id])
+    messages = []
+    for row in rows:
+        message = version_message(repository, row)
+        if row.task_id in origins:
+            message.created_by.CopyFrom(origin_message(origins[row.task_id]))
+        messages.append(message)
+    return messages
 
 
 def origin_message(row: OriginRow) -> pb.Version.Origin:

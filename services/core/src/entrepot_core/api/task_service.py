@@ -345,6 +345,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
             else "",
             created_resource=request.created_resource,
             commits=read_name(request.commits, "commits") if request.commits else "",
+            priority=_priority(request.priority),
         )
 
     def _overridden(self, row: TaskRow, request: task_service_pb2.CloneTaskRequest) -> any_pb2.Any:

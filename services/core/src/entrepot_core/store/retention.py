@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from entrepot_core.domain.task import State
     from entrepot_core.store.database import Cursor
 
@@ -20,7 +22,7 @@ __all__ = [
     "Place",
     "forget_origins",
     "forget_tasks",
-    "origin",
+    "origins",
 ]
 
 
@@ -78,18 +80,19 @@ def forget_origins(cursor: Cursor, after: str, most: int = 500) -> tuple[int, st
     return forgotten, last_task
 
 
-def origin(cursor: Cursor, task_id: str) -> OriginRow | None:
-    """The origin of what a task made; None if nobody knows it any more."""
+def origins(cursor: Cursor, task_ids: Sequence[str]) -> dict[str, OriginRow]:
+    """The origins of what tasks made, by task; without those that nobody knows any more."""
     cursor.execute(
         "SELECT o.task_id::text, o.task_type, o.principal, o.plugin_version,"
         " coalesce(d.digest, ''), o.parameters_type, o.parameters, o.cloned_from::text,"
         " o.created_at, o.started_at, o.ended_at"
-        " FROM origins(ARRAY[%s::uuid]) o LEFT JOIN declaration d USING (declaration_id)",
-        (task_id,),
+        " FROM origins(%s::uuid[]) o LEFT JOIN declaration d USING (declaration_id)",
+        (list(task_ids),),
     )
-    row: tuple[Any, ...] | None = cursor.fetchone()
-    if row is None:
-        return None
+    return {row[0]: _origin(row) for row in cursor.fetchall()}
+
+
+def _origin(row: tuple[Any, ...]) -> OriginRow:
     named = dict(zip(_NAMES, row, strict=True))
     for key in ("declaration_digest", "parameters"):
         named[key] = bytes(named[key])

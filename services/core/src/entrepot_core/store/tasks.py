@@ -165,6 +165,8 @@ class TaskFilter:
     cloned_from: str = ""
     created_resource: str = ""
     commits: str = ""
+    # None: any.
+    priority: int | None = None
 
 
 _COLUMNS = """
@@ -413,6 +415,11 @@ def _conditions(wanted: TaskFilter) -> tuple[list[str], list[Any]]:
         if value:
             conditions.append(condition)
             parameters.append(value)
+    if wanted.priority is not None:
+        # An index has those that are not normal; normal ones are everywhere.
+        conditions.append("t.priority = %s")
+        conditions += ["t.priority <> 1"] if wanted.priority != NORMAL else []
+        parameters.append(wanted.priority)
     return conditions, parameters
 
 
