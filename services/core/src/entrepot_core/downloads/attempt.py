@@ -166,9 +166,12 @@ class AttemptDownloads:
                 try:
                     self._fetch_all()
                 finally:
-                    # What is verified is kept, so that the next attempt has less to do.
+                    # What is verified is kept, so that the next attempt has less to do. Nothing
+                    # goes on meanwhile: it would come too late, and be fetched again.
+                    self._group.cancel()
                     with suppress(ServiceError):
-                        self._group.collect(0, also=_identify)
+                        while self._group.collect(0, also=_identify):
+                            pass
         except BaseException as error:  # noqa: BLE001  raised by finish, in the thread that asks
             self._error = error
             # A database that is away is no verdict: what waits for it may still succeed.

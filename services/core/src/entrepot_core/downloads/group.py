@@ -64,9 +64,7 @@ class DownloadGroup(Generic[K]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        futures = list(self._under_way)
-        for future in futures:
-            future.cancel()
+        self.cancel()
         self._batch.__exit__(kind, error, traceback)
 
     def __len__(self) -> int:
@@ -78,6 +76,11 @@ class DownloadGroup(Generic[K]):
         future = self._downloader.submit(download, BatchSink(self._batch))
         self._under_way[future] = key
         future.add_done_callback(self._note)
+
+    def cancel(self) -> None:
+        """Ends what is under way; what is done can still be collected."""
+        for future in list(self._under_way):
+            future.cancel()
 
     def wake(self) -> None:
         """Makes `collect` return. For other threads."""
