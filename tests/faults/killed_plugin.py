@@ -47,8 +47,8 @@ def sync(stack: Stack, upstream: SeparateUpstream, files: int) -> int:
     attempts = ended["attempt"]
     again = asked - files - attempts
     print(
-        f"{ended['state']} in attempt {attempts}, {version['unit_count']:,} units, {seconds:.0f} s;"
-        f" {asked:,} requests for {files:,} files and {attempts} manifests: {again} asked again"
+        f"{ended['state']} in attempt {attempts}, {version['unit_count']:,} units, "
+        f"{seconds:.0f} s; {asked:,} requests for {files:,} files and {attempts} manifests: {again} asked again"
     )
     stack.check()
     well = ended["state"] == "completed" and attempts == 3 and version["unit_count"] == files
