@@ -47,8 +47,10 @@ def sync(stack: Stack, upstream: SeparateUpstream, files: int) -> int:
     attempts = ended["attempt"]
     again = asked - files - attempts
     print(
-        f"{ended['state']} in attempt {attempts}, {version['unit_count']:,} units, "
-        f"{seconds:.0f} s; {asked:,} requests for {files:,} files and {attempts} manifests: {again} asked again"
+        f"{ended['state']} in attempt {attempts}, {version['unit_count']:,} units, {seconds:.0f} s"
+    )
+    print(
+        f"{asked:,} requests, {attempts} of them for the manifest; {again} files asked for again"
     )
     stack.check()
     well = ended["state"] == "completed" and attempts == 3 and version["unit_count"] == files
