@@ -15,7 +15,7 @@ from instant import Instant
 from polling import until
 from process import processes_of
 from program import Program
-from work import Read, Sync, Work
+from work import END_SECONDS, Read, Sync, Work
 
 # Long enough for timeouts of a second or two, and for heartbeats to be missed.
 PAUSE_SECONDS = 1.2
@@ -104,13 +104,13 @@ def kill(*names: str) -> Callable[[Scene], None]:
 
 def kill_runner(scene: Scene) -> None:
     """Kill the dispatcher that runs the work, once its user has asked it to stop."""
-    number = until(lambda: _task_number(scene), "the task", 30)
+    number = until(lambda: _task_number(scene), "the task", END_SECONDS)
     until(
         lambda: scene.installation.query(
             "SELECT 1 FROM task WHERE task_id = %s::uuid AND state = 'running'", (number,)
         ),
         "the attempt",
-        30,
+        END_SECONDS,
     )
     for program in _programs(scene, ("dispatch",)):
         program.send(signal.SIGKILL)
@@ -130,7 +130,7 @@ def kill_again(name: str) -> Callable[[Scene], None]:
         starts = program.starts
         program.send(signal.SIGKILL)
         scene.release()
-        until(lambda: program.starts > starts, f"{name} to be started", 30)
+        until(lambda: program.starts > starts, f"{name} to be started", END_SECONDS)
         pause = random.uniform(*START_SECONDS)  # noqa: S311, not a secret
         _rest(pause)
         program.send(signal.SIGKILL)
@@ -260,7 +260,7 @@ def misbehave(kind: str, scene: Scene) -> None:
     path = min(work.upstream.files)
     behavior = upstream.answers(502, 1) if kind == "answers" else getattr(upstream, kind)(1)
     work.upstream.behave(path, behavior)
-    until(lambda: work.upstream.count(path) > 0, "the file to be asked for", 60)
+    until(lambda: work.upstream.count(path) > 0, "the file to be asked for", END_SECONDS)
 
 
 def _programs(scene: Scene, names: tuple[str, ...]) -> list[Program]:
@@ -305,7 +305,7 @@ def _until_lost(scene: Scene) -> bool:
 
 def hasten(scene: Scene) -> None:
     """Shorten the pause after which what failed on a full disk is tried again."""
-    number = until(lambda: _task_number(scene), "the task", 30)
+    number = until(lambda: _task_number(scene), "the task", END_SECONDS)
     give_up = time.monotonic() + TAKEN_SECONDS
     while time.monotonic() < give_up and not _has_ended(scene):
         scene.installation.query(

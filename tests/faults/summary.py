@@ -52,6 +52,12 @@ def page(lines: list[dict[str, Any]]) -> str:
             *_facts(cells, checks, covered, fired),
             "",
             *_weather(storms, sum(line["kind"] == "fault" for line in lines)),
+            "## States of the code",
+            "",
+            "Only what was fired at one and the same state says that all of it holds together.",
+            "",
+            *_states(lines),
+            "",
             "## Runs",
             "",
             "A run in which something broke stays in this table.",
@@ -130,20 +136,41 @@ def _weather(storms: list[dict[str, Any]], faults: int) -> list[str]:
     ]
 
 
+def _states(lines: list[dict[str, Any]]) -> list[str]:
+    rows = [
+        "| Code | Runs | Fired | Triples | Covered | Broken |",
+        "|---|---:|---:|---:|---:|---|",
+    ]
+    for code in dict.fromkeys(one["commit"] for one in sorted(lines, key=lambda one: one["at"])):
+        told = [one for one in lines if one["commit"] == code]
+        fired: Counter[tuple[str, str, str]] = Counter()
+        for one in told:
+            if one["kind"] == "cell":
+                fired[one["process"], one["fault"], one["phase"]] += one["fired"]
+        rows.append(
+            f"| {code} | {len({one['seed'] for one in told})}"
+            f" | {sum(one.get('fired', 0) for one in told):,}"
+            f" | {len(+fired)} | {sum(count >= COVERED for count in fired.values())}"
+            f" | {_broken(told)} |"
+        )
+    return rows
+
+
+def _broken(lines: list[dict[str, Any]]) -> str:
+    """Invariant by invariant; a check repeats what one before it has said."""
+    wrong = {text for one in lines for text in one.get("wrong", []) + one.get("found", [])}
+    broken = Counter(text.partition(" ")[0].rstrip(":") for text in wrong)
+    return ", ".join(f"{rule}: {count}" for rule, count in sorted(broken.items())) or "none"
+
+
 def _runs(lines: list[dict[str, Any]]) -> list[str]:
     rows = ["| Tier | Seed | Code | Began | Fired | Broken |", "|---|---|---|---|---:|---|"]
     for seed in dict.fromkeys(one["seed"] for one in sorted(lines, key=lambda one: one["at"])):
         run = [one for one in lines if one["seed"] == seed]
         fired = sum(one.get("fired", 0) for one in run)
-        # Invariant by invariant; a check repeats what one before it has said.
-        wrong = {text for one in run for text in one.get("wrong", []) + one.get("found", [])}
-        broken = Counter(text.partition(" ")[0].rstrip(":") for text in wrong)
-        told = ", ".join(f"{rule}: {count}" for rule, count in sorted(broken.items()))
         began = min(one["at"] for one in run).replace("T", " ").rstrip("Z")
         code = run[0]["commit"]
-        rows.append(
-            f"| {run[0]['tier']} | {seed} | {code} | {began} | {fired} | {told or 'none'} |"
-        )
+        rows.append(f"| {run[0]['tier']} | {seed} | {code} | {began} | {fired} | {_broken(run)} |")
     return rows
 
 
