@@ -61,15 +61,17 @@ def parse_body(data: bytes, content_type: str) -> dict[str, Any]:
 def parse_json(data: bytes) -> dict[str, Any]:
     """The object in a JSON text."""
     try:
-        text = data.decode("utf-8")
         value = json.loads(
-            text,
+            # A byte order mark is ignored, as RFC 8259 8.1 allows.
+            data.decode("utf-8-sig"),
             object_pairs_hook=_members,
             parse_constant=_refuse_constant,
             parse_int=_parse_int,
         )
     except RecursionError:
         raise refuse("#", f"The JSON is nested deeper than {MAX_DEPTH} levels.") from None
+    except UnicodeDecodeError as error:
+        raise refuse("#", f"The body is not UTF-8: see its byte {error.start}.") from None
     except ValueError as error:
         raise refuse("#", f"The body is not JSON: {error}.") from None
     if not isinstance(value, dict):
@@ -88,8 +90,10 @@ def form(text: str) -> dict[str, Any]:
             errors="strict",
             max_num_fields=MAX_FORM_FIELDS,
         )
-    except ValueError as error:
-        raise refuse("#", f"The form cannot be read: {error}.") from None
+    except UnicodeDecodeError:
+        raise refuse("#", "A character written with % is not UTF-8.") from None
+    except ValueError:
+        raise refuse("#", f"There are more than {MAX_FORM_FIELDS:,} fields.") from None
     return nest(pairs)
 
 
@@ -123,6 +127,9 @@ def too_large(limit: int = MAX_BYTES) -> ProblemError:
 
 def _members(pairs: list[tuple[str, Any]]) -> Members:
     members = Members(pairs)
+    if any("\ud800" <= char <= "\udfff" for key in members for char in key):
+        message = "the name of a field has half of a surrogate pair"
+        raise ValueError(message)
     if len(members) != len(pairs):
         seen: set[str] = set()
         twice = [key for key, _ in pairs if key in seen or seen.add(key)]  # type: ignore[func-returns-value]

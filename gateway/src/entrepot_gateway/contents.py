@@ -62,9 +62,10 @@ class Contents:
         reader.finish()
         check_page(request)
         request.parent = parent
-        request.filter = " AND ".join(
-            [*([f"({request.filter})"] if request.filter else []), *terms]
-        )
+        if terms:
+            # A filter alone stays as it was sent, so that positions in errors are the client's.
+            given = [f"({request.filter})"] if request.filter else []
+            request.filter = " AND ".join([*given, *terms])
         response = await self._core.call(_LIST, request, call.credentials)
         return JsonAnswer(call.encoder.answer(response))
 

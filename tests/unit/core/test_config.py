@@ -22,11 +22,27 @@ def test_loopback_upstreams(environment: dict[str, str], *, allowed: bool) -> No
     assert Config.from_environment(environment).allow_loopback_upstreams == allowed
 
 
+@pytest.mark.parametrize("name", ["ENTREPOT_HOST_CONNECTIONS", "ENTREPOT_DISPATCHER_SLOTS"])
 @pytest.mark.parametrize("value", ["0", "-1", "many", "1.5", "\u00b2"])
-def test_a_number_that_is_none_is_named(value: str) -> None:
-    """A number of connections that cannot be names the setting."""
-    with pytest.raises(ValueError, match=r"ENTREPOT_HOST_CONNECTIONS: .* is not a number"):
-        Config.from_environment({"ENTREPOT_HOST_CONNECTIONS": value})
+def test_a_number_that_is_none_is_named(name: str, value: str) -> None:
+    """A number of connections or attempts that cannot be names the setting."""
+    with pytest.raises(ValueError, match=rf"{name}: .* is not a number"):
+        Config.from_environment({name: value})
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "long", "nan", "inf"])
+def test_a_silence_that_is_none_is_named(value: str) -> None:
+    """A heartbeat timeout that cannot be names the setting."""
+    with pytest.raises(ValueError, match="ENTREPOT_HEARTBEAT_TIMEOUT: "):
+        Config.from_environment({"ENTREPOT_HEARTBEAT_TIMEOUT": value})
+
+
+def test_a_database_that_is_none_is_named_without_its_password() -> None:
+    """Another kind of database is refused by the name of the setting, and its URL is not shown."""
+    with pytest.raises(ValueError, match="ENTREPOT_DATABASE_URL: ") as refused:
+        Config.from_environment({"ENTREPOT_DATABASE_URL": "mysql://me:secret@host/db"})
+
+    assert "secret" not in str(refused.value)
 
 
 def test_what_is_over_is_kept_for_days() -> None:

@@ -202,6 +202,7 @@ def test_a_key_given_twice_is_refused() -> None:
         b"{",
         b"\xff",
         b'{"a": "\x01"}',
+        rb'{"a": {"\ud800": 1}}',
     ],
     ids=lambda text: text[:12].hex(),
 )
@@ -211,6 +212,24 @@ def test_hostile_json_is_refused(text: bytes) -> None:
         parse_json(text)
 
     assert "sys." not in refused.value.message
+    assert "codec" not in refused.value.message
+    # What it says can be sent, whatever was in it.
+    refused.value.message.encode()
+
+
+def test_a_byte_order_mark_is_ignored() -> None:
+    """JSON may begin with a byte order mark, as editors of Windows write it."""
+    assert parse_json(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
+
+
+@pytest.mark.parametrize("text", ["a=%ff", "&".join(["a=1"] * 10_001)])
+def test_forms_that_cannot_be_read_are_refused(text: str) -> None:
+    """A form that is not UTF-8, or has fields without end, is refused without insides."""
+    with pytest.raises(InputRefusedError) as refused:
+        form(text)
+
+    assert "codec" not in refused.value.message
+    assert "Max" not in refused.value.message
 
 
 def test_text_that_is_none_is_refused() -> None:

@@ -228,6 +228,15 @@ async def test_content_is_filtered_by_declared_fields(client: Client, core: Fake
     )
 
 
+async def test_a_filter_alone_is_passed_on_as_it_is(client: Client, core: FakeCore) -> None:
+    """What core says of a position in a filter is true of what the client sent."""
+    core.on("ListContent", content_service_pb2.ListContentResponse())
+
+    await client.request("GET", "/api/v3/content/zoo/animals/?filter=((legs")
+
+    assert core.last("ListContent").filter == "((legs"
+
+
 async def test_several_values_are_alternatives(client: Client, core: FakeCore) -> None:
     """A parameter given twice matches either value; in a version too."""
     core.on("ListContent", content_service_pb2.ListContentResponse())

@@ -62,6 +62,7 @@ def test_a_plugins_reason_has_the_title_of_its_code() -> None:
         ("parameters.url", "#/url"),
         ("repository.spec.climate", "#/climate"),
         ("overrides.remote", "#/remote"),
+        ("token.name", "#/name"),
         ("sources[2].url", "#/sources/2/url"),
         ("a/b.c~d", "#/a~1b/c~0d"),
         ("", "#"),

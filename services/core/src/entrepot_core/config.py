@@ -20,6 +20,7 @@ from entrepot_rpc.bucket_url import BucketUrl
 __all__ = ["Config"]
 
 _MAX_DAYS = 36_500.0
+_MAX_SILENCE = 86_400.0
 _LOOPBACK = ("127.", "localhost:", "[::1]:", "unix:")
 
 
@@ -75,15 +76,15 @@ class Config:
         return cls(
             home=home,
             grpc=grpc,
-            database_url=env.get("ENTREPOT_DATABASE_URL", ""),
+            database_url=_database(env, "ENTREPOT_DATABASE_URL"),
             blobs_url=_store(env, "ENTREPOT_BLOBS_URL") or str(home / "blobs"),
             blobs_previous_url=_store(env, "ENTREPOT_BLOBS_PREVIOUS_URL"),
             secret_key_file=Path(env.get("ENTREPOT_SECRET_KEY_FILE") or home / "secret-key"),
             content_url=(env.get("ENTREPOT_CONTENT_URL") or f"http://{content}").rstrip("/"),
             api_token=token,
             content_token=env.get("ENTREPOT_CONTENT_TOKEN", ""),
-            dispatcher_slots=int(env.get("ENTREPOT_DISPATCHER_SLOTS", "16")),
-            heartbeat_timeout_seconds=float(env.get("ENTREPOT_HEARTBEAT_TIMEOUT", "60")),
+            dispatcher_slots=_count(env, "ENTREPOT_DISPATCHER_SLOTS", 16),
+            heartbeat_timeout_seconds=_silence(env, "ENTREPOT_HEARTBEAT_TIMEOUT"),
             ageing_seconds=_seconds(env, "ENTREPOT_AGEING_SECONDS", AGEING_SECONDS),
             # A stack that only serves this machine may also mirror from it; others must say so.
             allow_loopback_upstreams=env.get(
@@ -127,6 +128,29 @@ def _store(env: dict[str, str], name: str) -> str:
 
 def _seconds(env: dict[str, str], name: str, default: float) -> float:
     return float(_count(env, name, int(default)))
+
+
+def _silence(env: dict[str, str], name: str) -> float:
+    """Seconds, 60 by default; fractions are for tests."""
+    text = env.get(name) or "60"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _MAX_SILENCE:
+        raise ValueError(f'{name}: "{text}" is not a number of seconds above 0.')
+    return seconds
+
+
+def _database(env: dict[str, str], name: str) -> str:
+    """The address of the database. It may have a password in it, so it is not shown."""
+    url = env.get(name, "")
+    is_url = url.startswith(("postgresql://", "postgres://"))
+    if url and not is_url and ("://" in url or "=" not in url):
+        raise ValueError(
+            f"{name}: it is not a URL of PostgreSQL: postgresql://user@host/database."
+        )
+    return url
 
 
 def _days(env: dict[str, str], name: str) -> float | None:

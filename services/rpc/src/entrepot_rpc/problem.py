@@ -45,7 +45,7 @@ HTTP_STATUS = {
 }
 
 _WRAPPERS = re.compile(
-    r"^(?:parameters|overrides|repository|remote|distribution|upload|plugin|limit)\."
+    r"^(?:parameters|overrides|repository|remote|distribution|upload|plugin|limit|token)\."
 )
 _REASON_PREFIX = "ERROR_REASON_"
 

@@ -71,6 +71,8 @@ def test_exclusive_wins() -> None:
     [
         (file_pb2.Sync(repository="rpm/foo", remote="bar"), "repository"),
         (file_pb2.Sync(repository="foo@3", remote="bar"), "repository"),
+        (file_pb2.Sync(repository="foo", remote="b" * 129), "remote"),
+        (file_pb2.Copy(source="f" * 129 + "@3", repository="foo"), "source"),
         (file_pb2.Copy(source="foo@x", repository="foo"), "source"),
         (file_pb2.Copy(source="foo@-1", repository="foo"), "source"),
         (file_pb2.Upload(repository="foo", upload="uploads/x"), "upload"),

@@ -85,7 +85,10 @@ class Authenticator(grpc.ServerInterceptor):
         if principal is None:
             return UnauthenticatedError("The token is not valid.")
         if principal != ADMIN and service in _FOR_ADMIN:
-            return PermissionDeniedError(f"{service} is for the administrator.")
+            return PermissionDeniedError(
+                "Only the administrator's token may do this: that of ENTREPOT_TOKEN, or of the "
+                "file token in ENTREPOT_HOME."
+            )
         return None
 
 

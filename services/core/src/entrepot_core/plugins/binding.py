@@ -60,6 +60,8 @@ _PLAIN = {
     _KIND.RESOURCE_KIND_DISTRIBUTION,
 }
 _PLUGIN_SEGMENTS = 3
+# No name has a longer part, and an index of the database could not take one.
+_MAX_SEGMENT = 128
 _VERSION = re.compile(r"(repositories/[^/]+/[^/]+)(?:/versions/(0|[1-9][0-9]{0,8}))?")
 
 
@@ -242,6 +244,10 @@ def _full_name(view: TaskTypeView, kind: int, given: str, field: str) -> str:
     plugin = "" if kind == _KIND.RESOURCE_KIND_UPLOAD else view.plugin
     name = full_name(given, collection, plugin, field=field)
     segments = name.split("/")
+    if max(map(len, segments)) > _MAX_SEGMENT:
+        raise FieldInvalidError.at(
+            field, f"names nothing: a part of the name is longer than {_MAX_SEGMENT} characters."
+        )
     if plugin and (len(segments) < _PLUGIN_SEGMENTS or segments[1] != plugin):
         raise FieldInvalidError.at(
             field, f'"{given}" is not one of the {collection} of the plugin {plugin}.'
