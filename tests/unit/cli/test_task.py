@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from entrepot.core.v1 import task_service_pb2
 from entrepot.plugins.file.v1 import file_pb2
 from entrepot.type.v1 import progress_pb2
@@ -176,6 +178,32 @@ def test_why_speaks_in_sentences(cli: Cli) -> None:
         "  It has waited so far: 2 s for locks.",
     ]
     assert shown["blocked_by"][0]["place"] == 3
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (Task.STATE_RUNNING, "is running"),
+        (Task.STATE_FAILED, "has failed"),
+        (Task.STATE_CANCELED, "was canceled"),
+    ],
+)
+def test_why_names_the_state_as_people_would(
+    cli: Cli, state: Task.State.ValueType, words: str
+) -> None:
+    """A task that has failed is not called one that "is failed"."""
+    explanation = task_service_pb2.Explanation(task="tasks/0190", state=state)
+    response = task_service_pb2.ExplainTaskResponse(explanation=explanation)
+    cli.core.answers["ExplainTask"] = lambda _: response
+
+    assert cli("task", "why", "0190").out == f"Task 0190 {words}.\n\n"
+
+
+def test_a_dry_run_that_would_change_nothing_is_listed_as_such(cli: Cli) -> None:
+    """That nothing has changed would be true of every dry run."""
+    knowing(cli, a_task(dry_run=True, changed=False))
+
+    assert "nothing would change" in cli("task", "list").out
 
 
 def test_pace_and_rest_of_a_counter() -> None:

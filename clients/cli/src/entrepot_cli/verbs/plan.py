@@ -104,7 +104,7 @@ def in_words(plan: plan_pb2.Plan) -> list[str]:
         lines.append(f"  cannot be committed: {repository} {now}{by}")
     if plan.approved_by:
         lines.append(f"  approved: task {short_name(plan.approved_by)} commits it")
-    elif not plan.moves:
+    elif not plan.moves and (not plan.differences or any(one.changed for one in plan.differences)):
         lines.append(f"  to have it done: entrepot task commit {short_name(plan.task)}")
     return lines
 

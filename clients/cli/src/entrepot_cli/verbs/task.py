@@ -40,6 +40,8 @@ _IN_WORDS = frozenset({"differences", "error", "lost_attempts", "progress", "war
 _Task = task_service_pb2.Task
 _STATE = _Task.DESCRIPTOR.enum_types_by_name["State"]
 _STATES = enum_choices(_STATE)
+# A task is running or completed, but it has failed and it was canceled.
+_VERBS = {_Task.STATE_FAILED: "has", _Task.STATE_CANCELED: "was"}
 
 
 def run(words: list[str]) -> int:
@@ -132,7 +134,8 @@ def _why(words: list[str]) -> int:
             work.output.item(work.json(explanation))
             return 0
         state = enum_words(_STATE)[explanation.state]
-        print(f"Task {short_name(explanation.task)} is {state}.")
+        verb = _VERBS.get(explanation.state, "is")
+        print(f"Task {short_name(explanation.task)} {verb} {state}.")
         print("\n".join(f"  {sentence}" for sentence in explanation.sentences))
     return 0
 
@@ -270,8 +273,9 @@ def _outcome(item: Json) -> str:
         return short_name(str(item["created_resource"]))
     if item.get("blocked_by"):
         return str(item["blocked_by"][0]["message"])
-    if item.get("state") == "completed" and not item.get("changed"):
-        return "nothing changed"
+    is_unchanged = item.get("state") == "completed" and not item.get("changed")
     if item.get("dry_run"):
-        return "dry run"
+        return "nothing would change" if is_unchanged else "dry run"
+    if is_unchanged:
+        return "nothing changed"
     return result_in_words(item.get("result") or {})
