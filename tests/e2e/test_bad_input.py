@@ -715,7 +715,9 @@ def test_a_plugin_that_is_down(stack: Stack, api: Api, liar: Liar, lied: Json) -
     assert api.finished(task)["state"] == "completed"
 
 
-def test_tasks_wait_for_a_plugin_that_went_down(api: Api, liar: Liar, lied: Json) -> None:
+def test_tasks_wait_for_a_plugin_that_went_down(
+    stack: Stack, api: Api, liar: Liar, lied: Json
+) -> None:
     """A task that lost its plugin waits, says for what, and runs when the plugin is back."""
     task = api.create("liar/lies", **lied, behavior="wait")
     assert liar.started.wait(10)
@@ -724,6 +726,8 @@ def test_tasks_wait_for_a_plugin_that_went_down(api: Api, liar: Liar, lied: Json
     waiting = until(lambda: _waits_for_plugin(api, task), "the task to wait for its plugin", 60)
 
     assert waiting["resource"].endswith("liar")
+    told = stack.cli("task", "why", task["name"]).stdout
+    assert "The plugin liar does not take tasks." in " ".join(told.split())
     liar.release.set()
     liar.serve(liar.address)
     assert api.finished(task)["state"] == "completed"

@@ -7,6 +7,7 @@ Run it as `python -m acting_plugin`.
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,9 +32,12 @@ def leave_trace(line: str) -> None:
         file.write(f"{line}\n")
 
 
-def acting_plugin(core: str, file: Path, seconds: float = 0) -> PluginProcess:
+def acting_plugin(
+    core: str, file: Path, seconds: float = 0, extra: Mapping[str, str] | None = None
+) -> PluginProcess:
     """Return the process, to be entered; `core` is the address that it calls back."""
     environment = {
+        **(extra or {}),
         "PYTHONPATH": str(Path(__file__).parent),
         "ACTING_FILE": str(file),
         "ACTING_SECONDS": str(seconds),

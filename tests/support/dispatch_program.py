@@ -1,9 +1,9 @@
-"""`entrepot-core dispatch` as a process of its own, for the core of a test."""
+"""`entrepot-core` as a process of its own, beside the core of a test."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from core_under_test import TOKEN, Core
@@ -11,23 +11,38 @@ from core_under_test import TOKEN, Core
 
 @contextmanager
 def dispatch_program(
-    core: Core, failpoints: str = "", before: Sequence[str] = ()
+    core: Core, failpoints: str = "", environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """A dispatcher that is ready; `before` is a command that starts it, such as faketime."""
-    environment = {
+    """A dispatcher that is ready."""
+    with core_program("dispatch", core, environment, failpoints) as (process, line):
+        assert line == "ready dispatcher\n"
+        yield process
+
+
+@contextmanager
+def core_program(
+    role: str,
+    core: Core,
+    environment: Mapping[str, str] | None = None,
+    failpoints: str = "",
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`entrepot-core` in a role, and what it said when it was ready."""
+    given = {
         **os.environ,
+        **(environment or {}),
+        "ENTREPOT_GRPC": "127.0.0.1:0",
         "ENTREPOT_HOME": str(core.config.home),
         "ENTREPOT_DATABASE_URL": core.config.database_url,
         "ENTREPOT_TOKEN": TOKEN,
         "ENTREPOT_FAILPOINTS": failpoints,
     }
-    program = [*before, sys.executable, "-m", "entrepot_core", "dispatch"]
+    program = [sys.executable, "-m", "entrepot_core", role]
     with subprocess.Popen(
-        program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        program, env=given, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "ready dispatcher\n"
+        line = process.stdout.readline()
         try:
-            yield process
+            yield process, line
         finally:
             process.kill()

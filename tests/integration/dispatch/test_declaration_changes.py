@@ -12,7 +12,7 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 
 from core_under_test import Core, a_config, a_remote, a_repository, running_api, running_dispatch
 from declarations import file_plugin
-from entrepot.core.v1 import plugin_service_pb2, task_service_pb2
+from entrepot.core.v1 import task_service_pb2
 from entrepot.plugin.v1 import describe_pb2, plugin_tasks_pb2
 from entrepot.plugins.file.v1 import file_pb2
 from entrepot_core.plugins.client import Clients
@@ -230,13 +230,3 @@ def test_less_room_after_a_restart(core: Core, plugin: FakePlugin) -> None:
     full = "The plugin file runs 1 attempts, as many as it can."
     assert sum(full in one for one in told) == 2
     assert {one.state for one in ended} == {Task.STATE_COMPLETED}
-
-
-def test_a_plugin_that_takes_nothing_is_not_registered(core: Core, plugin: FakePlugin) -> None:
-    """Registering a plugin that declares a limit of zero is refused, and says what is wrong."""
-    no_room(plugin.declaration)
-    request = plugin_service_pb2.CreatePluginRequest(
-        plugin=plugin_service_pb2.Plugin(target=plugin.target)
-    )
-    with pytest.raises(grpc.RpcError, match="max_concurrent_attempts must be at least 1"):
-        core.plugins.CreatePlugin(request, metadata=core.metadata, timeout=20)
