@@ -5,16 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from core_under_test import Core, a_config, a_repository, pack, running_api, running_dispatch
-from declarations import file_plugin
+from core_under_test import Core, a_config, a_repository, running_api, running_dispatch
+from core_units import a_unit
 from entrepot.core.v1 import task_service_pb2, tasks_pb2
 from entrepot.plugins.file.v1 import file_pb2
-from entrepot_core.domain.blob import Blob
-from entrepot_core.domain.unit import Artifact, Unit
-from entrepot_core.plugins.catalog import Catalog
-from entrepot_core.plugins.descriptors import Declaration
-from entrepot_core.plugins.units import parse_attributes
-from entrepot_core.store import blobs, content_types, staging
 from entrepot_core.store.engine_check import check_engine
 from fake_plugin import FakePlugin
 
@@ -32,28 +26,6 @@ def core(core_dsn: str, tmp_path: Path) -> Iterator[Core]:
         plugin.stop()
         yield core
         assert list(check_engine(core.database)) == []
-
-
-def a_unit(core: Core, path: str) -> str:
-    """The name of a file that is there, in no repository."""
-    digest = bytes(31) + len(path).to_bytes(1, "big")
-    attributes = file_pb2.File(relative_path=path, sha256=digest.hex(), size_bytes=1)
-    parsed = parse_attributes(
-        Catalog([Declaration(file_plugin())]), pack(attributes), "attributes"
-    )
-    with core.database.transaction() as cursor:
-        blobs.register(cursor, [Blob(digest, 1)])
-        types = content_types.number(cursor, [("file", "file.file", "files")])
-        unit = Unit(
-            type=types["file.file"],
-            key_digest=parsed.key_digest,
-            attributes=parsed.attributes,
-            repo_key=parsed.repository_key,
-            filter=parsed.filter,
-            artifacts=(Artifact(path, digest, 1),),
-        )
-        staging._store(cursor, [unit])
-    return parsed.name
 
 
 def completed(task: Task) -> Task:

@@ -55,7 +55,7 @@ def other_blockers(cursor: Cursor, row: TaskRow) -> list[task_service_pb2.Task.B
         if row.lost_attempts:
             blocker.since.FromDatetime(row.lost_attempts[-1].ended_at)
         return [blocker]
-    return [*_of_plugin(cursor, row), *_of_limits(cursor, row)]
+    return [*_of_plugin(cursor, row), *(_of_limits(cursor, row) if row.may_be_limited else ())]
 
 
 def _of_plugin(cursor: Cursor, row: TaskRow) -> list[task_service_pb2.Task.Blocker]:

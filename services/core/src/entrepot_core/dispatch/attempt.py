@@ -269,7 +269,7 @@ class Attempt:
         if self._stop is not None:
             self._settle_stop()
             return True
-        if not self._tools.settler.change(self.claimed, change, self.follow):
+        if not all(self._tools.settler.change([(self.claimed, change)], self.follow)):
             return False
         self._log.info("attempt.completed")
         return True

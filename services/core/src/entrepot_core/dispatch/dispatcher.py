@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from entrepot_core.dispatch import batch
 from entrepot_core.dispatch.attempt import Attempt, Stop
+from entrepot_core.dispatch.batch import may_share
 from entrepot_core.dispatch.claim import Claim, Following
 from entrepot_core.dispatch.session import Session
 from entrepot_core.dispatch.strays import Strays
@@ -27,9 +29,11 @@ __all__ = ["Dispatcher"]
 
 log = structlog.get_logger()
 
-_CLAIM_AT_ONCE = 10
+_CLAIM_AT_ONCE = batch.MOST
 _SWEEP_SECONDS = 1.0
 _TICK_SECONDS = 0.25
+# A batch is over by then, unless something holds it up.
+_BATCH_SECONDS = 0.05
 # A claim that was committed is run within moments, or never.
 _STRAYS_SECONDS = 2.0
 
@@ -61,6 +65,10 @@ class Dispatcher:
         self._threads: set[threading.Thread] = set()
         self._reserved = 0
         self._lock = threading.Lock()
+        # Threads whose attempt is likely to claim what is next within moments.
+        self._followed = 0
+        self._unfollowed = threading.Event()
+        self._unfollowed.set()
         self._poked = threading.Event()
         self._stopping = threading.Event()
         self._look_for_cancels = threading.Event()
@@ -131,6 +139,8 @@ class Dispatcher:
     def _claim_loop(self) -> None:
         while not self._stopping.is_set():
             self._poked.wait(_SWEEP_SECONDS)
+            # What is under way claims as it ends, in a moment, and then more at once.
+            self._unfollowed.wait(_BATCH_SECONDS)
             self._poked.clear()
             try:
                 while not self._stopping.is_set() and self._claim():
@@ -149,8 +159,8 @@ class Dispatcher:
         finally:
             # Also if the answer to the COMMIT was lost: an attempt that was not made after all
             # finds that it is superseded.
-            for attempt in self._attempts_of(claim, free):
-                self._start(attempt)
+            for group in self._groups(self._attempts_of(claim, free)):
+                self._start(group)
         return claim.is_full
 
     def _reserve(self, most: int) -> int:
@@ -180,49 +190,89 @@ class Dispatcher:
             self._reserved -= reserved
         return attempts
 
-    def _next(self) -> Claim | None:
-        """What claims for the slot of an attempt that ends, and for one more if there is one."""
+    def _groups(self, attempts: list[Attempt]) -> list[list[Attempt]]:
+        """What runs in a thread each: first what may be done together, if there is any."""
+        shared = [one for one in attempts if may_share(self._tools, one.claimed)]
+        return ([shared] if shared else []) + [[one] for one in attempts if one not in shared]
+
+    def _next(self, freed: int = 1) -> Claim | None:
+        """What claims for the slots of attempts that end, and for more if there are any."""
         if self._stopping.is_set() or not self._session.is_registered:
             return None
-        return Claim(self._session.dispatcher_id, 1 + self._reserve(1), waits=False)
+        more = self._reserve(batch.MOST - freed)
+        return Claim(self._session.dispatcher_id, freed + more, waits=False)
 
-    def _start(self, attempt: Attempt) -> None:
+    def _start(self, group: list[Attempt]) -> None:
         thread = threading.Thread(
             target=self._run,
-            args=(attempt,),
-            name=f"attempt-{attempt.claimed.workspace_id}",
+            args=(group,),
+            name=f"attempt-{group[0].claimed.workspace_id}",
             daemon=True,
         )
         with self._lock:
             self._threads.add(thread)
         thread.start()
 
-    def _run(self, first: Attempt) -> None:
-        attempt: Attempt | None = first
+    def _run(self, first: list[Attempt]) -> None:
+        group = first
+        is_followed = False
         try:
-            while attempt is not None:
-                attempt = self._run_one(attempt)
+            while group:
+                if is_followed != may_share(self._tools, group[0].claimed):
+                    is_followed = not is_followed
+                    self._follow(1 if is_followed else -1)
+                group = self._run_one(group[0]) if len(group) == 1 else self._run_together(group)
         finally:
+            if is_followed:
+                self._follow(-1)
             with self._lock:
                 self._threads.discard(threading.current_thread())
 
-    def _run_one(self, attempt: Attempt) -> Attempt | None:
-        """Runs an attempt; returns one that was claimed as it ended."""
+    def _follow(self, more: int) -> None:
+        with self._lock:
+            self._followed += more
+            if self._followed:
+                self._unfollowed.clear()
+            else:
+                self._unfollowed.set()
+
+    def _run_one(self, attempt: Attempt) -> list[Attempt]:
+        """Runs an attempt; returns what was claimed as it ended and goes on in this thread."""
         try:
             attempt.run()
         finally:
-            with self._lock:
+            successors = self._ended([attempt], attempt.follow)
+        return successors
+
+    def _run_together(self, group: list[Attempt]) -> list[Attempt]:
+        """The same of several, of which each that is left then runs by itself."""
+        follow = Following(lambda: self._next(len(group)))
+        left = group
+        try:
+            left = batch.Batch(self._tools, group, follow).run()
+        finally:
+            successors = self._ended([one for one in group if one not in left], follow, len(group))
+        for attempt in left:
+            self._start([attempt])
+        return successors
+
+    def _ended(self, attempts: list[Attempt], follow: Following, freed: int = 1) -> list[Attempt]:
+        """Takes note of the end of attempts; returns what goes on in this thread."""
+        with self._lock:
+            for attempt in attempts:
                 self._attempts.pop(attempt.claimed.workspace_id, None)
-            self._noted()
-            claim = attempt.follow.claim
-            successors = self._attempts_of(claim, claim.most - 1) if claim is not None else []
-            if claim is None or claim.is_full:
-                self._poked.set()
-            if self._stopping.is_set():
-                self._wake()
-        for other in successors[1:]:
-            self._start(other)
-        return successors[0] if successors else None
+        self._noted()
+        claim = follow.claim
+        groups = []
+        if claim is not None:
+            groups = self._groups(self._attempts_of(claim, claim.most - freed))
+        if claim is None or claim.is_full:
+            self._poked.set()
+        if self._stopping.is_set():
+            self._wake()
+        for group in groups[1:]:
+            self._start(group)
+        return groups[0] if groups else []
 
     def _watch_loop(self) -> None:
         looked = 0.0

@@ -55,6 +55,9 @@ class AttemptMetrics:
 
     def started(self, claimed: Claimed) -> None:
         """See AttemptObserver."""
+        if claimed.workspace_id in self._running:
+            # It was begun with others before.
+            return
         self._running[claimed.workspace_id] = (claimed.task_type, time.monotonic())
         if claimed.attempt == 1:
             # Its id says when it was created (RFC 9562, section 5.7).

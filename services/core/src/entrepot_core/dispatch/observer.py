@@ -15,7 +15,7 @@ class AttemptObserver(Protocol):
     """Is told how attempts go, from any thread."""
 
     def started(self, claimed: Claimed) -> None:
-        """An attempt began."""
+        """An attempt began; told again if it goes on by itself after others were done with."""
 
     def settled(self, workspace_id: int, state: str) -> None:
         """Its task ended, or waits again, in this state."""

@@ -20,7 +20,7 @@ from entrepot_rpc.status import to_status
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from entrepot_core.dispatch.observer import AttemptObserver
     from entrepot_core.dispatch.verdict import Completion
@@ -119,43 +119,57 @@ class Settler:
 
     def change(
         self,
-        claimed: queue.Claimed,
-        change: SmallChange,
+        changes: Sequence[tuple[queue.Claimed, SmallChange]],
         follow: Callable[[Cursor], None] = lambda _: None,
-    ) -> bool:
-        """Makes a version of a small change and completes the task, in one transaction.
+    ) -> list[bool]:
+        """Makes a version of each small change and completes its task, all in one transaction.
 
-        `follow` is called at the end of the transaction, each time that it is tried. False: the
-        change must be made the general way, and nothing has been done.
+        They come in the order of their lanes, in which locks are taken. If all can be made so,
+        `follow` is called at the end of the transaction, each time that it is tried. False for
+        each change that must be made the general way: nothing has been done for it.
 
-        Raises AttemptSupersededError and PermissionDeniedError, as `commit` does.
+        Raises AttemptSupersededError and PermissionDeniedError, as `commit` does; then nothing has
+        been done for any.
         """
+        made: list[list[small_change.Made | None]] = []
+
+        def write(cursor: Cursor) -> list[small_change.Made | None]:
+            done = [self._write_change(cursor, claimed, change) for claimed, change in changes]
+            if all(done):
+                follow(cursor)
+            failpoint("commit.before_commit")
+            return done
+
+        # What has been committed for one has been for all.
+        self._once(changes[0][0], lambda: made.append(retry.run(self._database, write)))
+        if made:
+            is_done = [one is not None for one in made[0]]
+        else:
+            is_done = [self._was_settled(claimed) for claimed, _ in changes]
+        for claimed in (changes[place][0] for place, ended in enumerate(is_done) if ended):
+            self._observer.settled(claimed.workspace_id, State.COMPLETED)
+        failpoint("commit.committed", reply=True)
+        changed = [one for done in made for one in done if one is not None and one.result.changed]
+        if any(one.is_served for one in changed):
+            self._served_changed()
+        for one in changed:
+            if not one.retains_all:
+                commits.after(self._database, one.result)
+        return is_done
+
+    @staticmethod
+    def _write_change(
+        cursor: Cursor, claimed: queue.Claimed, change: SmallChange
+    ) -> small_change.Made | None:
+        api_tokens.require_principal(cursor, claimed.principal)
         request = CommitRequest(
             workspace_id=claimed.workspace_id, task_id=claimed.task_id, is_ready_made=True
         )
-        made: list[small_change.Made | None] = []
-
-        def write(cursor: Cursor) -> small_change.Made | None:
-            api_tokens.require_principal(cursor, claimed.principal)
-            done = small_change.commit(cursor, request, change)
-            if done is not None:
-                outcome = _outcome(STAGED, done.result)
-                queue.finish(cursor, claimed.workspace_id, claimed.task_id, outcome)
-                follow(cursor)
-                failpoint("commit.before_commit")
-            return done
-
-        self._once(claimed, lambda: made.append(retry.run(self._database, write)))
-        if made and made[0] is None:
-            return False
-        self._observer.settled(claimed.workspace_id, State.COMPLETED)
-        failpoint("commit.committed", reply=True)
-        if made and made[0] is not None and made[0].result.changed:
-            if made[0].is_served:
-                self._served_changed()
-            if not made[0].retains_all:
-                commits.after(self._database, made[0].result)
-        return True
+        done = small_change.commit(cursor, request, change)
+        if done is not None:
+            outcome = _outcome(STAGED, done.result)
+            queue.finish(cursor, claimed.workspace_id, claimed.task_id, outcome)
+        return done
 
     def complete(
         self, claimed: queue.Claimed, outcome: queue.Outcome, draft: PlanDraft | None = None

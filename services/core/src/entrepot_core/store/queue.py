@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from entrepot_core.domain.errors import AttemptSupersededError
 from entrepot_core.domain.task import State, judge
+from entrepot_core.store import prepared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,6 +53,8 @@ class Claimed:
     origin_request: str
     traceparent: str
     principal: str
+    # The resource that it changes, or reads if it changes none, by its number; 0: none.
+    lane: int = 0
     # The dry run whose plan is to be committed.
     commits: str | None = None
 
@@ -95,12 +98,13 @@ def _claim(
     if not claimed:
         return []
     # A statement of its own: the one before may have waited for tasks that it does not see.
-    cursor.execute(
+    prepared.execute(
+        cursor,
         "SELECT t.task_id::text, t.task_type, t.is_dry_run, d.declaration_id, d.parameters_type,"
-        " d.parameters, d.origin_request, d.traceparent, d.principal, d.commits::text"
-        " FROM unnest(%s::uuid[]) WITH ORDINALITY AS u(task_id, place)"
-        " CROSS JOIN LATERAL (SELECT * FROM task WHERE task_id = u.task_id LIMIT 1) t"
-        " CROSS JOIN LATERAL (SELECT * FROM task_detail WHERE task_id = u.task_id LIMIT 1) d"
+        " d.parameters, d.origin_request, d.traceparent, d.principal, d.commits::text, t.lane"
+        " FROM unnest(%s::text[]) WITH ORDINALITY AS u(task_id, place)"
+        " CROSS JOIN LATERAL (SELECT * FROM task WHERE task_id = u.task_id::uuid LIMIT 1) t"
+        " CROSS JOIN LATERAL (SELECT * FROM task_detail WHERE task_id = u.task_id::uuid LIMIT 1) d"
         " ORDER BY u.place",
         (list(claimed),),
     )
@@ -118,11 +122,12 @@ def _claim(
             origin_request=origin_request,
             traceparent=traceparent,
             principal=principal,
+            lane=lane,
             commits=commits,
         )
         for (
             task_id, task_type, is_dry_run, declaration_id, parameters_type, parameters,
-            origin_request, traceparent, principal, commits,
+            origin_request, traceparent, principal, commits, lane,
         ) in cursor.fetchall()
     ]  # fmt: skip
 

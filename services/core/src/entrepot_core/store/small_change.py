@@ -52,8 +52,6 @@ def commit(cursor: Cursor, request: CommitRequest, change: SmallChange) -> Made 
     None if it must be done the general way; nothing has been done then. The caller finishes the
     task in the same transaction.
     """
-    # Its number first: a collector that condemned what this transaction names waits for it.
-    cursor.execute("SELECT pg_current_xact_id()")
     cursor.execute(
         "SELECT * FROM plan_small_change(%s, %s, %s, %s::text[], %s::bytea[], %s)",
         (

@@ -143,6 +143,8 @@ class TaskRow:
     resources: list[str] = field(default_factory=list)
     commits: str | None = None
     absorbed: int = 0
+    # Whether there are limits of tasks at all.
+    may_be_limited: bool = False
     lost_attempts: list[LostAttempt] = field(default_factory=list)
 
     @property
@@ -183,7 +185,7 @@ _COLUMNS = """
          CROSS JOIN LATERAL (SELECT name FROM resource WHERE resource_id = w.resource_id LIMIT 1) r
          ORDER BY r.name),
   EXISTS (SELECT FROM lost_attempt l WHERE l.task_id = t.task_id),
-  d.commits::text, d.absorbed
+  d.commits::text, d.absorbed, EXISTS (SELECT FROM task_limit)
 """
 _NAMES = [
     "task_id",
@@ -227,6 +229,7 @@ _NAMES = [
     "has_lost_attempts",
     "commits",
     "absorbed",
+    "may_be_limited",
 ]
 _FROM = """
   FROM task t JOIN task_detail d USING (task_id) JOIN plugin p USING (plugin_id)

@@ -5,8 +5,7 @@
 -- What adding or removing a few units by name does to a repository, if nothing is out of the ordinary: looked at for these
 -- units alone, by index, without temporary tables. No row: something is in the way, or needs more thought than this; the
 -- general way (store/repository_commit.py) then does it, and says what is wrong. Nothing is written here.
--- Locks: the workspace, then the repository. The caller has given its transaction a number, so that a collector that
--- condemned what is named here waits for it.
+-- Locks: the workspace, then the repository.
 CREATE OR REPLACE FUNCTION plan_small_change(p_workspace bigint, p_plugin text, p_name text, p_types text[], p_keys bytea[], p_remove boolean)
 RETURNS TABLE (
   repository_id bigint, base int, number int, unit_count bigint, retain_versions int, is_served boolean, set_state bytea,
@@ -22,6 +21,8 @@ DECLARE
   v_paths text[]; v_path text; v_taken text[]; v_files bigint := 0; v_bytes bigint := 0;
   v_several boolean; v_other boolean; v_odd boolean;
 BEGIN
+  -- A number for the transaction first: a collector that condemned what is named here waits for it.
+  PERFORM pg_current_xact_id();
   PERFORM FROM workspace WHERE workspace_id = p_workspace FOR UPDATE;
   IF NOT FOUND THEN RETURN; END IF;
   SELECT repository_id, latest, next_number, retain_versions INTO r FROM repository
@@ -185,4 +186,22 @@ BEGIN
       FROM d RETURNING event_id, kind
   )
   SELECT count(*)::int, max(event_id), bool_or(kind = 'cancel_requested') FROM i;
+END $$;
+
+-- As before, and who has waited for another to claim looks again whether anything is left.
+CREATE OR REPLACE FUNCTION claim_ready(p_dispatcher int, p_k int, p_token_digests bytea[], p_waits boolean)
+RETURNS TABLE (workspace_id bigint, task_id uuid, attempt int, token_digest bytea) LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+BEGIN
+  -- What becomes ready just now is told to whoever claims.
+  IF NOT EXISTS (SELECT FROM task AS t WHERE t.state = 'waiting' AND t.waits_for = 0 AND NOT t.parked) THEN RETURN; END IF;
+  IF NOT pg_try_advisory_xact_lock(0, 1) THEN
+    IF NOT p_waits THEN
+      RETURN QUERY SELECT NULL::bigint, NULL::uuid, NULL::int, NULL::bytea;
+      RETURN;
+    END IF;
+    PERFORM pg_advisory_xact_lock(0, 1);
+    IF NOT EXISTS (SELECT FROM task AS t WHERE t.state = 'waiting' AND t.waits_for = 0 AND NOT t.parked) THEN RETURN; END IF;
+  END IF;
+  RETURN QUERY SELECT c.workspace_id, c.task_id, c.attempt, c.token_digest FROM claim_tasks(p_dispatcher, p_k, p_token_digests) AS c;
 END $$;
