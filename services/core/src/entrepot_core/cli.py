@@ -150,7 +150,16 @@ def _dispatch(config: Config) -> int:
     return 0
 
 
+def _require_migrated(config: Config) -> None:
+    missing = pending(config.database_url)
+    if missing:
+        raise RuntimeError(
+            f"The database lacks {', '.join(missing)}; run `entrepot-core migrate` first."
+        )
+
+
 def _check(config: Config, options: argparse.Namespace) -> int:
+    _require_migrated(config)
     database = Database(config.database_url, name="entrepot check")
     count = 0
     try:
@@ -190,11 +199,7 @@ def _prepare(config: Config) -> None:
     log.info("settings", settings=repr(config))
     wait_until_ready(config.database_url, _DATABASE_SECONDS)
     require_own_sessions(config.database_url)
-    missing = pending(config.database_url)
-    if missing:
-        raise RuntimeError(
-            f"The database lacks {', '.join(missing)}; run `entrepot-core migrate` first."
-        )
+    _require_migrated(config)
     database = Database(config.database_url, size=1, name="entrepot start")
     try:
         with database.transaction() as cursor:
