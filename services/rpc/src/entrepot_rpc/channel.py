@@ -23,7 +23,9 @@ _OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 0),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # This is how long one attempt to connect may take, whatever its name says: on a busy machine
+    # it takes a while until a server answers at all. Attempts begin by the other two.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     # Replicas behind one name need balancing on our side: one HTTP/2 connection pins to one.
     ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),

@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,11 +136,17 @@ class DirectoryBlobStore:
         self._scratch.close()
 
     def _now(self) -> float:
-        """The time by the clock that dates files here, which may be that of another host."""
-        with tempfile.TemporaryFile(dir=self.root) as file:
-            file.write(b"?")
-            file.flush()
-            return os.fstat(file.fileno()).st_mtime
+        """The time by the clock that dates files here, which may be that of another host.
+
+        By our own if nothing can be written: a full or read-only folder is still looked at.
+        """
+        try:
+            with tempfile.TemporaryFile(dir=self.root) as file:
+                file.write(b"?")
+                file.flush()
+                return os.fstat(file.fileno()).st_mtime
+        except OSError:
+            return time.time()
 
     def _open(self, digest: bytes) -> io.FileIO:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK

@@ -18,8 +18,12 @@ __all__ = ["Numberer"]
 
 _BATCH = 2_000
 _IDLE_SECONDS = 0.5
-# Between two batches: whatever happens in between is numbered, and told, at once.
+# Between two batches while there is always a next one: whatever happens in between is numbered,
+# and told, at once.
 _PACE_SECONDS = 0.004
+# With a longer rest than this before it, a batch is alone, and whoever waits for the next event
+# of its task waits for nobody else's.
+_REST_SECONDS = 0.001
 
 
 class Numberer:
@@ -27,9 +31,11 @@ class Numberer:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._ended = 0.0
 
     def step(self) -> float:
         """Numbers one batch; returns how long until the next."""
+        is_busy = time.monotonic() - self._ended < _REST_SECONDS
         with self._database.statements() as cursor:
             numbered = events.number(cursor, _BATCH)
         if not numbered.count:
@@ -41,5 +47,7 @@ class Numberer:
                 events.notify(cursor, events.CANCELS)
         if numbered.count == _BATCH:
             return 0.0
-        time.sleep(_PACE_SECONDS)
+        if is_busy:
+            time.sleep(_PACE_SECONDS)
+        self._ended = time.monotonic()
         return _IDLE_SECONDS
