@@ -125,7 +125,7 @@ def test_a_text_that_is_very_long(api: Api) -> None:
 
     named = refused(api, api.post("repositories/file/", {"name": long}), 400, "FIELD_INVALID")
     absent = {"repository": "x", "remote": long}
-    refused(api, api.post("tasks/file/syncs/", absent), 404, "RESOURCE_NOT_FOUND")
+    refused(api, api.post("tasks/file/syncs/", absent), 400, "FIELD_INVALID", "remote")
     refused(api, api.request("GET", f"remotes/file/{'x' * 6_000}/"), 404, "RESOURCE_NOT_FOUND")
 
     assert " … " in named["detail"]

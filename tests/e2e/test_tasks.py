@@ -391,7 +391,7 @@ def test_a_list_names_what_it_cannot_read(api: Api, path: str, query: Json, word
     problem = api.request("GET", path, query=query).expect(400)
 
     if "content" in path:
-        assert problem["metadata"]["position"] == "24"
+        assert problem["metadata"]["position"] == "23"
     else:
         assert words in str(problem["errors"] if "errors" in problem else problem["detail"])
 
