@@ -28,7 +28,7 @@ class Size:
     burst_on_one: int = 300
     waiting: int = 100_000
     # Of what a peer is given to do: it takes seconds for what is done in milliseconds here.
-    peer_tasks: int = 60
+    peer_tasks: int = 40
     # Of a file that is uploaded, and how many small ones are.
     upload_mib: int = 1024
     uploads: int = 2_000

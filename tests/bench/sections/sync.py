@@ -62,7 +62,7 @@ def _large(stack: Stack, size: Size) -> Figure:
                 upstream.change(size.large_files)
             with folder_beside(stack) as folder:
                 bare = partial(floor.download, upstream.manifest_url, folder, CONCURRENCY)
-                pair(seconds, run, bare)
+                pair(seconds, run, bare, written=(folder, stack.home / "blobs"))
     figure.samples = [size.large_files / one for one in seconds.samples]
     figure.floor = [size.large_files / one for one in seconds.floor]
     return figure
