@@ -47,7 +47,7 @@ def _one_by_one(api: Api, size: Size) -> Iterator[Figure]:
 
 def _bursts(stack: Stack, size: Size) -> Iterator[Figure]:
     api = stack.api
-    units = _units(api, max(size.burst_on_one, size.repeats + 2))
+    units = _units(api, max(size.burst_on_one, 3 * size.repeats))
     names = [
         answer["name"]
         for answer in burst(
@@ -80,9 +80,9 @@ def _bursts(stack: Stack, size: Size) -> Iterator[Figure]:
     )
     behind.floor_is = "the same while none waits"
     behind.target = at_least_of_floor(0.8)
-    behind.floor.append(over_all(size.repeats))
+    behind.floor += [over_all(size.repeats + number) for number in range(size.repeats)]
     let_wait(stack.home, size.waiting)
-    behind.samples.append(over_all(size.repeats + 1))
+    behind.samples += [over_all(2 * size.repeats + number) for number in range(size.repeats)]
     yield behind
 
 
