@@ -52,8 +52,9 @@ def _settle(written: Sequence[Path]) -> None:
             if path.is_file():
                 with path.open("rb") as file:
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     # Freed as soon as it has been written to.
-    b"\1" * _TOUCHED_BYTES
+    b"\1" * min(_TOUCHED_BYTES, free // 2)
 
 
 def completed(api: Api, task_type: str, parameters: Json) -> Json:
