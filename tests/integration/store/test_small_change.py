@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
+import psycopg2
 import pytest
 
 from contents import Attempt, Scene
@@ -238,24 +239,58 @@ def test_an_attempt_that_was_taken_over_writes_nothing(scene: Scene) -> None:
     assert scene.repository("short").latest == 0
 
 
-def test_a_change_reads_no_more_when_there_is_much_that_it_does_not_touch(scene: Scene) -> None:
-    """A plan that was made while there was nothing looks up few rows when there are many."""
+def large_repository(scene: Scene) -> None:
+    """One repository that has hundreds of members."""
+    other = [scene.file(f"other{number}") for number in range(300)]
+    known(scene, *other)
+    general(scene, "other", other, removes=False)
+
+
+def small_repositories(scene: Scene) -> None:
+    """Many repositories that have one member each, and all the same."""
+    other = scene.file("other")
+    known(scene, other)
+    for number in range(30):
+        general(scene, f"other{number}", [other], removes=False)
+
+
+def nothing(scene: Scene) -> None:
+    """No repository at all."""
+
+
+@pytest.mark.parametrize("removes", [False, True], ids=["add", "remove"])
+@pytest.mark.parametrize("seen", [nothing, large_repository, small_repositories])
+def test_a_change_reads_no_more_when_there_is_much_that_it_does_not_touch(
+    scene: Scene, core_dsn: str, seen: Callable[[Scene], None], removes: bool
+) -> None:
+    """A plan that was made while there was something else looks up few rows all the same."""
     units = [scene.file(f"f{number}") for number in range(202)]
+    seen(scene)
+    analyze(core_dsn)
     known(scene, *units[:1])
-    # Whoever is slow to plan keeps the plan that it makes here.
-    assert short(scene, "short", units[:1], removes=False) is not None
+    # Whoever is slow to plan keeps the plans that it makes here.
+    for is_removal in (False, True, False):
+        assert short(scene, "short", units[:1], removes=is_removal) is not None
     known(scene, *units[1:])
     general(scene, "short", units[1:201], removes=False)
+    unit = units[200 if removes else 201]
     attempt = scene.attempt("short")
-    change = SmallChange(
-        "test", "short", [(units[201].type.name, units[201].key_digest)], is_removal=False
-    )
+    change = SmallChange("test", "short", [(unit.type.name, unit.key_digest)], is_removal=removes)
 
     with scene.database.transaction() as cursor:
         before = rows_read(cursor)
         assert small_change.commit(cursor, request(attempt), change) is not None
         read = {table: count - before.get(table, 0) for table, count in rows_read(cursor).items()}
     assert {table: count for table, count in read.items() if count > 10} == {}
+
+
+def analyze(dsn: str) -> None:
+    """Have the planner know what there is now."""
+    connection = psycopg2.connect(dsn)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE")
+    connection.close()
 
 
 def rows_read(cursor: Cursor) -> dict[str, int]:

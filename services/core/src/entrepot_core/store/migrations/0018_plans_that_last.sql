@@ -1,6 +1,7 @@
 -- What is done for each task costs the same in a connection that was there when the tables were empty. Plans are made once for
 -- each connection: one that joins small tables in any order reads all of them later, so each of these begins with what is
--- looked for. LIMIT and OFFSET keep the planner from turning it round.
+-- looked for. LIMIT and OFFSET keep the planner from turning it round; where several indexes would do, an order that only the
+-- right one has (a range of one value, as an equality has no order) keeps it from reading the whole repository by another.
 
 -- What adding or removing a few units by name does to a repository, if nothing is out of the ordinary: looked at for these
 -- units alone, by index, without temporary tables. No row: something is in the way, or needs more thought than this; the
@@ -87,12 +88,14 @@ BEGIN
        CROSS JOIN LATERAL (SELECT type_id, repo_key FROM content WHERE content_id = i AND repo_key IS NOT NULL LIMIT 1) AS c
        CROSS JOIN LATERAL (
          (SELECT content_id FROM member
-           WHERE repository_id = r.repository_id AND type_id = c.type_id AND repo_key = c.repo_key AND removed_in = c_current
-           LIMIT 1)
+           WHERE repository_id = r.repository_id AND type_id = c.type_id AND repo_key BETWEEN c.repo_key AND c.repo_key
+             AND removed_in = c_current
+           ORDER BY repo_key LIMIT 1)
           UNION ALL
          (SELECT m.content_id FROM (
             SELECT content_id, type_id, repo_key FROM member
-             WHERE repository_id = r.repository_id AND path = c.repo_key AND removed_in = c_current LIMIT 1) AS m
+             WHERE repository_id = r.repository_id AND path BETWEEN c.repo_key AND c.repo_key AND removed_in = c_current
+             ORDER BY path LIMIT 1) AS m
            WHERE m.type_id = c.type_id AND m.repo_key IS NULL
              AND (SELECT k.repo_key FROM content k WHERE k.content_id = m.content_id LIMIT 1) = c.repo_key)) AS m);
     IF v_removed && v_ids THEN RETURN; END IF;
@@ -109,12 +112,14 @@ BEGIN
     IF EXISTS (
       SELECT FROM unnest(v_taken) AS p CROSS JOIN LATERAL (
         SELECT content_id FROM member m
-         WHERE m.repository_id = r.repository_id AND m.path = p AND m.removed_in = c_current LIMIT 1) AS m
+         WHERE m.repository_id = r.repository_id AND m.path BETWEEN p AND p AND m.removed_in = c_current
+         ORDER BY m.path LIMIT 1) AS m
        WHERE m.content_id <> ALL(v_removed))
     OR EXISTS (
       SELECT FROM unnest(v_taken) AS p CROSS JOIN LATERAL (
         SELECT FROM member_path m
-         WHERE m.repository_id = r.repository_id AND m.path = p AND m.removed_in = c_current LIMIT 1) AS m)
+         WHERE m.repository_id = r.repository_id AND m.path BETWEEN p AND p AND m.removed_in = c_current
+         ORDER BY m.path LIMIT 1) AS m)
     OR EXISTS (
       SELECT FROM unnest(v_paths) AS p CROSS JOIN LATERAL (
         (SELECT FROM member m
@@ -149,14 +154,18 @@ CREATE OR REPLACE FUNCTION write_small_change(
   p_task uuid
 ) RETURNS void LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-AS $$
+SET enable_sort = off AS $$
 DECLARE c_current CONSTANT int := 2147483647;
 BEGIN
   IF p_removed <> '{}' THEN
-    UPDATE member SET removed_in = p_number
-     WHERE repository_id = p_repository AND content_id = ANY(p_removed) AND removed_in = c_current;
-    UPDATE member_path SET removed_in = p_number
-     WHERE repository_id = p_repository AND content_id = ANY(p_removed) AND removed_in = c_current;
+    UPDATE member SET removed_in = p_number WHERE ctid = ANY(ARRAY(
+      SELECT m.ctid FROM unnest(p_removed) AS i CROSS JOIN LATERAL (
+        SELECT ctid FROM member WHERE repository_id = p_repository AND content_id = i AND removed_in >= c_current
+         ORDER BY removed_in LIMIT 1) AS m));
+    UPDATE member_path SET removed_in = p_number WHERE ctid = ANY(ARRAY(
+      SELECT m.ctid FROM unnest(p_removed) AS i CROSS JOIN LATERAL (
+        SELECT ctid FROM member_path WHERE repository_id = p_repository AND content_id = i AND removed_in >= c_current
+         ORDER BY removed_in OFFSET 0) AS m));
   END IF;
   INSERT INTO member (repository_id, content_id, added_in, explicit, type_id, repo_key, path)
   SELECT p_repository, i, p_number, true, c.type_id, CASE WHEN c.repo_key = a.relative_path THEN NULL ELSE c.repo_key END,
