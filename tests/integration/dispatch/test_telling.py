@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg2
+import psycopg2.extensions
 import pytest
 
 from core_under_test import (
@@ -22,6 +24,7 @@ from entrepot.type.v1.unit_failure_pb2 import UnitFailure
 from entrepot_rpc.errors import ServiceError
 from entrepot_rpc.status import from_status
 from fake_plugin import FakePlugin, completed
+from polling import until
 
 Task = task_service_pb2.Task
 Response = plugin_tasks_pb2.ExecuteResponse
@@ -146,7 +149,39 @@ def test_a_later_attempt_replaces_the_failures(core: Core, plugin: FakePlugin) -
 
     assert (task.state, task.attempt, task.failures) == (Task.STATE_COMPLETED, 2, 0)
     assert not failures_of(core, task).failures
-    assert [one.attempt for one in lines_of(core, task)][-1] == 2
+    # What the first said in its last moment is there.
+    assert [(one.attempt, one.message) for one in lines_of(core, task)] == [
+        (1, "Hello."),
+        (2, "Hello."),
+    ]
+
+
+def is_awaited(core: Core, holder: psycopg2.extensions.connection) -> bool:
+    """Whether somebody waits for what this connection has locked."""
+    blocked = "SELECT 1 FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
+    return bool(core.database.fetch(blocked, (holder.info.backend_pid,)))
+
+
+def test_what_is_said_at_the_end_waits_for_the_workspace(core: Core, plugin: FakePlugin) -> None:
+    """What was told last is there when the task ends, also if the workspace is in use then."""
+    holder = psycopg2.connect(core.config.database_url)
+
+    def execute(_request: object, _context: object) -> Iterator[Response]:
+        # As if something was still being staged.
+        holder.cursor().execute("SELECT FROM workspace FOR UPDATE")
+        yield Response(log=LogLine(message="Hello."))
+        yield Response(unit_failure=UnitFailure(relative_path="x", reason="ODD", message="Odd."))
+        yield completed()
+
+    plugin.execute = execute
+    task = core.create(SYNC)
+    until(lambda: is_awaited(core, holder), "the attempt to end")
+    holder.close()
+    ended = core.read(task.name, wait=60)
+
+    assert (ended.state, ended.failures) == (Task.STATE_FAILED, 1)
+    assert [one.relative_path for one in failures_of(core, task).failures] == ["x"]
+    assert [one.message for one in lines_of(core, task)] == ["Hello."]
 
 
 @pytest.mark.parametrize("token", ["MQ", "eCB5", "LTEgLTE"])

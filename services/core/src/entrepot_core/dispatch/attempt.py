@@ -500,7 +500,7 @@ class Attempt:
         if completion.unchanged_reason and not completion.modes and not completion.states:
             self.progress.unchanged(completion.unchanged_reason)
         # What is left out is known before it is.
-        self._write_progress(must=left_out is not None)
+        self._tell()
         self._tools.settler.commit(
             self.claimed,
             completion,
@@ -601,10 +601,10 @@ class Attempt:
                 delay_seconds=error.retry_after_seconds,
             )
             self._end_downloads()
-            self._write_progress()
+            self._tell()
             self._tools.settler.lose(self.claimed, loss)
             return
-        self._write_progress()
+        self._tell()
         outcome = queue.Outcome(state=State.FAILED, error=failed.status.SerializeToString())
         self._tools.settler.complete(self.claimed, outcome)
         self._log.info("attempt.failed", reason=error.reason, error=error.message)
@@ -612,6 +612,7 @@ class Attempt:
     def _lose(self, plugin: str, loss: Loss) -> None:
         self._log.warning("attempt.lost", reason=loss.reason)
         self._end_downloads()
+        self._tell()
         self._tools.settler.lose(self.claimed, loss)
         if loss.is_peer_gone:
             # Nobody claims for it until the poller has seen it again.
@@ -626,7 +627,7 @@ class Attempt:
             self._settle_stop()
         elif getattr(error, "retryable", False):
             self._end_downloads()
-            self._write_progress()
+            self._tell()
             self._tools.settler.lose(
                 self.claimed, Loss(error.message, is_counted=True, error=error)
             )
@@ -646,7 +647,7 @@ class Attempt:
             )
         else:
             self._log.info("attempt.failed", reason=error.reason, error=error.message)
-            self._write_progress()
+            self._tell()
             self._tools.settler.fail(self.claimed, error)
 
     def _settle_stop(self) -> None:
@@ -654,8 +655,9 @@ class Attempt:
             self._downloads.finish()  # raises why
         self._end_downloads()
         settler = self._tools.settler
+        if self._stop != Stop.SUPERSEDED:
+            self._tell()
         if self._stop == Stop.CANCELED:
-            self._write_progress()
             settler.fail(self.claimed, canceled_error(), State.CANCELED)
         elif self._stop == Stop.SILENT:
             seconds = self._tools.heartbeat_timeout_seconds
@@ -678,11 +680,6 @@ class Attempt:
                 ),
             )
 
-    def _write_progress(self, *, must: bool = False) -> None:
-        try:
-            with self._tools.database.transaction() as cursor:
-                self.progress.write(cursor)
-        except DatabaseUnavailableError as error:
-            if must:
-                raise
-            self._log.warning("attempt.progress_lost", error=error.message)
+    def _tell(self) -> None:
+        """Has what was said of the attempt be there before its end is."""
+        self._tools.settler.tell(self.claimed, self.progress)

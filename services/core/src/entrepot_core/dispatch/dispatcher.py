@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import structlog
@@ -326,9 +327,12 @@ class Dispatcher:
         due = [attempt.progress for attempt in attempts if attempt.progress.is_due()]
         if not due:
             return
-        with self._database.transaction() as cursor:
-            for progress in sorted(due, key=lambda one: one.task_id):
-                progress.write(cursor)
+        with ExitStack() as turns:
+            # Not those whose attempt writes, which has the last word and needs nobody's help.
+            ours = [one for one in due if turns.enter_context(one.turn(waits=False))]
+            with self._database.transaction() as cursor:
+                for progress in sorted(ours, key=lambda one: one.task_id):
+                    progress.write(cursor, waits=False)
         self._noted()
 
     def _give_up_strays(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from entrepot.type.v1 import diagnostic_pb2, progress_pb2
@@ -13,9 +15,12 @@ from entrepot_core.dispatch.unit_failures import UnitFailures
 from entrepot_core.store import queue, task_failures, task_logs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from entrepot.type.v1 import log_line_pb2, unit_failure_pb2
     from entrepot_core.domain.errors import ServiceError
     from entrepot_core.store.database import Cursor
+    from entrepot_core.store.task_logs import Line
 
 __all__ = ["PROGRESS_SECONDS", "AttemptProgress"]
 
@@ -26,8 +31,25 @@ _MAX_WARNINGS = 1_000
 _MAX_TEXT = 2_000
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Taken:
+    """What is being written, and is told for good once that is committed."""
+
+    counters: Sequence[bytes]
+    warnings: list[diagnostic_pb2.Diagnostic]
+    lines: list[Line]
+    first_failure: int
+    failures: list[bytes]
+    failure_count: int
+    unchanged_reason: str
+    forgets: bool
+
+
 class AttemptProgress:
-    """What one attempt says: counters, of which the latest of a code wins, lines, failures."""
+    """What one attempt says: counters, of which the latest of a code wins, lines, failures.
+
+    It is written in turns, so that what is older never replaces what is newer.
+    """
 
     def __init__(self, task_id: str, attempt: int) -> None:
         self.task_id = task_id
@@ -38,6 +60,8 @@ class AttemptProgress:
         # What an attempt before said of failures does not hold any more.
         self._forgets = attempt > 1
         self._lock = threading.Lock()
+        self._turn = threading.Lock()
+        self._taken: _Taken | None = None
         self._counters: dict[str, progress_pb2.Progress] = {}
         self._paces: dict[str, Pace] = {}
         self._warnings: list[diagnostic_pb2.Diagnostic] = []
@@ -110,39 +134,84 @@ class AttemptProgress:
         """Whether there is something to write, and it is time."""
         return self._is_changed and time.monotonic() - self._written >= PROGRESS_SECONDS
 
-    def write(self, cursor: Cursor) -> bool:
-        """Writes what is new; False if nothing is, or the attempt is about to end."""
-        with self._lock:
-            if not self._is_changed:
-                return False
-            counters = [one.SerializeToString() for one in self._counters.values()]
-            warnings, self._warnings = self._warnings, []
-            lines = self._log_lines.take()
-            first, failures = self.failures.take()
-            forgets, self._forgets = self._forgets, False
-            self._is_changed = False
-            self._written = time.monotonic()
+    @contextmanager
+    def turn(self, *, waits: bool = True) -> Iterator[bool]:
+        """Nobody else writes until the block is over, which commits what it writes.
+
+        If it raises, nothing of that counts as written. False, instead of to wait, if somebody
+        else writes.
+        """
+        if not self._turn.acquire(blocking=waits):
+            yield False
+            return
+        try:
+            yield True
+        except BaseException:
+            self._put_back()
+            raise
+        finally:
+            self._taken = None
+            self._turn.release()
+
+    def write(self, cursor: Cursor, *, waits: bool = True) -> bool:
+        """Writes what is new, in a turn; False if nothing is, or another attempt owns the task.
+
+        Without waiting also if somebody holds the workspace: it may be about to end.
+        """
+        # The transaction is run again.
+        self._put_back()
+        taken = self._take()
+        if taken is None:
+            return False
         is_written = queue.write_progress(
             cursor,
             self.task_id,
             self.attempt,
-            counters,
-            [one.SerializeToString() for one in warnings],
-            failures=self.failures.count,
-            unchanged_reason=self.unchanged_reason,
+            taken.counters,
+            [one.SerializeToString() for one in taken.warnings],
+            failures=taken.failure_count,
+            unchanged_reason=taken.unchanged_reason,
+            waits=waits,
         )
         if not is_written:
-            with self._lock:
-                self._warnings = warnings + self._warnings
-                self._log_lines.put_back(lines)
-                self.failures.put_back(failures)
-                self._forgets = self._forgets or forgets
-                self._is_changed = True
+            self._put_back()
             return False
-        if forgets:
+        if taken.forgets:
             task_failures.forget(cursor, self.task_id)
-        if lines:
-            task_logs.write(cursor, self.task_id, lines)
-        if failures:
-            task_failures.write(cursor, self.task_id, first, failures)
+        if taken.lines:
+            task_logs.write(cursor, self.task_id, taken.lines)
+        if taken.failures:
+            task_failures.write(cursor, self.task_id, taken.first_failure, taken.failures)
         return True
+
+    def _take(self) -> _Taken | None:
+        with self._lock:
+            if not self._is_changed:
+                return None
+            warnings, self._warnings = self._warnings, []
+            first, failures = self.failures.take()
+            forgets, self._forgets = self._forgets, False
+            self._is_changed = False
+            self._written = time.monotonic()
+            self._taken = _Taken(
+                counters=[one.SerializeToString() for one in self._counters.values()],
+                warnings=warnings,
+                lines=self._log_lines.take(),
+                first_failure=first,
+                failures=failures,
+                failure_count=self.failures.count,
+                unchanged_reason=self.unchanged_reason,
+                forgets=forgets,
+            )
+            return self._taken
+
+    def _put_back(self) -> None:
+        with self._lock:
+            taken, self._taken = self._taken, None
+            if taken is None:
+                return
+            self._warnings = taken.warnings + self._warnings
+            self._log_lines.put_back(taken.lines)
+            self.failures.put_back(taken.failures)
+            self._forgets = self._forgets or taken.forgets
+            self._is_changed = True

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from entrepot_core.dispatch.observer import AttemptObserver
+    from entrepot_core.dispatch.progress import AttemptProgress
     from entrepot_core.dispatch.verdict import Completion
     from entrepot_core.domain.change import CommitResult, Difference, Gaps
     from entrepot_core.domain.errors import ServiceError
@@ -193,6 +194,15 @@ class Settler:
     ) -> None:
         """Ends the task with an error. Raises AttemptSupersededError."""
         self.complete(claimed, queue.Outcome(state=state, error=encode_error(error)))
+
+    def tell(self, claimed: queue.Claimed, progress: AttemptProgress) -> None:
+        """Writes what an attempt that is about to end has not said yet."""
+
+        def write() -> None:
+            with progress.turn():
+                retry.run(self._database, progress.write)
+
+        self._once(claimed, write)
 
     def lose(self, claimed: queue.Claimed, loss: Loss) -> None:
         """Ends the attempt, and the task with it if it is not to be repeated."""

@@ -286,17 +286,19 @@ def write_progress(
     *,
     failures: int = 0,
     unchanged_reason: str = "",
+    waits: bool = True,
 ) -> bool:
     """Replaces what a running task says of itself and appends warnings; a crash may lose it.
 
-    False, and nothing is written, unless the attempt is the current one and not about to end:
-    nothing may be said of a task after its end.
+    False, and nothing is written, unless the attempt is the current one: nothing may be said of a
+    task after its end. Without waiting also if somebody holds its workspace.
     """
     cursor.execute("SET LOCAL synchronous_commit = off")
+    how = "" if waits else "SKIP LOCKED"
     cursor.execute(
         "WITH mine AS ("
         "  SELECT task_id FROM workspace WHERE task_id = %(task)s::uuid AND attempt = %(attempt)s"
-        "  FOR KEY SHARE SKIP LOCKED"
+        f"  FOR KEY SHARE {how}"
         "), told AS ("
         "  INSERT INTO progress (task_id, counters, warnings, failures, unchanged_reason)"
         "  SELECT task_id, %(counters)s::bytea[], %(warnings)s::bytea[], %(failures)s,"
