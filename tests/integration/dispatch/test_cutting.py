@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from core_under_test import Core, a_config, a_repository, running_api, running_dispatch
 from entrepot.core.v1 import task_service_pb2, tasks_pb2
 from entrepot.plugins.file.v1 import file_pb2
+from entrepot_core.dispatch.process import DispatchProcess
 from entrepot_core.store.engine_check import check_engine
 from fake_plugin import FakePlugin
 from polling import until
@@ -21,15 +22,21 @@ Task = task_service_pb2.Task
 
 @pytest.fixture
 def core(core_dsn: str, tmp_path: Path) -> Iterator[Core]:
-    """A core with the plugin, a repository foo, and a dispatcher with one slot, soon impatient."""
+    """A core with the plugin, and a repository foo."""
     plugin = FakePlugin().start()
-    config = a_config(core_dsn, tmp_path, slots=1)
-    with running_api(config) as core, running_dispatch(config, cancel_grace_seconds=0.3):
+    with running_api(a_config(core_dsn, tmp_path, slots=1)) as core:
         core.register(plugin)
         a_repository(core.database)
         yield core
         assert list(check_engine(core.database)) == []
     plugin.stop()
+
+
+@pytest.fixture
+def process(core: Core) -> Iterator[DispatchProcess]:
+    """A dispatcher with one slot, soon impatient."""
+    with running_dispatch(core.config, cancel_grace_seconds=0.3) as process:
+        yield process
 
 
 @contextmanager
@@ -43,18 +50,20 @@ def held_up(core: Core, table: str) -> Iterator[None]:
         connection.close()
 
 
-def waits_for(core: Core, table: str) -> bool:
-    """Whether somebody waits for that table."""
-    return bool(
-        core.database.fetch(
-            "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = %s::regclass", (table,)
-        )
+def hangs(core: Core, process: DispatchProcess, table: str) -> bool:
+    """Whether the attempt waits for that table, for which whoever keeps house may wait, too."""
+    lent = process.database._lent
+    threads = [one.ident for one in attempt_threads()]
+    pids = [lent[one].info.backend_pid for one in threads if one in lent]
+    waits = (
+        "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = %s::regclass AND pid = ANY(%s)"
     )
+    return bool(core.database.fetch(waits, (table, pids)))
 
 
-def attempt_threads() -> list[str]:
-    """Names of the threads of attempts that have not ended."""
-    return [one.name for one in threading.enumerate() if one.name.startswith("attempt-")]
+def attempt_threads() -> list[threading.Thread]:
+    """The threads of attempts that have not ended."""
+    return [one for one in threading.enumerate() if one.name.startswith("attempt-")]
 
 
 @pytest.mark.parametrize(
@@ -68,12 +77,12 @@ def attempt_threads() -> list[str]:
     ],
 )
 def test_core_work_that_does_not_stop_is_cut(
-    core: Core, parameters: Message, dry_run: bool, table: str
+    core: Core, process: DispatchProcess, parameters: Message, dry_run: bool, table: str
 ) -> None:
     """A core task that hangs ends canceled all the same, and frees its slot and its locks."""
     with held_up(core, table):
         task = core.create(parameters, dry_run=dry_run)
-        until(lambda: waits_for(core, table), "the work to hang")
+        until(lambda: hangs(core, process, table), "the work to hang")
         core.cancel(task.name)
         ended = core.read(task.name, wait=20)
 
