@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import upstream
+from addresses import free_addresses
 from polling import until
 from rest import Rest
-from stack import BIN, free_addresses
+from stack import BIN
 
 
 class SeparateUpstream:

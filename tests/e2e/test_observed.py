@@ -2,16 +2,15 @@
 
 import json
 import re
-import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
+from addresses import free_addresses
 from polling import until
 from rest import Api, Json, Rest
 from span_receiver import Received, SpanReceiver
-from stack import Stack, free_addresses
+from stack import Stack
 from upstream import Upstream
 from workspace import ROOT
 
@@ -35,7 +34,7 @@ def receiver() -> Iterator[SpanReceiver]:
 def stack(receiver: SpanReceiver) -> Iterator[Stack]:
     """An installation that tells everything."""
     environment = {
-        "ENTREPOT_METRICS": f"127.0.0.1:{free_ports(len(PROCESSES))}",
+        "ENTREPOT_METRICS": free_addresses(len(PROCESSES))[0],
         "ENTREPOT_LOG_LEVEL": "debug",
         "ENTREPOT_LOG_FORMAT": "json",
         "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
@@ -60,20 +59,6 @@ def task(stack: Stack) -> Json:
         task = api.finished(answer.expect(201))
     assert task["state"] == "completed"
     return task
-
-
-def free_ports(count: int) -> int:
-    """The first of so many ports in a row that are free."""
-    while True:
-        first = int(free_addresses(1)[0].rpartition(":")[2])
-        with ExitStack() as taken:
-            try:
-                for port in range(first, first + count):
-                    listener = taken.enter_context(socket.socket())
-                    listener.bind(("127.0.0.1", port))
-            except (OSError, OverflowError):
-                continue
-            return first
 
 
 def scraped(stack: Stack) -> dict[str, str]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stack import StackFactory, free_addresses
+from addresses import free_addresses
+from stack import StackFactory
 from workspace import ROOT
 
 PAGE = ROOT / "docs" / "tutorial.md"

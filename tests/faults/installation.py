@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import psycopg2
 
+from addresses import free_addresses
 from entrepot_cli.command import Command
 from entrepot_cli.postgres import SOCKET_NAME, EmbeddedPostgres
 from entrepot_cli.settings import Settings
@@ -26,7 +27,6 @@ from polling import until
 from process import processes_of
 from program import Program
 from rest import Api, Rest
-from stack import free_addresses
 from wire import Wire
 
 TOKEN = "ent_faults"

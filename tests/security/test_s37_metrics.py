@@ -1,6 +1,5 @@
 """S37: metrics are shown to nobody by default, and name no secret and nothing private."""
 
-import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from http.client import HTTPConnection
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from addresses import free_addresses
 from core_database import core_dsn, core_schema, database
 from core_under_test import a_config, a_remote, a_repository, errors_of_core, running_api
 from entrepot.core.v1 import token_service_pb2, token_service_pb2_grpc
@@ -45,10 +45,10 @@ def scrape(port: int, token: str = "") -> tuple[int, str]:
 
 def test_metrics_name_nothing_private(core_dsn: str, tmp_path: Path, plugin: FakePlugin) -> None:
     """S37: names, tokens, ids of requests and words of callers are in no series and no label."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    (address,) = free_addresses(1)
+    port = int(address.rpartition(":")[2])
     config = a_config(core_dsn, tmp_path)
-    config = replace(config, metrics=f"127.0.0.1:{port}", metrics_token=SCRAPER)
+    config = replace(config, metrics=address, metrics_token=SCRAPER)
     with running_api(config) as core:
         core.register(plugin)
         a_repository(core.database, "private-repository")

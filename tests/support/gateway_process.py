@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from addresses import free_addresses
 from entrepot.core.v1 import plugin_service_pb2, serving_service_pb2, task_service_pb2
 from entrepot_rpc.errors import Code, ServiceError
 from gateway_core import TOKEN
@@ -98,8 +99,8 @@ def gateway_process(role: str, home: Path) -> Iterator[GatewayProcess]:
     files = {"a/x.txt": a_file(), "a": Resolved(kind=Resolved.KIND_FOLDER)}
     store(home)
     _prepare(core, files)
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        port = probe.getsockname()[1]
+    (address,) = free_addresses(1)
+    port = int(address.rpartition(":")[2])
     with core.running():
         env = {"ENTREPOT_HOME": str(home), "ENTREPOT_GRPC": core.address}
         env |= {"ENTREPOT_TOKEN": TOKEN, "ENTREPOT_CONTENT_TOKEN": TOKEN}

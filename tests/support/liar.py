@@ -20,6 +20,7 @@ from google.rpc import status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
+from addresses import free_addresses
 from entrepot.core.v1 import workspace_service_pb2, workspace_service_pb2_grpc
 from entrepot.plugin.v1 import describe_pb2, plugin_tasks_pb2, plugin_tasks_pb2_grpc
 from entrepot.type.v1 import content_pb2, digest_pb2
@@ -49,7 +50,7 @@ class Liar(plugin_tasks_pb2_grpc.PluginTasksServicer):
         self._server: grpc.Server | None = None
 
     def __enter__(self) -> Self:
-        self.serve("127.0.0.1:0")
+        self.serve(*free_addresses(1))
         return self
 
     def __exit__(
@@ -62,7 +63,7 @@ class Liar(plugin_tasks_pb2_grpc.PluginTasksServicer):
         self.stop()
 
     def serve(self, address: str) -> None:
-        """Start to serve, on a free port if the address has port 0."""
+        """Start to serve."""
         self._server = grpc.server(
             futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)]
         )

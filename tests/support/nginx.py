@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from addresses import free_addresses
 from polling import until
-from stack import free_addresses
 from workspace import ROOT
 
 SHIPPED = ROOT / "deploy" / "nginx" / "entrepot.conf"

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from addresses import free_addresses
 from entrepot.core.v1 import serving_service_pb2 as pb
 from gateway_core import TOKEN, FakeCore
 from nginx import Nginx, nginx
 from served import Resolved
-from stack import free_addresses
 
 ACCEL = "/.entrepot-blobs"
 

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -13,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from addresses import free_addresses
 from polling import until
 from process import Process, processes_of
 from rest import Api, Rest
@@ -308,15 +308,3 @@ class StackFactory(Protocol):
     def __call__(
         self, environment: Mapping[str, str] | None = None, *, arguments: Sequence[str] = ()
     ) -> Stack: ...
-
-
-def free_addresses(count: int) -> list[str]:
-    """Addresses on this machine that nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from socket import create_connection
 
+from addresses import free_addresses
 from polling import until
-from stack import free_addresses
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 APACHE = shutil.which("apache2") or shutil.which("apache2", path="/usr/sbin")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from addresses import free_addresses
 from figure import Figure
 from load import requests_per_second
 from nginx import is_installed
@@ -15,7 +16,7 @@ from separate import bare_app
 from served import a_file, store
 from setting import folder_beside
 from size import KIB, MIB, Size
-from stack import ROLES, Stack, free_addresses
+from stack import ROLES, Stack
 from target import at_least_of_floor, at_most_times_floor
 from upstream import Upstream
 

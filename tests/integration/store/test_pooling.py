@@ -13,11 +13,11 @@ import psycopg2
 import pytest
 from psycopg2.extensions import parse_dsn
 
+from addresses import free_addresses
 from entrepot_core.domain.errors import DatabaseUnavailableError
 from entrepot_core.store.database import PooledSessionsError, connect, wait_until_ready
 from entrepot_core.store.pooling import require_own_sessions
 from polling import until
-from stack import free_addresses
 
 PGBOUNCER = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
 NEEDED = pytest.mark.skipif(not Path(PGBOUNCER).exists(), reason="there is no PgBouncer")

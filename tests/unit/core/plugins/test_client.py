@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
+from addresses import free_addresses
 from entrepot.plugin.v1 import describe_pb2
 from entrepot_core.domain.errors import PluginUnavailableError
 from entrepot_core.plugins.client import PluginClient
-from stack import free_addresses
 
 
 def a_plugin_named(name: str) -> grpc.GenericRpcHandler:
