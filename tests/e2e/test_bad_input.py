@@ -515,7 +515,10 @@ def trials(stack: Stack) -> Iterator[Mapping[str, Trial]]:
 
 
 def _try(api: Api, case: Case, upstream: Upstream) -> Trial:
-    repository, remote = api.a_repository(), api.a_remote(upstream, max_retries=0)
+    # Where nothing is to stall, nothing does, however busy the machine is.
+    stalls_soon: Json = {"stall_timeout_seconds": 2} if case.behavior.kind == "stall" else {}
+    repository = api.a_repository()
+    remote = api.a_remote(upstream, max_retries=0, **stalls_soon)
     names = {"repository": repository["name"], "remote": remote["name"]}
     api.completed("file/syncs", **names)
     before = api.files(repository)
@@ -531,7 +534,7 @@ def test_an_upstream_that_fails(api: Api, trials: Mapping[str, Trial], name: str
     case, trial = CASES[name], trials[name]
     repository = {"href": f"/api/v3/{trial.names['repository']}/"}
 
-    task = api.finished(trial.task, wait=90)
+    task = api.finished(trial.task, wait=150)
 
     assert task["state"] == "failed"
     explained(api, task["error"], case.reason, trial.upstream.url + case.path, case.http_status)
@@ -666,7 +669,7 @@ def test_a_plugin_that_never_does_it_right(api: Api, graph: PluginProcess) -> No
     }
 
     for kind, task in tasks.items():
-        ended = api.finished(task, wait=90)
+        ended = api.finished(task, wait=150)
 
         assert (kind, ended["state"]) == (kind, "failed")
         assert ended["attempt"] <= 3
@@ -720,7 +723,7 @@ def test_tasks_wait_for_a_plugin_that_went_down(
 ) -> None:
     """A task that lost its plugin waits, says for what, and runs when the plugin is back."""
     task = api.create("liar/lies", **lied, behavior="wait")
-    assert liar.started.wait(10)
+    assert liar.started.wait(60)
     liar.stop()
 
     waiting = until(lambda: _waits_for_plugin(api, task), "the task to wait for its plugin", 60)

@@ -107,7 +107,7 @@ def test_waiting_ends_when_the_time_is_up(stack: Stack, names: Json, upstream: U
 
     stack.cli("task", "wait", name, "--timeout", "1s", expect=6)
     gate.open()
-    stack.cli("task", "wait", name, "--timeout", "30s")
+    stack.cli("task", "wait", name, "--timeout", "60s")
 
 
 def test_cancelling(stack: Stack, names: Json, upstream: Upstream) -> None:
@@ -118,7 +118,7 @@ def test_cancelling(stack: Stack, names: Json, upstream: Upstream) -> None:
 
     stack.cli("task", "cancel", name)
 
-    stack.cli("task", "wait", name, "--timeout", "30s", expect=1)
+    stack.cli("task", "wait", name, "--timeout", "60s", expect=1)
     shown = json.loads(stack.cli("task", "get", name, "-o", "json").stdout)
     assert shown["state"] == "canceled"
 

@@ -14,7 +14,7 @@ from stack import Stack, StackFactory
 
 WATCHERS = 1_000
 TASKS = 20
-SECONDS = 60
+SECONDS = 120
 
 
 @dataclass

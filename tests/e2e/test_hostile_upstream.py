@@ -136,7 +136,7 @@ def test_a_hostile_upstream(api: Api, trials: Mapping[str, Trial], name: str) ->
     is_of_the_file = case.file != "ok" or case.data != SMALL
     url = trial.url.replace("PULP_MANIFEST", "a.bin") if is_of_the_file else trial.url
 
-    task = api.finished(trial.task, wait=90)
+    task = api.finished(trial.task, wait=150)
 
     if not case.reason:
         assert task["state"] == "completed", task

@@ -5,7 +5,7 @@ import json
 from entrepot_test_graph.fixtures import start_graph_plugin
 from polling import until
 from rest import Api, Json
-from stack import Stack
+from stack import ROLES, Stack
 
 
 def paths(api: Api) -> set[str]:
@@ -16,12 +16,12 @@ def paths(api: Api) -> set[str]:
 def test_a_plugin_comes_and_goes(stack: Stack, api: Api) -> None:
     """A second plugin on another port is registered, used, and removed, without a restart."""
     before = paths(api)
-    pids = {process.pid for process in stack.processes()}
+    pids = {role: stack.process(role).pid for role in ROLES}
     assert api.request("GET", "tasks/graph/growths/").status == 404
 
     with start_graph_plugin(stack.grpc) as process:
         plugin = api.post("plugins/", {"target": process.address}).expect(201)
-        until(lambda: api.request("GET", "tasks/graph/growths/").status == 200, "its routes", 10)
+        until(lambda: api.request("GET", "tasks/graph/growths/").status == 200, "its routes")
 
         assert plugin["name"] == "plugins/graph"
         assert plugin["health"] == "serving"
@@ -32,7 +32,7 @@ def test_a_plugin_comes_and_goes(stack: Stack, api: Api) -> None:
         assert "Stages the graph that its parameters describe" in " ".join(shown.split())
 
         api.delete("plugins/graph/").expect(200, 204)
-        until(lambda: api.request("GET", "tasks/graph/growths/").status == 404, "no routes", 10)
+        until(lambda: api.request("GET", "tasks/graph/growths/").status == 404, "no routes")
 
     problem = api.post("tasks/graph/growths/", {}).expect(404)
     assert problem["reason"] == "PLUGIN_UNKNOWN"
@@ -41,7 +41,7 @@ def test_a_plugin_comes_and_goes(stack: Stack, api: Api) -> None:
     assert "graph/growths any more" in gone["detail"]
     assert api.post(f"{made['href']}clones/", {"x": 1}).expect(404)["reason"] == "PLUGIN_UNKNOWN"
     assert before == paths(api)
-    assert pids == {process.pid for process in stack.processes()}
+    assert pids == {role: stack.process(role).pid for role in ROLES}
     assert len(api.units(repository)) == 1
 
 
@@ -49,13 +49,13 @@ def test_a_plugin_that_comes_back_has_its_content(stack: Stack, api: Api) -> Non
     """A plugin that is registered again, on another port, finds its repositories as they were."""
     with start_graph_plugin(stack.grpc) as process:
         api.post("plugins/", {"target": process.address}).expect(201)
-        until(lambda: api.request("GET", "tasks/graph/growths/").status == 200, "its routes", 10)
+        until(lambda: api.request("GET", "tasks/graph/growths/").status == 200, "its routes")
         repository = _is_used(api)
         api.delete("plugins/graph/").expect(200, 204)
 
     with start_graph_plugin(stack.grpc) as process:
         api.post("plugins/", {"target": process.address}).expect(201)
-        until(lambda: api.request("GET", "tasks/graph/growths/").status == 200, "its routes", 10)
+        until(lambda: api.request("GET", "tasks/graph/growths/").status == 200, "its routes")
         (unit,) = api.units(repository)
         api.completed("graph/removes", repository=repository["name"], content=[unit["name"]])
         api.delete("plugins/graph/").expect(200, 204)
@@ -69,7 +69,7 @@ def test_a_plugin_that_moves(stack: Stack, api: Api) -> None:
         api.post("plugins/", {"target": first.address}).expect(201)
     with start_graph_plugin(stack.grpc) as second:
         api.patch("plugins/graph/", {"target": second.address}).expect(200)
-        until(lambda: api.get("plugins/graph/")["health"] == "serving", "it to be found", 30)
+        until(lambda: api.get("plugins/graph/")["health"] == "serving", "it to be found")
         _is_used(api)
         api.delete("plugins/graph/").expect(200, 204)
 

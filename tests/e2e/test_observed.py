@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -93,13 +94,19 @@ def test_a_request_is_followed_through_all_logs(
     stack: Stack, task: Json, process: str, event: str
 ) -> None:
     """The id of a request stands in the lines of every process that does something for it."""
-    found = [
-        line
-        for line in lines(stack, process)
-        if line["event"] == event and line.get("request_id") == REQUEST
-    ]
+    # A line may be written after what it tells of.
+    found = until(
+        lambda: (
+            [
+                line
+                for line in lines(stack, process)
+                if line["event"] == event and line.get("request_id") == REQUEST
+            ]
+            or None
+        ),
+        f"{event} in the log of {process}",
+    )
 
-    assert found, lines(stack, process)[-5:]
     if process != "gateway-api":
         assert {line["task"] for line in found} == {task["name"].removeprefix("tasks/")}
     if event.startswith("attempt"):
@@ -161,9 +168,17 @@ def test_metrics_are_those_of_the_page(stack: Stack, task: Json) -> None:
     wanted = {
         name: (kind, set(re.findall("[a-z]+", words))) for name, kind, words in ROW.findall(page)
     }
-    text = "\n".join(scraped(stack).values())
+    kinds = {name: kind for name, (kind, _) in wanted.items()}
 
-    assert {name: kind for name, (kind, _) in wanted.items()} == dict(TYPE.findall(text))
+    def shown() -> str:
+        return "\n".join(scraped(stack).values())
+
+    # Some are measured now and then.
+    with suppress(AssertionError):
+        until(lambda: dict(TYPE.findall(shown())) == kinds, "all metrics")
+    text = shown()
+
+    assert kinds == dict(TYPE.findall(text))
     for name, labels in SAMPLE.findall(text):
         assert set(LABEL.findall(labels)) - {"le"} == wanted[name][1], name
 
@@ -191,8 +206,11 @@ def test_metrics_are_those_of_the_page(stack: Stack, task: Json) -> None:
 )
 def test_what_happened_is_counted(stack: Stack, task: Json, process: str, sample: str) -> None:
     """A sync leaves its traces in the numbers of every process that took part."""
-    text = scraped(stack)[process]
 
-    found = [line for line in text.splitlines() if line.startswith(f"entrepot_{sample} ")]
-    assert found, text
-    assert float(found[0].rpartition(" ")[2]) >= 1
+    def counted() -> bool:
+        text = scraped(stack)[process]
+        found = [line for line in text.splitlines() if line.startswith(f"entrepot_{sample} ")]
+        return bool(found) and float(found[0].rpartition(" ")[2]) >= 1
+
+    # Some are measured now and then, and a task is over before all is counted.
+    until(counted, sample)

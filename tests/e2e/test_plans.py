@@ -60,7 +60,7 @@ def test_a_plan_is_paged_and_committed_as_it_was(
     assert only == [removed]
 
     upstream.files["later.txt"] = b"not planned"
-    task = api.post(f"{run['href']}commits/", wait="30s").expect(201)
+    task = api.post(f"{run['href']}commits/", wait="60s").expect(201)
 
     assert task["state"] == "completed", task
     assert (task["commits"], task["dry_run"], task["task_type"]) == (
@@ -377,7 +377,7 @@ def test_kill_9_while_an_approval_commits(a_stack: StackFactory, name: str) -> N
         run = planned(api, names | {"mirror": True}, upstream)
 
         task = api.post(f"{run['href']}commits/").expect(201)
-        ended = api.finished(task, wait=90)
+        ended = api.finished(task, wait=150)
 
         assert ended["state"] == "completed", ended
         assert ended["created_resource"] == f"{names['repository']}/versions/2"

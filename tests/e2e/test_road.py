@@ -14,8 +14,8 @@ from stack import Stack
 from upstream import Upstream, data_for, digest_of
 
 COUNT = 30
-# How long the content origin may take to hear of a change, in seconds.
-SOON = 2
+# How long the content origin may take to hear of a change, in seconds. Unheard, it never ends.
+SOON = 60
 
 
 @dataclass(frozen=True)

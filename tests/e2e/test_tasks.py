@@ -67,7 +67,7 @@ def test_a_dry_run_tells_what_the_run_does(api: Api, names: Json, upstream: Upst
 
 def test_wait_answers_the_finished_task(api: Api, names: Json) -> None:
     """With ?wait= a POST answers the task at its end, still with 201."""
-    task = api.post("tasks/file/syncs/", names, wait="30s").expect(201)
+    task = api.post("tasks/file/syncs/", names, wait="60s").expect(201)
 
     assert task["state"] == "completed"
 
@@ -219,7 +219,8 @@ def test_a_running_task_is_canceled_within_seconds(
     gate.wait_entered()
 
     asked = api.patch(task["href"], {"state": "canceled"}).expect(200)
-    ended = api.finished(task, wait=10)
+    # Sooner than by force, which comes after 30 s.
+    ended = api.finished(task, wait=25)
 
     assert asked["cancel_requested"] or asked["state"] == "canceled"
     assert ended["state"] == "canceled"

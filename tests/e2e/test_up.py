@@ -85,7 +85,7 @@ def test_kill_9_leaves_no_child(a_stack: StackFactory) -> None:
 
     stack.kill()
 
-    until(lambda: not stack.processes(), "the children to end", 30)
+    until(lambda: not stack.processes(), "the children to end")
     stack.start()
     assert stack.api.get("status/")["problems"] == []
 
@@ -165,14 +165,14 @@ def _up(stack: Stack, extra: dict[str, str]) -> subprocess.CompletedProcess[str]
         env=stack.environment | extra,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
 
 
 def _works(stack: Stack) -> bool:
     try:
-        status = stack.api.request("GET", "status/", timeout=5)
+        status = stack.api.request("GET", "status/", timeout=30)
     except OSError:
         return False
     return status.status == 200 and status.json["problems"] == []
@@ -180,6 +180,6 @@ def _works(stack: Stack) -> bool:
 
 def _serves(stack: Stack, path: str) -> bool:
     try:
-        return stack.content.request("GET", path, timeout=5).status == 200
+        return stack.content.request("GET", path, timeout=30).status == 200
     except OSError:
         return False

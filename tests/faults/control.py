@@ -22,7 +22,8 @@ class Control:
 
     def __init__(self, installation: Installation, path: str, sha256: str) -> None:
         self.served = 0
-        self._refused: list[tuple[float, str]] = []
+        # When each was asked for, when that ended, and why not well.
+        self._refused: list[tuple[float, float, str]] = []
         self._installation = installation
         self._path = path
         self._sha256 = sha256
@@ -39,12 +40,12 @@ class Control:
         self._thread.join(30)
 
     def judge(self, down: list[tuple[str, float, float]]) -> list[str]:
-        """What was not served although the content gateway was there, and had been."""
+        """What was not served although the content gateway was there, all the while."""
         times = [(first, last) for name, first, last in down if name == "content"]
         return [
             f"I16: {why}"
-            for moment, why in self._refused
-            if not any(first <= moment <= last for first, last in times)
+            for began, ended, why in self._refused
+            if not any(began <= last and first <= ended for first, last in times)
         ]
 
     def _run(self) -> None:
@@ -55,9 +56,12 @@ class Control:
                     "GET", self._path, timeout=PATIENCE_SECONDS
                 )
             except (OSError, http.client.HTTPException) as error:
-                self._refused.append((began, f"{type(error).__name__}: {error}"))
+                self._refuse(began, f"{type(error).__name__}: {error}")
                 continue
             if answer.status == 200 and hashlib.sha256(answer.body).hexdigest() == self._sha256:
                 self.served += 1
             else:
-                self._refused.append((began, f"{answer.status}, {len(answer.body)} bytes"))
+                self._refuse(began, f"{answer.status}, {len(answer.body)} bytes")
+
+    def _refuse(self, began: float, why: str) -> None:
+        self._refused.append((began, time.monotonic(), why))

@@ -13,7 +13,7 @@ from polling import until
 
 Event = task_service_pb2.Event
 # Once all is well again, what has happened is told within this time.
-CATCH_UP_SECONDS = 30.0
+CATCH_UP_SECONDS = 60.0
 _AGAIN_SECONDS = 0.2
 
 Told = tuple[int, str, str]
@@ -42,9 +42,8 @@ class Follower(ABC):
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and return when it has."""
+        """End with the stream that it follows, which ends with the installation."""
         self._stopping.set()
-        self._thread.join(30)
 
     def judge(self) -> list[str]:
         """Wait until it has been told all there is, and say what is wrong with it (I11)."""

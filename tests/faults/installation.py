@@ -32,8 +32,8 @@ from wire import Wire
 TOKEN = "ent_faults"
 # Silence of a plugin after which an attempt is given up; a minute would make for a long suite.
 HEARTBEAT_SECONDS = 3
-_READY_SECONDS = 90
-_SWEEP_SECONDS = 20
+_READY_SECONDS = 120
+_SWEEP_SECONDS = 60
 
 
 class Installation:
@@ -198,7 +198,7 @@ class Installation:
         until(lambda: self.postgres.is_ready(postgres.pid), "PostgreSQL", _READY_SECONDS)
         log = (self.home / "logs" / "migrate.log").open("wb")
         with log, self._core("migrate", "api").start(log) as migration:
-            assert migration.wait(60) == 0
+            assert migration.wait(_READY_SECONDS) == 0
         self._registrar = Registrar(self.grpc, TOKEN)
         for name, program in self.programs.items():
             if name != "postgres":

@@ -72,7 +72,7 @@ class Program:
         if not self.send(signal.SIGKILL):
             return False
         gone = Process(pid, 0, (self.name,))
-        until(lambda: not gone.is_there(), f"the end of {self.name}", 10)
+        until(lambda: not gone.is_there(), f"the end of {self.name}")
         return True
 
     def hold_down(self) -> None:

@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING
 
 from installation import Installation
 from journal import Journal
+from polling import until
 from process import processes_of
 
 if TYPE_CHECKING:
     from program import Program
     from wire import Wire
 
+# Until a program that was killed serves again, at most.
+_BACK_SECONDS = 150.0
 # How long what is stopped, blocked or slow stays so.
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.3, 6.0
 _DELAY_SECONDS = 0.1
+# Until a program that is back is expected to serve as ever.
+_RECOVERY_SECONDS = 5.0
 
 
 class Storm:
@@ -32,7 +37,7 @@ class Storm:
 
     def __init__(self, installation: Installation, journal: Journal, dice: random.Random) -> None:
         self.fired = 0
-        # Programs that could not be expected to serve, and until when.
+        # Programs that could not be expected to serve, from when until when.
         self.down: list[tuple[str, float, float]] = []
         self._installation = installation
         self._journal = journal
@@ -53,7 +58,7 @@ class Storm:
             threads[-1].start()
         self._over.wait(max(0.0, start + seconds - time.monotonic()))
         for thread in threads:
-            thread.join(60)
+            thread.join(_BACK_SECONDS)
         self._heal()
 
     def _draw(self) -> tuple[str, Callable[[], None]]:
@@ -73,11 +78,14 @@ class Storm:
         return self._dice.choice(kinds)
 
     def _kill(self, program: "Program") -> None:
-        self._note(program.name, 15)
-        program.send(signal.SIGKILL)
+        began, starts = time.monotonic(), program.starts
+        if program.send(signal.SIGKILL):
+            until(lambda: program.starts > starts, f"{program.name} to be started again")
+        until(program.ready.is_set, f"{program.name} to serve again")
+        self._note(program, began)
 
     def _stop(self, program: "Program", seconds: float) -> None:
-        self._note(program.name, seconds + 5)
+        began = time.monotonic()
         # PostgreSQL is many processes.
         folder = self._installation.postgres.data_dir
         ours = [one.pid for one in processes_of(folder)] if program.name == "postgres" else []
@@ -88,6 +96,7 @@ class Storm:
             else:
                 program.send(number)
             self._over.wait(seconds if number == signal.SIGSTOP else 0)
+        self._note(program, began)
 
     @staticmethod
     def _cut(wire: "Wire") -> None:
@@ -112,8 +121,8 @@ class Storm:
             (called,),
         )
 
-    def _note(self, name: str, seconds: float) -> None:
-        self.down.append((name, time.monotonic(), time.monotonic() + seconds))
+    def _note(self, program: "Program", began: float) -> None:
+        self.down.append((program.name, began, time.monotonic() + _RECOVERY_SECONDS))
 
     def _heal(self) -> None:
         for wire in self._installation.wires.values():

@@ -63,7 +63,7 @@ class Wire:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._started.wait(10), "the wire does not start"
+        assert self._started.wait(60), "the wire does not start"
         return self
 
     def __exit__(
@@ -73,7 +73,7 @@ class Wire:
         traceback: TracebackType | None,
     ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(60)
 
     def _call(self, work: object) -> int:
         done = threading.Event()
@@ -84,7 +84,7 @@ class Wire:
             done.set()
 
         self._loop.call_soon_threadsafe(run)
-        assert done.wait(10)
+        assert done.wait(60)
         return result[0]
 
     def _cut(self) -> int:

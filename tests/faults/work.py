@@ -161,7 +161,7 @@ class Work(ABC):
             or sum(one["counted"] for one in lost) > MOST_LOST
         ):
             wrong.append(f"I6: the lost attempts are {lost}")
-        kinds = until(lambda: self._events(number), "the events to be numbered", 10)
+        kinds = until(lambda: self._events(number), "the events to be numbered")
         starts, losses = kinds.count("started"), kinds.count("lost")
         ends = [kind for kind in kinds if kind in TERMINAL]
         if kinds[0] != "created" or ends != [self.state] or kinds[-1] != self.state:

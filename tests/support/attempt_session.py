@@ -45,13 +45,13 @@ class Session:
         self.sequence += 1
         request = Stage(repository_role=role, adds=units, **{"sequence": self.sequence, **fields})
         with errors_of_core():
-            return self.workspace.StageChanges(request, metadata=self.metadata, timeout=20)
+            return self.workspace.StageChanges(request, metadata=self.metadata, timeout=60)
 
     def read(self, **fields: Any) -> list[content_pb2.ContentUnit]:  # noqa: ANN401  as above
         """Reads units."""
         with errors_of_core():
             answers = self.workspace.ReadContent(
-                Read(**fields), metadata=self.metadata, timeout=20
+                Read(**fields), metadata=self.metadata, timeout=60
             )
             return [unit for answer in answers for unit in answer.units]
 
@@ -60,7 +60,7 @@ class Session:
         request = blob_service_pb2.BatchWriteBlobsRequest()
         request.items.add(data=data)
         with errors_of_core():
-            answer = self.blobs.BatchWriteBlobs(request, metadata=self.metadata, timeout=20)
+            answer = self.blobs.BatchWriteBlobs(request, metadata=self.metadata, timeout=60)
         return answer.results[0].blob
 
 

@@ -92,20 +92,20 @@ class Core:
         request = token_service_pb2.CreateTokenRequest(
             token=token_service_pb2.Token(name=principal)
         )
-        made = self.tokens.CreateToken(request, metadata=self.metadata, timeout=20)
+        made = self.tokens.CreateToken(request, metadata=self.metadata, timeout=60)
         return replace(self, token=made.token.secret)
 
     def revoke(self, principal: str) -> None:
         """Takes the token of this name its rights."""
         request = token_service_pb2.DeleteTokenRequest(name=f"tokens/{principal}")
-        self.tokens.DeleteToken(request, metadata=self.metadata, timeout=20)
+        self.tokens.DeleteToken(request, metadata=self.metadata, timeout=60)
 
     def register(self, plugin: FakePlugin) -> plugin_service_pb2.Plugin:
         """Registers a plugin that serves."""
         request = plugin_service_pb2.CreatePluginRequest(
             plugin=plugin_service_pb2.Plugin(target=plugin.target)
         )
-        return self.plugins.CreatePlugin(request, metadata=self.metadata, timeout=20).plugin
+        return self.plugins.CreatePlugin(request, metadata=self.metadata, timeout=60).plugin
 
     def create(
         self,
@@ -117,21 +117,21 @@ class Core:
         request = task_service_pb2.CreateTaskRequest(parameters=pack(parameters), **fields)
         request.wait.FromNanoseconds(int(wait * 1e9))
         with errors_of_core():
-            return self.tasks.CreateTask(request, metadata=self.metadata, timeout=60).task
+            return self.tasks.CreateTask(request, metadata=self.metadata, timeout=60 + wait).task
 
     def commit_plan(self, name: str, wait: float = 0) -> task_service_pb2.Task:
         """Approves the plan of a dry run. Raises ServiceError if it is refused."""
         request = task_service_pb2.CommitPlanRequest(name=name)
         request.wait.FromNanoseconds(int(wait * 1e9))
         with errors_of_core():
-            return self.tasks.CommitPlan(request, metadata=self.metadata, timeout=60).task
+            return self.tasks.CommitPlan(request, metadata=self.metadata, timeout=60 + wait).task
 
     def read(self, name: str, wait: float = 0) -> task_service_pb2.Task:
         """Reads a task."""
         request = task_service_pb2.GetTaskRequest(name=name)
         request.wait.FromNanoseconds(int(wait * 1e9))
         with errors_of_core():
-            return self.tasks.GetTask(request, metadata=self.metadata, timeout=60).task
+            return self.tasks.GetTask(request, metadata=self.metadata, timeout=60 + wait).task
 
     def cancel(self, name: str) -> task_service_pb2.Task:
         """Asks a task to stop."""
@@ -139,7 +139,7 @@ class Core:
             name=name, state=task_service_pb2.Task.STATE_CANCELED
         )
         with errors_of_core():
-            return self.tasks.CancelTask(request, metadata=self.metadata, timeout=20).task
+            return self.tasks.CancelTask(request, metadata=self.metadata, timeout=60).task
 
 
 def pack(message: Message) -> any_pb2.Any:

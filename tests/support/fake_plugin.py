@@ -6,6 +6,7 @@ from concurrent import futures
 
 import grpc
 
+from addresses import free_addresses
 from declarations import file_plugin
 from entrepot.plugin.v1 import describe_pb2, plugin_tasks_pb2, plugin_tasks_pb2_grpc
 
@@ -40,11 +41,11 @@ class FakePlugin(plugin_tasks_pb2_grpc.PluginTasksServicer):
         self.target = ""
         self._server: grpc.Server | None = None
 
-    def start(self, address: str = "127.0.0.1:0") -> "FakePlugin":
+    def start(self, address: str = "") -> "FakePlugin":
         """Begins to serve, on a port of its own or again on the one it had."""
         server = grpc.server(futures.ThreadPoolExecutor(16), options=(("grpc.so_reuseport", 0),))
         plugin_tasks_pb2_grpc.add_PluginTasksServicer_to_server(self, server)
-        port = server.add_insecure_port(self.target or address)
+        port = server.add_insecure_port(self.target or address or free_addresses(1)[0])
         server.start()
         self.target = f"127.0.0.1:{port}"
         self._server = server

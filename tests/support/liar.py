@@ -79,7 +79,7 @@ class Liar(plugin_tasks_pb2_grpc.PluginTasksServicer):
     def stop(self) -> None:
         """Go down, and break what runs."""
         if self._server is not None:
-            self._server.stop(None).wait(10)
+            self._server.stop(None).wait(60)
 
     def Describe(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ANN401
         return self.description or honest_description()
@@ -102,7 +102,7 @@ class Liar(plugin_tasks_pb2_grpc.PluginTasksServicer):
         yield Execute(completed=plugin_tasks_pb2.Completed())
 
     def _wait(self, request: Any) -> Iterator[Any]:  # noqa: ANN401
-        self.release.wait(30)
+        self.release.wait(120)
         yield Execute(completed=plugin_tasks_pb2.Completed())
 
     def _foreign_token(self, request: Any) -> Iterator[Any]:  # noqa: ANN401
@@ -132,7 +132,7 @@ class Liar(plugin_tasks_pb2_grpc.PluginTasksServicer):
             stub = workspace_service_pb2_grpc.WorkspaceServiceStub(channel)
             try:
                 stub.StageChanges(
-                    staged, metadata=(("authorization", f"Attempt {token}"),), timeout=10
+                    staged, metadata=(("authorization", f"Attempt {token}"),), timeout=60
                 )
             except grpc.RpcError as error:
                 status = rpc_status.from_call(cast("grpc.Call", error)) or status_pb2.Status(

@@ -96,7 +96,7 @@ def nginx(
         command = ["nginx", "-p", folder, "-c", f"{folder}/nginx.conf", "-e", f"{folder}/early"]
         with subprocess.Popen(command, env={"PATH": PATH}) as process:
             try:
-                until(lambda: process.poll() is not None or _listens(own_content), "nginx", 20)
+                until(lambda: process.poll() is not None or _listens(own_content), "nginx")
                 assert process.poll() is None, (prefix / "early").read_text()
                 yield Nginx(prefix, own_content, own_api)
             finally:

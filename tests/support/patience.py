@@ -32,11 +32,11 @@ def create(stack: Hurt, task_type: str, **parameters: object) -> Json:
             "POST", f"tasks/{task_type}/", parameters, headers=key, timeout=10
         )
 
-    answer = until(lambda: _attempt(ask), f"a task {task_type}", 60)
+    answer = until(lambda: _attempt(ask), f"a task {task_type}", 90)
     return dict(answer.expect(200, 201))
 
 
-def finished(stack: Hurt, task: Json, seconds: float = 90) -> Json:
+def finished(stack: Hurt, task: Json, seconds: float = 150) -> Json:
     """The task, at its end, whatever happens to the server meanwhile."""
 
     def ask() -> Json | None:
@@ -49,7 +49,7 @@ def finished(stack: Hurt, task: Json, seconds: float = 90) -> Json:
     return until(ask, f"the end of {task['name']}\n{stack.log[-3000:]}", seconds)
 
 
-def restored(stack: Hurt, seconds: float = 60) -> None:
+def restored(stack: Hurt, seconds: float = 90) -> None:
     """Return when the API answers and finds nothing wrong, but clocks."""
 
     def ask() -> bool:

@@ -10,7 +10,7 @@ PAUSE_SECONDS = 0.02
 T = TypeVar("T")
 
 
-def until(ask: Callable[[], T | Literal[False] | None], what: str, seconds: float = 30) -> T:
+def until(ask: Callable[[], T | Literal[False] | None], what: str, seconds: float = 60) -> T:
     """What `ask` answers, as soon as it is neither None nor False; fails at the deadline."""
     deadline = time.monotonic() + seconds
     pause = Event()

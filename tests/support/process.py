@@ -30,7 +30,7 @@ class Process:
         """Send it a signal, and after SIGKILL wait until it is gone."""
         os.kill(self.pid, number)
         if number == signal.SIGKILL:
-            until(lambda: not self.is_there(), f"the end of {self.text}", 10)
+            until(lambda: not self.is_there(), f"the end of {self.text}")
 
 
 def processes_of(home: Path) -> list[Process]:

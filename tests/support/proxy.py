@@ -37,7 +37,7 @@ class Proxy:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._started.wait(10), "the proxy does not start"
+        assert self._started.wait(60), "the proxy does not start"
         return self
 
     def __exit__(
@@ -47,7 +47,7 @@ class Proxy:
         traceback: TracebackType | None,
     ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(60)
 
     def _run(self) -> None:
         self._loop.run_until_complete(self._serve())

@@ -171,11 +171,12 @@ class Api(Rest):
         return dict(self.post(f"repositories/{plugin}/", body).expect(201))
 
     def a_remote(self, upstream: Upstream | str, plugin: str = "file", **fields: object) -> Json:
-        """A new remote of an upstream's manifest, which gives up soon."""
+        """A new remote of an upstream's manifest, which tries once more."""
         url = upstream if isinstance(upstream, str) else upstream.manifest_url
         body = {"name": self.a_name("remote"), "url": url, "policy": "immediate"}
-        patience: Json = {"max_retries": 1, "stall_timeout_seconds": 2}
-        return dict(self.post(f"remotes/{plugin}/", body | patience | fields).expect(201))
+        return dict(
+            self.post(f"remotes/{plugin}/", {"max_retries": 1} | body | fields).expect(201)
+        )
 
     def a_distribution(
         self, repository: Json | None = None, plugin: str = "file", **fields: object
@@ -199,20 +200,20 @@ class Api(Rest):
         return dict(answer.expect(201))
 
     def run(
-        self, task_type: str, query: Json | None = None, wait: float = 60, **parameters: object
+        self, task_type: str, query: Json | None = None, wait: float = 120, **parameters: object
     ) -> Json:
         """A new task, at its end."""
         return self.finished(self.create(task_type, query, **parameters), wait)
 
     def completed(
-        self, task_type: str, query: Json | None = None, wait: float = 60, **parameters: object
+        self, task_type: str, query: Json | None = None, wait: float = 120, **parameters: object
     ) -> Json:
         """A new task, at its end, which must be a good one."""
         task = self.run(task_type, query, wait, **parameters)
         assert task["state"] == "completed", task
         return task
 
-    def finished(self, task: Json, wait: float = 60) -> Json:
+    def finished(self, task: Json, wait: float = 120) -> Json:
         """The task, at its end."""
         return until(
             lambda: self._terminal(self.get(task["href"], wait=f"{max(1, min(wait, 30)):.0f}s")),
@@ -220,7 +221,7 @@ class Api(Rest):
             wait,
         )
 
-    def in_state(self, task: Json, state: str, wait: float = 30) -> Json:
+    def in_state(self, task: Json, state: str, wait: float = 60) -> Json:
         """The task, once it is in this state."""
         return until(
             lambda: (found := self.get(task["href"]))["state"] == state and found,

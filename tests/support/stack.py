@@ -7,7 +7,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -22,8 +23,8 @@ BIN = ROOT / ".venv" / "bin"
 ENTREPOT = BIN / "entrepot"
 
 READY_SECONDS = 120
-STOP_SECONDS = 30
-SWEEP_SECONDS = 15
+STOP_SECONDS = 90
+SWEEP_SECONDS = 60
 
 # What tells the children of `up` apart: words of their command lines.
 ROLES: Mapping[str, tuple[str, ...]] = {
@@ -149,7 +150,7 @@ class Stack:
             self._process.send_signal(number)
         try:
             code = self._process.wait(STOP_SECONDS)
-            until(lambda: not self.processes(), "all processes to end", 10)
+            until(lambda: not self.processes(), "all processes to end")
         finally:
             self.kill_all()
         return code
@@ -158,7 +159,7 @@ class Stack:
         """Kill `up` itself, without a chance to stop its children."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(STOP_SECONDS)
 
     def __enter__(self) -> Self:
         try:
@@ -204,9 +205,9 @@ class Stack:
 
     def _reap(self) -> None:
         if self._process is not None:
-            self._process.wait(10)
+            self._process.wait(STOP_SECONDS)
         if self._reader is not None:
-            self._reader.join(10)
+            self._reader.join(STOP_SECONDS)
         self._process = None
 
     def _remove_home(self) -> None:
@@ -219,9 +220,19 @@ class Stack:
         """Everything of this installation that runs."""
         return processes_of(self.home)
 
-    def process(self, role: str, wait: float = 20) -> Process:
+    def process(self, role: str, wait: float = 60) -> Process:
         """The first process of a role, as soon as there is one."""
         return until(lambda: next(iter(self._in_role(role)), None), f"a process {role}", wait)
+
+    @contextmanager
+    def unattended(self) -> Iterator[None]:
+        """Stop `up`, so that what dies meanwhile is only started again afterwards."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def _in_role(self, role: str) -> list[Process]:
         words = ROLES[role]
@@ -274,7 +285,7 @@ class Stack:
         assert done.returncode == 0, f"{script}\n---\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    def settle(self, seconds: float = 60) -> None:
+    def settle(self, seconds: float = 120) -> None:
         """Wait until no task waits or runs."""
         api = self.api
         until(

@@ -31,7 +31,7 @@ class Terminal:
         finally:
             os.close(terminal)
 
-    def expect(self, text: str, seconds: float = 30) -> None:
+    def expect(self, text: str, seconds: float = 60) -> None:
         """Return as soon as the program has shown this text."""
         deadline = time.monotonic() + seconds
         while text not in self.shown:
@@ -41,7 +41,7 @@ class Terminal:
         """Press some keys."""
         os.write(self._controller, keys)
 
-    def end(self, seconds: float = 30) -> int:
+    def end(self, seconds: float = 60) -> int:
         """Wait until the program has ended; returns its exit code."""
         deadline = time.monotonic() + seconds
         while self._read(deadline - time.monotonic()):
@@ -71,5 +71,5 @@ class Terminal:
     ) -> None:
         if self._process.poll() is None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(60)
         os.close(self._controller)

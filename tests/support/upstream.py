@@ -99,7 +99,7 @@ class Gate:
         self._entered = threading.Event()
         self._opened = asyncio.Event()
 
-    def wait_entered(self, seconds: float = 30) -> None:
+    def wait_entered(self, seconds: float = 60) -> None:
         """Return once a request is being held."""
         assert self._entered.wait(seconds), "nobody asked for what the gate holds"
 
@@ -223,7 +223,7 @@ class Upstream:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._started.wait(10), "the upstream does not start"
+        assert self._started.wait(60), "the upstream does not start"
         return self
 
     def __exit__(
@@ -236,7 +236,7 @@ class Upstream:
             gate.open()
         assert self._stopped is not None
         self._loop.call_soon_threadsafe(self._stopped.set)
-        self._thread.join(10)
+        self._thread.join(60)
 
     # --- inside
 

@@ -94,7 +94,7 @@ DocumentRoot {folder}
 def _running(command: list[str], address: str) -> Iterator[None]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
-            until(lambda: process.poll() is not None or _answers(address), f"{command[0]}", 20)
+            until(lambda: process.poll() is not None or _answers(address), command[0])
             if process.poll() is not None:
                 raise AssertionError(process.communicate()[1])
             yield

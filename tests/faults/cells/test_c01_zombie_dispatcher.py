@@ -46,7 +46,7 @@ def core(core_dsn: str, tmp_path: Path, acts: Path) -> Iterator[Core]:
         request = plugin_service_pb2.CreatePluginRequest(
             plugin=plugin_service_pb2.Plugin(target=plugin.address)
         )
-        core.plugins.CreatePlugin(request, metadata=core.metadata, timeout=20)
+        core.plugins.CreatePlugin(request, metadata=core.metadata, timeout=60)
         a_repository(core.database)
         a_remote(core.database)
         yield core
@@ -78,7 +78,7 @@ def wake(process: subprocess.Popen[str]) -> None:
     """Let it go on, until it has ended in good order: by then it has done all that it will."""
     process.send_signal(signal.SIGCONT)
     process.send_signal(signal.SIGTERM)
-    process.wait(40)
+    process.wait(60)
 
 
 @pytest.mark.parametrize("action", ["kill", "stop"])
@@ -89,11 +89,11 @@ def test_lost_before_execute(core: Core, acts: Path, action: str) -> None:
         if action == "kill":
             process.wait(60)
             with running_dispatch(core.config):
-                task = core.read(task.name, wait=40)
+                task = core.read(task.name, wait=100)
         else:
             wait_stopped(process)
             with taken_over(core, process):
-                task = core.read(task.name, wait=40)
+                task = core.read(task.name, wait=100)
                 wake(process)
 
     assert (task.state, task.attempt) == (Task.STATE_COMPLETED, 2), task.error
@@ -106,7 +106,7 @@ def test_woken_between_note_and_execute(core: Core, acts: Path) -> None:
         task = core.create(SYNC)
         wait_stopped(process)
         with taken_over(core, process):
-            task = core.read(task.name, wait=40)
+            task = core.read(task.name, wait=100)
             wake(process)
 
     assert task.state == Task.STATE_FAILED
@@ -123,6 +123,6 @@ def test_a_dead_token_runs_no_author_code(core: Core, acts: Path) -> None:
     request.parameters.Pack(SYNC)
     channel = connect(target)
     with channel, pytest.raises(Exception, match=r"UNAUTHENTICATED|ABORTED"):
-        list(PluginTasksStub(channel).Execute(request, timeout=30))
+        list(PluginTasksStub(channel).Execute(request, timeout=60))
 
     assert acts.read_text() == ""

@@ -62,7 +62,7 @@ def test_the_answer_to_a_creation_is_lost(core: Core, plugin: FakePlugin) -> Non
         core.create(SYNC, request_id="once")
     again = core.create(SYNC, request_id="once")
     with running_dispatch(core.config):
-        ended = core.read(again.name, wait=30)
+        ended = core.read(again.name, wait=100)
 
     assert ended.state == Task.STATE_COMPLETED
     assert core.database.fetch("SELECT count(*) FROM task") == [(1,)]

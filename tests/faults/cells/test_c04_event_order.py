@@ -43,7 +43,7 @@ def test_nothing_is_missed_whatever_the_order_of_commits(core_dsn: str, tmp_path
     expected = {f"tasks/{number:08x}-0000-7000-8000-000000000000" for number in range(200)}
     with running_api(a_config(core_dsn, tmp_path)) as core:
         request = task_service_pb2.WatchEventsRequest(after_sequence=0)
-        stream = core.tasks.WatchEvents(request, metadata=core.metadata, timeout=60)
+        stream = core.tasks.WatchEvents(request, metadata=core.metadata, timeout=120)
 
         def write(first: int) -> None:
             dice = random.Random(SEED + first)  # noqa: S311, not a secret

@@ -53,7 +53,7 @@ def missing(session: Session, name: str) -> bool:
         hex=hashlib.sha256(name.encode()).hexdigest(),
     )
     request = blob_service_pb2.FindMissingBlobsRequest(digests=[digest])
-    answer = session.blobs.FindMissingBlobs(request, metadata=session.metadata, timeout=20)
+    answer = session.blobs.FindMissingBlobs(request, metadata=session.metadata, timeout=60)
     return bool(answer.missing)
 
 

@@ -23,6 +23,7 @@ from entrepot_core.store.migrate import migrate
 from entrepot_rpc.errors import ServiceError
 from fake_plugin import FakePlugin
 from polling import until
+from process import processes_of
 
 Task = task_service_pb2.Task
 
@@ -54,10 +55,11 @@ def copied(primary: EmbeddedPostgres, folder: Path, name: str) -> EmbeddedPostgr
     """A standby of the same data, which has not been started yet."""
     subprocess.run(
         [
-            find_binaries() / "pg_basebackup", "-D", folder, "-X", "stream", "-c", "fast",
+            find_binaries() / "pg_basebackup", "-D", folder, "-X", "stream",
+            "-c", "fast", "--no-sync",
             "-h", primary.runtime_dir, "-U", "entrepot",
         ],
-        check=True, capture_output=True, timeout=60,
+        check=True, capture_output=True, timeout=120,
     )  # fmt: skip
     (folder / "standby.signal").touch()
     # The socket of the other, if that lives in its data folder.
@@ -72,7 +74,8 @@ def copied(primary: EmbeddedPostgres, folder: Path, name: str) -> EmbeddedPostgr
 
 @contextmanager
 def started(standby: EmbeddedPostgres, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A standby that answers."""
+    """A standby that answers, once nobody has its data any more."""
+    until(lambda: not processes_of(standby.data_dir), "the end of the one before")
     with log.open("ab") as file:
         process = standby.prepare().start(file)
     try:

@@ -25,7 +25,7 @@ def register(core: Core, target: str) -> None:
     request = plugin_service_pb2.CreatePluginRequest(
         plugin=plugin_service_pb2.Plugin(target=target)
     )
-    core.plugins.CreatePlugin(request, metadata=core.metadata, timeout=20)
+    core.plugins.CreatePlugin(request, metadata=core.metadata, timeout=60)
 
 
 @pytest.mark.skipif(clocks.library() is None, reason="faketime is not installed")
@@ -64,8 +64,8 @@ def test_a_day_changes_no_outcome(core_dsn: str, tmp_path: Path, ours: str, thei
             first = core.create(SYNC)
             until(lambda: bool(acts.read_text()), "the attempt to start")
             with running_dispatch(core.config):
-                first = core.read(first.name, wait=40)
-                second = core.create(SYNC, wait=40)
+                first = core.read(first.name, wait=100)
+                second = core.create(SYNC, wait=100)
         found = list(check_engine(core.database))
 
     assert (first.state, first.attempt) == (Task.STATE_COMPLETED, 1), first.error
