@@ -1,5 +1,6 @@
 """`entrepot up`: it starts everything, says when, keeps it running, and leaves nothing behind."""
 
+import os
 import signal
 import socket
 import stat
@@ -135,6 +136,20 @@ def test_a_store_that_is_refused(a_stack: StackFactory) -> None:
     _, _, error = done.stderr.partition("error: ")
     assert error.splitlines()[1:2] == [line for line in error.splitlines() if "color" in line]
     assert "secret-key" not in error
+
+
+def test_a_setting_that_cannot_be(tmp_path: Path) -> None:
+    """When a program cannot use a setting, `up` ends at once and says which, and what it takes."""
+    stack = Stack(home=tmp_path / "home")
+
+    done = _up(stack, {"ENTREPOT_PLUGIN_GRACE": "soon"})
+
+    _, _, error = done.stderr.partition("error: ")
+    assert done.returncode == os.EX_CONFIG
+    assert 'ENTREPOT_PLUGIN_GRACE: "soon" is not a number of seconds from 0 to 86400.' in error
+    assert len(error.splitlines()) == 1
+    assert "starts again" not in done.stderr
+    assert stack.processes() == []
 
 
 def test_a_second_up_on_one_home(a_stack: StackFactory) -> None:

@@ -16,7 +16,7 @@ from entrepot_gateway.content.app import Content
 from entrepot_gateway.content.opening import open_blobs
 from entrepot_gateway.core import Core
 from entrepot_gateway.server import serve, serve_many
-from entrepot_rpc import logs
+from entrepot_rpc import logs, setting
 from entrepot_rpc.memory import give_back
 
 if TYPE_CHECKING:
@@ -33,19 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("role", choices=("api", "content"))
     parser.add_argument("--workers", type=int, default=1, help="worker processes (default: 1)")
     options = parser.parse_args(arguments)
-    logs.configure(f"gateway-{options.role}")
-    try:
+    with setting.refused("entrepot-gateway"):
+        logs.configure(f"gateway-{options.role}")
         config = Config.from_environment(options.role, options.workers)
-    except ValueError as error:
-        parser.error(str(error))
     log.info("gateway.starting", **config.redacted())
     try:
         if config.workers > 1:
             serve_many(partial(make, config), config, partial(say_ready, config))
         else:
             asyncio.run(run(config))
-    except ValueError as error:
-        parser.error(str(error))
     except OSError as error:
         log.error("gateway.cannot_listen", host=config.host, port=config.port, error=str(error))  # noqa: TRY400
         return 1
@@ -63,7 +59,8 @@ def make(config: Config) -> Application:
     core = Core(config.core, config.token)
     application: Application
     if config.role == "content":
-        blobs = open_blobs(config.blobs_url, config.blobs_previous_url, config.accel)
+        with setting.refused("entrepot-gateway"):
+            blobs = open_blobs(config.blobs_url, config.blobs_previous_url, config.accel)
         application = Content(core, blobs, config.stale_seconds)
     else:
         application = Api(core)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from entrepot_rpc import setting
 from entrepot_rpc.bucket_url import BucketUrl
 
 if TYPE_CHECKING:
@@ -42,16 +43,22 @@ class Config:
     def from_environment(
         cls, role: str, workers: int = 1, env: Mapping[str, str] | None = None
     ) -> Config:
-        """The settings of a role, `api` or `content`."""
+        """The settings of a role, `api` or `content`.
+
+        Raises ValueError, which names the variable, if a value cannot be.
+        """
         env = os.environ if env is None else env
         home = Path(env.get("ENTREPOT_HOME") or Path.home() / ".local/share/entrepot")
         if role == "api":
-            listen = env.get("ENTREPOT_HTTP") or f"{LOCAL}:8080"
-            token = env.get("ENTREPOT_TOKEN") or read_token(home / "token")
+            listen = setting.address(env, "ENTREPOT_HTTP", f"{LOCAL}:8080")
+            token = setting.token(env, "ENTREPOT_TOKEN") or read_token(home / "token")
         else:
-            listen = env.get("ENTREPOT_CONTENT") or f"{LOCAL}:8081"
-            token = env.get("ENTREPOT_CONTENT_TOKEN") or read_token(home / "content-token")
+            listen = setting.address(env, "ENTREPOT_CONTENT", f"{LOCAL}:8081")
+            token = setting.token(env, "ENTREPOT_CONTENT_TOKEN") or read_token(
+                home / "content-token"
+            )
         host, port = parse_address(listen)
+        metrics, metrics_token = setting.metrics(env)
         return cls(
             role=role,
             host=host,
@@ -60,11 +67,11 @@ class Config:
             blobs_url=_store(env, "ENTREPOT_BLOBS_URL") or str(home / "blobs"),
             blobs_previous_url=_store(env, "ENTREPOT_BLOBS_PREVIOUS_URL"),
             token=token,
-            stale_seconds=float(env.get("ENTREPOT_CONTENT_STALE_SECONDS") or 60),
+            stale_seconds=setting.seconds(env, "ENTREPOT_CONTENT_STALE_SECONDS", 60),
             accel=parse_accel(env.get("ENTREPOT_CONTENT_ACCEL") or ""),
             workers=workers,
-            metrics=env.get("ENTREPOT_METRICS") or "",
-            metrics_token=env.get("ENTREPOT_METRICS_TOKEN") or "",
+            metrics=metrics,
+            metrics_token=metrics_token,
         )
 
     def redacted(self) -> dict[str, str]:
@@ -79,10 +86,7 @@ class Config:
 
 def parse_address(text: str) -> tuple[str, int]:
     """Host and port of "127.0.0.1:8080", "[::1]:8080" or ":8080", which is every address."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal():
-        message = f"{text!r} is not an address: write host:port, such as 127.0.0.1:8080"
-        raise ValueError(message)
+    host, _, port = text.rpartition(":")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104  asked for by the empty host
 
 
@@ -97,9 +101,10 @@ def parse_accel(text: str) -> str:
 def read_token(path: Path) -> str:
     """The token in a file; empty if there is none."""
     try:
-        return path.read_text("ascii").strip()
+        text = path.read_text("utf-8", "replace").strip()
     except OSError:
         return ""
+    return setting.require_sendable(text, str(path))
 
 
 def _store(env: Mapping[str, str], name: str) -> str:

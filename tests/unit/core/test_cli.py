@@ -38,6 +38,6 @@ def test_a_network_that_is_none_is_named() -> None:
         check=False,
     )
 
-    assert done.returncode == 1
+    assert done.returncode == os.EX_CONFIG
     assert 'ENTREPOT_REFUSED_NETWORKS: "10.0.0.5/8" is not a network' in done.stderr
     assert "Traceback" not in done.stderr

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from entrepot_gateway.cli import main
-from entrepot_gateway.config import Config, parse_accel, parse_address
+from entrepot_gateway.config import Config, parse_accel
 from entrepot_gateway.content.blob_folder import BlobFolder
 from entrepot_gateway.content.opening import open_blobs
 
@@ -52,13 +51,6 @@ def test_no_secret_is_printed(tmp_path: Path) -> None:
     assert config.redacted()["token"] == "set"
 
 
-@pytest.mark.parametrize("text", ["8080", "host", "host:", "host:http", ""])
-def test_an_address_has_a_port(text: str) -> None:
-    """Anything else is refused, with an example."""
-    with pytest.raises(ValueError, match="host:port"):
-        parse_address(text)
-
-
 @pytest.mark.parametrize(
     ("url", "folder"),
     [("/a/b", "/a/b"), ("file:///a%20b", "/a b"), ("file:///a?reserve_bytes=0", "/a")],
@@ -84,21 +76,6 @@ def test_nothing_else_is_such_a_path(text: str) -> None:
     """It goes into a header field as it is."""
     with pytest.raises(ValueError, match="ENTREPOT_CONTENT_ACCEL"):
         parse_accel(text)
-
-
-def test_a_wrong_setting_ends_the_program(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """With a sentence, not with a trace."""
-    monkeypatch.setenv("ENTREPOT_HTTP", "nonsense")
-    # Logging is the whole process's, and this one has other tests to run.
-    monkeypatch.setattr("entrepot_rpc.logs.configure", lambda _process: None)
-
-    with pytest.raises(SystemExit) as caught:
-        main(["api"])
-
-    assert caught.value.code == 2
-    assert "'nonsense' is not an address" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("role", ["api", "content"])

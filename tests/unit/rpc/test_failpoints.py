@@ -1,6 +1,7 @@
 """Failpoints fire where, when and as often as they are told."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from entrepot_rpc import failpoints
 from entrepot_rpc.errors import ServiceError
-from entrepot_rpc.failpoints import configure, failpoint
+from entrepot_rpc.failpoints import arm, configure, failpoint
 
 
 @pytest.fixture(autouse=True)
@@ -34,10 +35,21 @@ def test_nothing_fires_when_none_is_set() -> None:
     assert not any(fires(name) for name in failpoints.NAMES)
 
 
-@pytest.mark.parametrize("text", ["no.such=kill", "commit.committed=explode", "commit.committed"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no.such=kill",
+        "commit.committed=explode",
+        "commit.committed",
+        "commit.committed=sleep(long)",
+        "commit.committed=fail(errorcode)",
+        "commit.committed=raise%1.2.3",
+        "commit.committed=raise%2",
+    ],
+)
 def test_a_name_or_action_there_is_not_is_refused(text: str) -> None:
     """A setting that would silently do nothing is an error."""
-    with pytest.raises(ValueError, match=text):
+    with pytest.raises(ValueError, match=re.escape(text)):
         configure(text)
 
 
@@ -78,7 +90,9 @@ def test_a_folder_counts_over_processes(tmp_path: Path) -> None:
         "ENTREPOT_FAILPOINTS": "commit.committed=kill*1",
         "ENTREPOT_FAILPOINT_DIR": str(tmp_path),
     }
-    program = "from entrepot_rpc.failpoints import failpoint; failpoint('commit.committed')"
+    program = (
+        "from entrepot_rpc.failpoints import arm, failpoint; arm(); failpoint('commit.committed')"
+    )
 
     ends = [
         subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode
@@ -86,6 +100,18 @@ def test_a_folder_counts_over_processes(tmp_path: Path) -> None:
     ]
 
     assert ends == [-signal.SIGKILL, 0]
+
+
+@pytest.mark.parametrize("text", ["ask", "stage.locked=hold", "stage.locked=kill*1"])
+def test_a_folder_that_is_none_is_refused(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What needs a folder is refused without one, by the name of the setting."""
+    monkeypatch.setenv("ENTREPOT_FAILPOINTS", text)
+    monkeypatch.setenv("ENTREPOT_FAILPOINT_DIR", str(tmp_path / "none"))
+
+    with pytest.raises(ValueError, match=r"^ENTREPOT_FAILPOINT_DIR: "):
+        arm()
 
 
 def test_what_is_armed_fires_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

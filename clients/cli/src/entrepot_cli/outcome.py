@@ -19,6 +19,8 @@ class Status(enum.IntEnum):
     # The task completed, and some units are missing.
     GAPS = 7
     REFUSED_BY_POLICY = 8
+    # EX_CONFIG: a setting of the environment cannot be used.
+    MISCONFIGURED = 78
     INTERRUPTED = 130
 
 

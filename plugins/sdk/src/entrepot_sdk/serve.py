@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ipaddress
 import os
 import signal
 import sys
@@ -18,7 +17,7 @@ from grpc_reflection.v1alpha import reflection
 
 from entrepot.plugin.v1 import plugin_tasks_pb2
 from entrepot.plugin.v1.plugin_tasks_pb2_grpc import add_PluginTasksServicer_to_server
-from entrepot_rpc import logs
+from entrepot_rpc import failpoints, logs, setting
 from entrepot_rpc.channel import MAX_MESSAGE_BYTES, connect_async
 from entrepot_rpc.memory import give_back
 from entrepot_sdk._servicer import Servicer
@@ -61,23 +60,29 @@ class Settings:
 
     @classmethod
     def parse(cls, arguments: Sequence[str] | None = None) -> Settings:
-        """From the command line, and from the environment where that says nothing."""
-        environment = os.environ.get
+        """From the command line, and from the environment where that says nothing.
+
+        Raises ValueError, which names the variable, if one of the environment cannot be.
+        """
+        listen = setting.address(
+            os.environ, "ENTREPOT_PLUGIN_LISTEN", "127.0.0.1:0", or_socket=True
+        )
+        grace = setting.seconds(os.environ, "ENTREPOT_PLUGIN_GRACE", 25)
         parser = argparse.ArgumentParser(description="A plugin of Entrepot.")
         parser.add_argument(
             "--listen",
-            default=environment("ENTREPOT_PLUGIN_LISTEN", "127.0.0.1:0"),
+            default=listen,
             help="where core finds the plugin: host:port or unix:/path (%(default)s)",
         )
         parser.add_argument(
             "--core",
-            default=environment("ENTREPOT_GRPC", "127.0.0.1:50051"),
+            default=os.environ.get("ENTREPOT_GRPC") or "127.0.0.1:50051",
             help="where the plugin finds core (%(default)s)",
         )
         parser.add_argument(
             "--grace",
-            type=float,
-            default=float(environment("ENTREPOT_PLUGIN_GRACE", "25")),
+            type=_seconds,
+            default=grace,
             help="seconds for running tasks to end after SIGTERM (%(default)s)",
         )
         parser.add_argument(
@@ -86,12 +91,27 @@ class Settings:
             help="listen in plain text where other machines can reach it",
         )
         options = parser.parse_args(arguments)
-        if not options.insecure_dev and not _is_private(options.listen):
-            parser.error(
+        if not options.insecure_dev and not setting.is_private(options.listen):
+            words = (
                 f"{options.listen} can be reached by other machines; listen on loopback or a "
                 "unix socket, or say --insecure-dev"
             )
+            if options.listen == listen:
+                raise ValueError(f"ENTREPOT_PLUGIN_LISTEN: {words}.")
+            parser.error(words)
         return cls(options.listen, options.core, options.grace)
+
+
+def configure(process: str, arguments: Sequence[str] | None = None) -> Settings:
+    """What a process needs before it serves: settings, logs and failpoints.
+
+    Ends it with status 78 if one of the environment cannot be used.
+    """
+    with setting.refused(process):
+        settings = Settings.parse(arguments)
+        logs.configure(process)
+        failpoints.arm()
+    return settings
 
 
 def serve(plugin: Plugin, arguments: Sequence[str] | None = None) -> None:
@@ -101,8 +121,7 @@ def serve(plugin: Plugin, arguments: Sequence[str] | None = None) -> None:
         plugin: What to serve.
         arguments: Of the command line; unset: those of this process.
     """
-    settings = Settings.parse(arguments)
-    logs.configure(f"plugin-{plugin.name}")
+    settings = configure(f"plugin-{plugin.name}", arguments)
     asyncio.run(_serve(plugin, settings))
 
 
@@ -162,12 +181,9 @@ async def _first(*waits: Coroutine[object, object, object]) -> None:
         task.cancel()
 
 
-def _is_private(address: str) -> bool:
-    """Whether no other machine can reach an address."""
-    if address.startswith("unix:"):
-        return True
-    host = address.rpartition(":")[0].strip("[]")
+def _seconds(text: str) -> float:
+    """A grace of the command line: as the one of the environment."""
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        return setting.seconds({"": text}, "", 0)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix(": ")) from None

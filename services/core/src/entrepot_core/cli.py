@@ -20,7 +20,7 @@ from entrepot_core.store.database import Database, wait_until_ready
 from entrepot_core.store.migrate import migrate, pending
 from entrepot_core.store.pooling import require_own_sessions
 from entrepot_core.store.secret_key import SETTING, SecretKey
-from entrepot_rpc import logs
+from entrepot_rpc import failpoints, logs, setting
 from entrepot_rpc.memory import give_back
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _SIGNAL_SECONDS = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs one of the commands; exits with 1 if it fails."""
+    """Runs one of the commands; exits with 1 if it fails, and 78 if a setting cannot be used."""
     parser = argparse.ArgumentParser(
         prog="entrepot-core", description="Entrepot's core: tasks, repositories and content."
     )
@@ -54,13 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--grace", type=float, default=86400, metavar="SECONDS", help="age of what may lie about"
     )
     options = parser.parse_args(arguments)
-    logs.configure(f"core {options.command}")
-    try:
+    with setting.refused("entrepot-core"):
+        logs.configure(f"core {options.command}")
+        failpoints.arm()
         config = Config.from_environment()
-    except ValueError as error:
-        sys.exit(f"entrepot-core: {error}")
-    if not config.database_url:
-        sys.exit("entrepot-core: ENTREPOT_DATABASE_URL must name a PostgreSQL database.")
+        _require(config, options.command)
     run: dict[str, Callable[[], int]] = {
         "migrate": lambda: _migrate(config),
         "renew-secrets": lambda: _renew_secrets(config),
@@ -72,6 +70,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(run[options.command]())
     except (ServiceError, OSError, RuntimeError, ValueError) as error:
         sys.exit(f"entrepot-core: {error}")
+
+
+def _require(config: Config, command: str) -> None:
+    """Raises ValueError if a setting is missing that the command cannot do without."""
+    if not config.database_url:
+        raise ValueError("ENTREPOT_DATABASE_URL must name a PostgreSQL database.")
+    if command == "api" and not config.api_token:
+        raise ValueError(
+            f"There is no API token: set ENTREPOT_TOKEN, or put one in {config.home / 'token'}."
+        )
 
 
 def _migrate(config: Config) -> int:
@@ -119,10 +127,6 @@ def _renew_secrets(config: Config) -> int:
 def _api(config: Config) -> int:
     from entrepot_core.api.server import ApiServer  # noqa: PLC0415  the other roles need it not
 
-    if not config.api_token:
-        raise ValueError(
-            f"There is no API token: set ENTREPOT_TOKEN, or put one in {config.home / 'token'}."
-        )
     _prepare(config)
     stop = _stop_signal()
     server = ApiServer(config)

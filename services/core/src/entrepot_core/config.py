@@ -15,13 +15,13 @@ from entrepot_core.downloads.gate import HOST_CONNECTIONS
 if TYPE_CHECKING:
     from entrepot_core.downloads.address import Network
 
+from entrepot_rpc import setting
 from entrepot_rpc.bucket_url import BucketUrl
 
 __all__ = ["Config"]
 
 _MAX_DAYS = 36_500.0
-_MAX_SILENCE = 86_400.0
-_LOOPBACK = ("127.", "localhost:", "[::1]:", "unix:")
+_MAX_COUNT = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +65,11 @@ class Config:
         """
         env = dict(os.environ if environment is None else environment)
         home = Path(env.get("ENTREPOT_HOME") or Path.home() / ".local/share/entrepot")
-        grpc = env.get("ENTREPOT_GRPC", "127.0.0.1:50051")
-        token = env.get("ENTREPOT_TOKEN", "")
-        token_file = home / "token"
-        if not token and token_file.is_file():
-            token = token_file.read_text().strip()
-        content = env.get("ENTREPOT_CONTENT", "127.0.0.1:8081")
-        http = env.get("ENTREPOT_HTTP", "127.0.0.1:8080")
-        loopback = all(listen.startswith(_LOOPBACK) for listen in (grpc, http, content))
+        grpc = setting.address(env, "ENTREPOT_GRPC", "127.0.0.1:50051", or_socket=True)
+        content = setting.address(env, "ENTREPOT_CONTENT", "127.0.0.1:8081")
+        http = setting.address(env, "ENTREPOT_HTTP", "127.0.0.1:8080")
+        loopback = all(map(setting.is_private, (grpc, http, content)))
+        metrics, metrics_token = setting.metrics(env)
         return cls(
             home=home,
             grpc=grpc,
@@ -80,17 +77,19 @@ class Config:
             blobs_url=_store(env, "ENTREPOT_BLOBS_URL") or str(home / "blobs"),
             blobs_previous_url=_store(env, "ENTREPOT_BLOBS_PREVIOUS_URL"),
             secret_key_file=Path(env.get("ENTREPOT_SECRET_KEY_FILE") or home / "secret-key"),
-            content_url=(env.get("ENTREPOT_CONTENT_URL") or f"http://{content}").rstrip("/"),
-            api_token=token,
-            content_token=env.get("ENTREPOT_CONTENT_TOKEN", ""),
+            content_url=setting.url(env, "ENTREPOT_CONTENT_URL", f"http://{content}"),
+            api_token=setting.token(env, "ENTREPOT_TOKEN") or _kept_token(home / "token"),
+            content_token=setting.token(env, "ENTREPOT_CONTENT_TOKEN"),
             dispatcher_slots=_count(env, "ENTREPOT_DISPATCHER_SLOTS", 16),
-            heartbeat_timeout_seconds=_silence(env, "ENTREPOT_HEARTBEAT_TIMEOUT"),
+            # Fractions are for tests.
+            heartbeat_timeout_seconds=setting.seconds(
+                env, "ENTREPOT_HEARTBEAT_TIMEOUT", 60, least=0.001
+            ),
             ageing_seconds=_seconds(env, "ENTREPOT_AGEING_SECONDS", AGEING_SECONDS),
             # A stack that only serves this machine may also mirror from it; others must say so.
-            allow_loopback_upstreams=env.get(
-                "ENTREPOT_ALLOW_LOOPBACK_UPSTREAMS", "1" if loopback else "0"
-            )
-            == "1",
+            allow_loopback_upstreams=setting.flag(
+                env, "ENTREPOT_ALLOW_LOOPBACK_UPSTREAMS", default=loopback
+            ),
             refused_networks=_networks(env, "ENTREPOT_REFUSED_NETWORKS"),
             host_connections=_count(env, "ENTREPOT_HOST_CONNECTIONS", HOST_CONNECTIONS),
             retention=Retention(
@@ -99,8 +98,8 @@ class Config:
                 canceled_days=_days(env, "ENTREPOT_RETAIN_CANCELED_DAYS"),
                 events_days=_days(env, "ENTREPOT_RETAIN_EVENTS_DAYS"),
             ),
-            metrics=env.get("ENTREPOT_METRICS", ""),
-            metrics_token=env.get("ENTREPOT_METRICS_TOKEN", ""),
+            metrics=metrics,
+            metrics_token=metrics_token,
         )
 
     def __repr__(self) -> str:
@@ -130,16 +129,10 @@ def _seconds(env: dict[str, str], name: str, default: float) -> float:
     return float(_count(env, name, int(default)))
 
 
-def _silence(env: dict[str, str], name: str) -> float:
-    """Seconds, 60 by default; fractions are for tests."""
-    text = env.get(name) or "60"
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= _MAX_SILENCE:
-        raise ValueError(f'{name}: "{text}" is not a number of seconds above 0.')
-    return seconds
+def _kept_token(path: Path) -> str:
+    """The token that the first start has made; empty if there is none."""
+    text = path.read_text("utf-8", "replace").strip() if path.is_file() else ""
+    return setting.require_sendable(text, str(path))
 
 
 def _database(env: dict[str, str], name: str) -> str:
@@ -169,6 +162,7 @@ def _days(env: dict[str, str], name: str) -> float | None:
 
 def _count(env: dict[str, str], name: str, default: int) -> int:
     text = env.get(name) or str(default)
-    if not (text.isascii() and text.isdigit()) or int(text) < 1:
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_COUNT))
+    if not is_number or not 1 <= int(text) <= _MAX_COUNT:
         raise ValueError(f'{name}: "{text}" is not a number of at least 1.')
     return int(text)

@@ -6,7 +6,6 @@ Imported only where there is such an address, so that who has none does not pay 
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -18,6 +17,8 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.exposition import choose_encoder
+
+from entrepot_rpc import setting
 
 __all__ = ["Exposition", "new_registry"]
 
@@ -51,18 +52,10 @@ class Exposition:
     def __init__(
         self, registry: CollectorRegistry, address: str, token: str, ports: int = 1
     ) -> None:
-        host, colon, port = address.rpartition(":")
-        if not colon or not port.isdecimal():
-            raise ValueError(
-                f'ENTREPOT_METRICS: "{address}" is not host:port, such as 127.0.0.1:9464.'
-            )
-        host = host.strip("[]")
-        if not token and not _is_loopback(host):
-            raise ValueError(
-                f"ENTREPOT_METRICS: others can reach {address}; set ENTREPOT_METRICS_TOKEN, which "
-                "Prometheus then sends as a bearer token, or listen on 127.0.0.1."
-            )
-        self._server = _listen(host, int(port), ports, _handler(registry, token))
+        # Also here, so that nothing is shown to others whoever asks for it.
+        setting.metrics({"ENTREPOT_METRICS": address, "ENTREPOT_METRICS_TOKEN": token})
+        host, _, port = address.rpartition(":")
+        self._server = _listen(host.strip("[]"), int(port), ports, _handler(registry, token))
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="metrics", daemon=True
         )
@@ -131,10 +124,3 @@ def _handler(registry: CollectorRegistry, token: str) -> type[BaseHTTPRequestHan
             self.wfile.write(body)
 
     return Handler
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -37,7 +37,7 @@ from pathlib import Path
 
 from entrepot_rpc.errors import Code, ServiceError
 
-__all__ = ["NAMES", "configure", "failpoint"]
+__all__ = ["NAMES", "arm", "configure", "failpoint"]
 
 # Every failpoint there is; no other can be set, so that a sweep cannot miss one.
 NAMES = (
@@ -72,9 +72,13 @@ NAMES = (
     "plugin.before_verdict",
 )
 
+_SETTING = "ENTREPOT_FAILPOINTS"
+_FOLDER = "ENTREPOT_FAILPOINT_DIR"
+
+_NUMBER = r"[0-9]{1,6}(\.[0-9]{1,6})?"
 _ACTION = re.compile(
     r"(?P<kind>kill|stop|sleep|raise|fail|hold|drop_reply)(\((?P<argument>[^)]*)\))?"
-    r"(\*(?P<most>\d+))?(@(?P<first>\d+))?(%(?P<probability>[0-9.]+))?"
+    r"(\*(?P<most>\d+))?(@(?P<first>\d+))?(%(?P<probability>0|1|0?\.[0-9]{1,9}))?"
 )
 
 
@@ -94,6 +98,15 @@ _actions: dict[str, _Action] = {}
 _ASK = "ask"
 _HOLD_SECONDS = 60.0
 _LOOK_SECONDS = 0.01
+
+
+def arm() -> None:
+    """Sets those of the environment, at the start of a process; ValueError as from `configure`."""
+    text, folder = os.environ.get(_SETTING, ""), os.environ.get(_FOLDER, "")
+    needs_folder = text.strip() == _ASK or "=hold" in text or (text and folder)
+    if needs_folder and not (folder and Path(folder).is_dir()):
+        raise ValueError(f"{_FOLDER}: it must name a folder that is there.")
+    configure(text)
 
 
 def configure(text: str) -> None:
@@ -125,7 +138,7 @@ def failpoint(name: str, *, reply: bool = False) -> None:
 
 def _read(part: str, spelled: str) -> _Action:
     match = _ACTION.fullmatch(spelled)
-    if match is None or (match["kind"] == "fail" and not hasattr(errno, match["argument"] or "")):
+    if match is None or not _means_something(match["kind"], match["argument"] or ""):
         message = f"ENTREPOT_FAILPOINTS: no such failpoint or action: {part}"
         raise ValueError(message)
     return _Action(
@@ -135,6 +148,13 @@ def _read(part: str, spelled: str) -> _Action:
         first=int(match["first"] or 1),
         probability=float(match["probability"] or 1),
     )
+
+
+def _means_something(kind: str, argument: str) -> bool:
+    """Whether an action can do what is in its brackets."""
+    if kind == "fail":
+        return isinstance(getattr(errno, argument, None), int)
+    return kind != "sleep" or not argument or re.fullmatch(_NUMBER, argument) is not None
 
 
 def _fire(name: str, action: _Action, *, reply: bool) -> None:
@@ -192,12 +212,12 @@ def _hold(path: Path) -> None:
 
 
 def _folder() -> Path:
-    return Path(os.environ["ENTREPOT_FAILPOINT_DIR"])
+    return Path(os.environ[_FOLDER])
 
 
 def _count(name: str, fired: int) -> int:
     # One byte appended is one firing; O_APPEND makes that safe between processes.
-    folder = os.environ.get("ENTREPOT_FAILPOINT_DIR")
+    folder = os.environ.get(_FOLDER)
     if not folder:
         return fired + 1
     path = Path(folder) / name
@@ -207,6 +227,3 @@ def _count(name: str, fired: int) -> int:
         return os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)
-
-
-configure(os.environ.get("ENTREPOT_FAILPOINTS", ""))

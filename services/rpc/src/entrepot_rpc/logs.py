@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from entrepot_rpc import tracing
+from entrepot_rpc import setting, tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -23,6 +23,7 @@ _SECRET_KEY = re.compile(
 _SECRET_VALUE = re.compile(
     r"\b(Bearer|Attempt|Basic)\s+[A-Za-z0-9._~+/=-]+|\bent_[A-Za-z0-9_-]{16,}|(?<=://)[^/@\s]+@"
 )
+_LEVELS = ("debug", "info", "warning", "error")
 
 
 def configure(process: str) -> None:
@@ -30,14 +31,12 @@ def configure(process: str) -> None:
 
     And traces, if there is somewhere to send them.
 
-    `ENTREPOT_LOG_LEVEL` (default "info") and `ENTREPOT_LOG_FORMAT` ("text" or "json") change that.
+    `ENTREPOT_LOG_LEVEL` (default "info") and `ENTREPOT_LOG_FORMAT` ("text" or "json") change that;
+    ValueError if they are something else.
     """
-    level = logging.getLevelNamesMapping().get(
-        os.environ.get("ENTREPOT_LOG_LEVEL", "info").upper(), logging.INFO
-    )
-    text = (
-        os.environ.get("ENTREPOT_LOG_FORMAT", "text" if sys.stderr.isatty() else "json") == "text"
-    )
+    level = setting.word(os.environ, "ENTREPOT_LOG_LEVEL", _LEVELS, "info")
+    form = "text" if sys.stderr.isatty() else "json"
+    text = setting.word(os.environ, "ENTREPOT_LOG_FORMAT", ("text", "json"), form) == "text"
     renderer = (
         structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR")
@@ -57,7 +56,9 @@ def configure(process: str) -> None:
         processors.append(structlog.processors.ExceptionRenderer(tracebacks))
     structlog.configure(
         processors=[*processors, redact, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[level.upper()]
+        ),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

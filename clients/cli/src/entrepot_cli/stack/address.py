@@ -4,7 +4,7 @@ import errno
 import socket
 from dataclasses import dataclass
 
-from entrepot_cli.outcome import StartError
+from entrepot_cli.outcome import StartError, Status
 
 
 class AddressError(StartError):
@@ -27,8 +27,11 @@ def parse(text: str, setting: str) -> Address:
     """Read `127.0.0.1:8080` or `[::1]:8080`."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdigit() or int(port) >= 1 << 16:
-        raise AddressError(f"{setting} is {text!r}; it takes host:port, such as 127.0.0.1:8080.")
+    if not host or not (port.isascii() and port.isdigit()) or int(port) >= 1 << 16:
+        raise AddressError(
+            f"{setting} is {text!r}; it takes host:port, such as 127.0.0.1:8080.",
+            status=Status.MISCONFIGURED,
+        )
     return Address(host, int(port))
 
 

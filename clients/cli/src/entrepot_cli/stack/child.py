@@ -8,7 +8,7 @@ import signal
 from collections.abc import Awaitable, Callable
 
 from entrepot_cli.command import Command
-from entrepot_cli.outcome import StartError
+from entrepot_cli.outcome import StartError, Status
 from entrepot_cli.stack.console import Console
 
 # The line by which our programs say that they serve, and where.
@@ -102,9 +102,16 @@ class Child:
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
             started = loop.time()
-            end = await self._live()
+            code = await self._live()
             if self._stopping.is_set():
                 return
+            if code == Status.MISCONFIGURED:
+                # It would say the same again. Its last line names the setting.
+                words = self._console.last_words(self.name, 1)
+                raise ChildError(
+                    f"{self.name} does not start: {words}", status=Status.MISCONFIGURED
+                )
+            end = f"status {code}" if code >= 0 else signal.Signals(-code).name
             false_starts += not self._ready.is_set()
             if false_starts >= MAX_FALSE_STARTS:
                 words = self._console.last_words(self.name)
@@ -116,10 +123,11 @@ class Child:
                 await asyncio.wait_for(self._stopping.wait(), pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    async def _live(self) -> str:
+    async def _live(self) -> int:
+        """Start it once, and return the status with which it ends; below 0: the signal."""
         command = await asyncio.to_thread(self._prepare)
         if self._stopping.is_set():
-            return "nothing"
+            return 0
         self._stop_signal = command.stop_signal
         process = await asyncio.create_subprocess_exec(
             *command.arguments, stdout=asyncio.subprocess.PIPE, **command.popen_arguments
@@ -138,7 +146,7 @@ class Child:
         self._process = None
         await asyncio.wait((reader,), timeout=1)
         reader.cancel()
-        return f"status {code}" if code >= 0 else signal.Signals(-code).name
+        return code
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None  # noqa: S101, asked for above

@@ -5,8 +5,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from entrepot_cli.outcome import StartError
+from entrepot_cli.outcome import StartError, Status
 from entrepot_cli.settings import Settings
+from entrepot_rpc import setting
 
 # Keys to the database and to the stores of blobs, as their own tools call them.
 _STORE_KEYS = re.compile(r"(AWS|AZURE|GOOGLE|GCS|S3|PG)[A-Z0-9_]*|DATABASE_URL")
@@ -68,17 +69,15 @@ class Environment:
         """For a program that shows metrics: its own port, so many after the first one's."""
         if not self.settings.metrics:
             return {}
-        host, _, port = self.settings.metrics.rpartition(":")
-        if not port.isdecimal():
-            raise StartError(
-                f'ENTREPOT_METRICS: "{self.settings.metrics}" is not host:port, such as '
-                "127.0.0.1:9464."
-            )
         token = os.environ.get("ENTREPOT_METRICS_TOKEN", "")
-        return {
-            "ENTREPOT_METRICS": f"{host}:{int(port) + number}",
-            "ENTREPOT_METRICS_TOKEN": token,
-        }
+        try:
+            listen, _ = setting.metrics(_metrics(self.settings.metrics, token))
+            host, _, port = listen.rpartition(":")
+            told = _metrics(f"{host}:{int(port) + number}", token)
+            setting.metrics(told)
+        except ValueError as error:
+            raise StartError(str(error), status=Status.MISCONFIGURED) from None
+        return told
 
     def plugin(self) -> Mapping[str, str]:
         """For a plugin, which has no key at all."""
@@ -114,3 +113,7 @@ class Environment:
             "ENTREPOT_GRPC": self.settings.grpc,
             "PYTHONUNBUFFERED": "1",
         }
+
+
+def _metrics(listen: str, token: str) -> dict[str, str]:
+    return {"ENTREPOT_METRICS": listen, "ENTREPOT_METRICS_TOKEN": token}

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from entrepot_cli.command import Command
-from entrepot_cli.outcome import StartError
+from entrepot_cli.outcome import StartError, Status
 from entrepot_cli.postgres import EmbeddedPostgres
 from entrepot_cli.settings import Settings
 from entrepot_cli.stack import installed, probe
@@ -212,7 +212,11 @@ class Stack:
         if process.returncode != 0:
             # Of this start only: its log has those before, too.
             words = "\n".join(lines[-SHOWN_LINES:])
-            raise ChildError(f"The data cannot be made ready.\n{words}")
+            is_setting = process.returncode == Status.MISCONFIGURED
+            raise ChildError(
+                f"The data cannot be made ready.\n{words}",
+                status=Status.MISCONFIGURED if is_setting else Status.FAILED,
+            )
 
     def _make_registrar(self) -> "Registrar":
         # Slow to import, so that happens while the database starts.
