@@ -130,7 +130,8 @@ def test_a_transfer_that_always_breaks_fails(
 def test_a_stall_is_given_up(client: Client, upstream: Upstream) -> None:
     """When no byte comes for the stall timeout, the try is over."""
     upstream.behave("file", stalls(times=1))
-    limits = Remote(1, max_retries=1, stall_timeout_seconds=0.2)
+    # Long enough for the second try on any machine.
+    limits = Remote(1, max_retries=1, stall_timeout_seconds=1)
 
     _, data = client.get(upstream.url + "file", limits=limits)
 
