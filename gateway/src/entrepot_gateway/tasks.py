@@ -12,7 +12,7 @@ from entrepot.core.v1 import task_service_pb2
 from entrepot_gateway.answer import JsonAnswer
 from entrepot_gateway.events import TERMINAL_KINDS
 from entrepot_gateway.problem import refuse
-from entrepot_gateway.transcode import check_page, request_id
+from entrepot_gateway.transcode import check_page, read_key, two_ids
 from entrepot_rpc.address import href
 from entrepot_rpc.duration import parse_nanos
 from entrepot_rpc.errors import Code, ServiceError
@@ -79,6 +79,7 @@ class Tasks:
         reader = call.decoder()
         document = await call.document()
         wait = _wait_seconds(document.pop("wait", None) or None, wait)
+        _refuse_another_id(call, document, request)
         reader.message(document, request, partial=False)
         reader.finish()
         return await self._create(call, request, wait)
@@ -148,6 +149,7 @@ class Tasks:
         reader = call.decoder()
         document = await call.document()
         wait = _wait_seconds(document.pop("wait", None) or None, wait)
+        _refuse_another_id(call, document, request)
         reader.message(document, request, given=("name",), partial=False)
         reader.finish()
         response = cast(
@@ -226,9 +228,7 @@ class Tasks:
         reader = call.decoder("query")
         reader.message(options, request, partial=True)
         reader.finish()
-        key = call.request.headers.get("idempotency-key")
-        if key is not None:
-            request.request_id = request_id(key)
+        read_key(call, request)
         return wait
 
 
@@ -257,6 +257,15 @@ def _refuse_query(call: Call) -> None:
             "FIELD_UNKNOWN",
             "query",
         )
+
+
+def _refuse_another_id(
+    call: Call, document: dict[str, Any], request: CreateTaskRequest | CommitPlanRequest
+) -> None:
+    """Refuse a request id of the body that is not that of the query or the header field."""
+    known = request.request_id
+    if known and document.get("request_id", known) not in (known, [known]):
+        raise two_ids("header" if "idempotency-key" in call.request.headers else "query", "")
 
 
 def _point_to_query(errors: list[Any]) -> None:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from entrepot_gateway.answer import JsonAnswer
-from entrepot_gateway.problem import refuse
+from entrepot_gateway.problem import InputRefusedError, refuse
 from entrepot_rpc.address import has_address, href
 from entrepot_rpc.field import descriptor_of
+from entrepot_rpc.problem import InputError
+from entrepot_rpc.request_id import RULE, is_allowed
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     from entrepot_gateway.core import Core
     from entrepot_gateway.decoder import Decoder
 
+_KEY, _ID = "#/Idempotency-Key", "#/request_id"
 _ETAG = re.compile(r"[\x21\x23-\x7e]{1,200}")
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class Transcoder:
@@ -124,9 +126,8 @@ class Transcoder:
     def _read_headers(request: Message, binding: Binding, call: Call) -> None:
         headers = call.request.headers
         fields = request.DESCRIPTOR.fields_by_name
-        key = headers.get("idempotency-key")
-        if key is not None and "request_id" in fields:
-            request.request_id = request_id(key)  # type: ignore[attr-defined]
+        if "request_id" in fields:
+            read_key(call, request, "" if binding.body == "*" else "query")
         condition = headers.get("if-match", "*").strip()
         target: Any = request
         if binding.body not in ("", "*"):
@@ -139,14 +140,39 @@ class Transcoder:
             target.etag = tag
 
 
-def request_id(key: str) -> str:
-    """The request id in an Idempotency-Key, which some clients put into quotes."""
-    key = key.strip().strip('"')
-    if not _REQUEST_ID.fullmatch(key):
-        raise refuse(
-            "#/Idempotency-Key", "The key is 1 to 128 printable characters.", where="header"
-        )
-    return key
+def read_key(call: Call, request: Any, where: str = "query") -> None:  # noqa: ANN401  has a request_id
+    """Fill in the request id of the header Idempotency-Key, if there is one.
+
+    Whoever gives a `request_id` as well, in the query or the body (`where` is empty), must mean
+    the same.
+    """
+    given = call.request.headers.get("idempotency-key")
+    if given is None:
+        return
+    # Some clients put it into quotes. Header fields are bytes, which Starlette takes for Latin-1.
+    key = given.strip().strip('"').encode("latin-1").decode("utf-8", "replace")
+    if not is_allowed(key):
+        raise refuse(_KEY, f"The key {RULE}.", where="header")
+    if request.request_id not in ("", key):
+        raise two_ids("header", where)
+    request.request_id = key
+
+
+def two_ids(first: str, second: str) -> InputRefusedError:
+    """The refusal of two request ids of one request that differ.
+
+    Args:
+        first: Where the one is, "header" or "query".
+        second: Where the other is, "query" or, if empty, the body.
+    """
+    name = "Idempotency-Key" if first == "header" else f"request_id in the {first}"
+    differ = f"{name} and request_id in the {second or 'body'} are both given, and differ."
+    return InputRefusedError(
+        [
+            InputError(_KEY if first == "header" else _ID, "FIELD_REPEATED", differ, first),
+            InputError(_ID, "FIELD_REPEATED", "Give one of them, or the same twice.", second),
+        ]
+    )
 
 
 def _forbid(query: Decoder, document: dict[str, Any], given: set[str]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from entrepot.core.v1 import plugin_service_pb2, task_service_pb2
+from entrepot.core.v1 import plugin_service_pb2, repository_service_pb2, task_service_pb2
 from entrepot_gateway.app import Api
 from entrepot_rpc.errors import Code, ServiceError, Violation
 from gateway_client import Client
@@ -84,6 +84,86 @@ async def test_options_are_in_the_query_and_the_header(client: Client, core: Fak
     assert answer.json["dry_run"] is True
     assert core.last("CreateTask").request_id == "key-1"
     assert core.last("CreateTask").priority == Task.PRIORITY_INTERACTIVE
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "body"),
+    [
+        ("tasks/zoo/feedings/", "?request_id=one", {"repository": "foo"}),
+        ("repositories/zoo/", "?request_id=one", {"name": "foo"}),
+        (
+            "tasks/",
+            "",
+            {
+                "parameters": {"@type": "acme.zoo.v1.Feeding", "repository": "a"},
+                "request_id": "one",
+            },
+        ),
+        ("tasks/0190-1/clones/", "?request_id=one", {}),
+        ("tasks/0190-1/commits/", "", {"request_id": "one"}),
+    ],
+)
+async def test_two_request_ids_that_differ_are_refused(
+    client: Client, core: FakeCore, path: str, query: str, body: dict[str, Any]
+) -> None:
+    """A key in the header and another request_id: both are named; the same one twice is one."""
+    core.on("CreateTask", echo)
+    core.on("CloneTask", task_service_pb2.CloneTaskResponse(task=a_task()))
+    core.on("CommitPlan", task_service_pb2.CommitPlanResponse(task=a_task()))
+
+    core.on("CreateRepository", repository_service_pb2.CreateRepositoryResponse())
+
+    path = f"/api/v3/{path}{query}"
+    different = await client.request("POST", path, body, headers={"idempotency-key": "two"})
+    same = await client.request("POST", path, body, headers={"idempotency-key": "one"})
+
+    assert different.status == 400
+    assert different.pointers == ["#/Idempotency-Key", "#/request_id"]
+    assert "Idempotency-Key and request_id" in different.json["detail"]
+    assert same.status == 201
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v3/tasks/?request_id=a", "/api/v3/tasks/0190-1/commits/?request_id=a"]
+)
+async def test_a_request_id_in_query_and_body(client: Client, core: FakeCore, path: str) -> None:
+    """One in the query and another in the body are refused as well."""
+    core.on("CommitPlan", task_service_pb2.CommitPlanResponse(task=a_task()))
+
+    answer = await client.request("POST", path, {"request_id": "b"})
+
+    assert answer.status == 400
+    assert "#/request_id" in answer.pointers
+
+
+@pytest.mark.parametrize(
+    ("key", "status"),
+    [
+        ("two words", 201),
+        ("h\u00e9", 201),
+        ("x" * 128, 201),
+        ("x" * 129, 400),
+        ("", 400),
+        ('""', 400),
+        ("a\tb", 400),
+    ],
+)
+async def test_a_key_has_the_form_of_a_request_id(
+    client: Client, core: FakeCore, key: str, status: int
+) -> None:
+    """The header allows what core allows as request_id, and refuses what core would refuse."""
+    core.on("CreateTask", echo)
+
+    answer = await client.request(
+        "POST",
+        "/api/v3/tasks/zoo/feedings/",
+        {"repository": "foo"},
+        headers={"idempotency-key": key.encode().decode("latin-1")},
+    )
+
+    assert answer.status == status
+    if status == 201:
+        assert core.last("CreateTask").request_id == key
 
 
 async def test_a_validated_task_is_not_created(client: Client, core: FakeCore) -> None:

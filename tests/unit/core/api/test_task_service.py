@@ -198,9 +198,15 @@ def test_parameters_are_checked_first(
     assert (reason, field) == (error.reason, fields(error))
 
 
-def test_a_request_id_has_a_length(servicing: Servicing) -> None:
-    """What is longer than its column is refused under its field."""
-    request = task_service_pb2.CreateTaskRequest(request_id="x" * 129)
+@pytest.mark.parametrize("validate_only", [False, True])
+@pytest.mark.parametrize("given", ["x" * 129, "a\nb", " a", "a ", " "])
+def test_a_request_id_has_a_form(servicing: Servicing, given: str, *, validate_only: bool) -> None:
+    """What cannot be one is refused under its field, also where nothing is stored."""
+    request = task_service_pb2.CreateTaskRequest(
+        request_id=given,
+        validate_only=validate_only,
+        parameters=pack(file_pb2.Sync(repository="foo", remote="b")),
+    )
 
     error = refusal(lambda: servicing.call("CreateTask", request))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from entrepot_core.domain.errors import FieldInvalidError
 from entrepot_core.store import creation_requests
+from entrepot_rpc.request_id import RULE, is_allowed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
 
     from entrepot_core.store.database import Cursor
 
-__all__ = ["MAX_REQUEST_ID", "CreationRequests", "check_request_id"]
-
-MAX_REQUEST_ID = 128
+__all__ = ["CreationRequests", "check_request_id"]
 
 
 class CreationRequests:
@@ -37,7 +36,7 @@ class CreationRequests:
         """The name of what the same request made before; None if it is to be made now.
 
         To be called in the transaction that makes it. Raises RequestIdReusedError if the id was
-        used for another request, and FieldInvalidError if it is too long.
+        used for another request, and FieldInvalidError if it cannot be one.
         """
         if not request.request_id:
             return None
@@ -48,11 +47,9 @@ class CreationRequests:
 
 
 def check_request_id(request_id: str) -> None:
-    """Raises FieldInvalidError if it is too long."""
-    if len(request_id) > MAX_REQUEST_ID or "\0" in request_id:
-        raise FieldInvalidError.at(
-            "request_id", f"must have at most {MAX_REQUEST_ID} characters without NUL."
-        )
+    """Raises FieldInvalidError if it cannot be one; none is none."""
+    if request_id and not is_allowed(request_id):
+        raise FieldInvalidError.at("request_id", f"A request id {RULE}.")
 
 
 def _digest(request: Any, principal: str) -> bytes:  # noqa: ANN401  as above

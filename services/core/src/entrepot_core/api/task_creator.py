@@ -96,6 +96,7 @@ class TaskCreator:
 
     def check(self, order: Order) -> Parameters:
         """Everything but storing: the parameters as a task would have them."""
+        check_request_id(order.request_id)
         parameters = self._decode(order)
         return self._reader.validate(parameters, self._reader.resolve(parameters))
 
