@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from core_under_test import TOKEN, Core
 
@@ -17,6 +18,11 @@ def dispatch_program(
     with core_program("dispatch", core, environment, failpoints) as (process, line):
         assert line == "ready dispatcher\n"
         yield process
+
+
+def log_of(core: Core, role: str = "dispatch") -> Path:
+    """Where the last program of a role logs."""
+    return core.config.home / f"{role}.log"
 
 
 @contextmanager
@@ -37,9 +43,12 @@ def core_program(
         "ENTREPOT_FAILPOINTS": failpoints,
     }
     program = [sys.executable, "-m", "entrepot_core", role]
-    with subprocess.Popen(
-        program, env=given, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
+    with (
+        log_of(core, role).open("a") as log,
+        subprocess.Popen(
+            program, env=given, stdout=subprocess.PIPE, stderr=log, text=True
+        ) as process,
+    ):
         assert process.stdout is not None
         line = process.stdout.readline()
         try:

@@ -17,7 +17,7 @@ from core_under_test import (
     running_dispatch,
 )
 from declarations import file_plugin
-from dispatch_program import dispatch_program
+from dispatch_program import dispatch_program, log_of
 from entrepot.core.v1 import task_service_pb2
 from entrepot.plugin.v1 import describe_pb2, plugin_tasks_pb2
 from entrepot.plugins.file.v1 import file_pb2
@@ -88,10 +88,9 @@ def test_a_drained_dispatcher_finishes_what_it_runs(core: Core, plugin: FakePlug
         until(lambda: bool(plugin.executed), "the attempt to start")
         second = core.create(SYNC)
         process.send_signal(signal.SIGTERM)
-        timer = threading.Timer(0.5, plugin.released.set)
-        timer.start()
+        until(lambda: "dispatcher.draining" in log_of(core).read_text(), "it to drain")
+        plugin.released.set()
         assert process.wait(timeout=30) == 0
-        timer.join()
 
     assert core.read(first.name).state == Task.STATE_COMPLETED
     assert core.read(second.name).state == Task.STATE_WAITING

@@ -100,6 +100,7 @@ class Dispatcher:
     def stop(self, grace_seconds: float = 10) -> None:
         """Claims nothing more, waits for attempts, hands over those that are not done in time."""
         self._stopping.set()
+        log.info("dispatcher.draining", attempts=self.running())
         self._poked.set()
         self._claimer.join(timeout=30)
         deadline = time.monotonic() + grace_seconds
