@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
+from blocking import is_awaited
 from core_under_test import (
     Core,
     a_config,
@@ -112,22 +113,14 @@ def test_a_task_that_is_being_claimed_does_not(core: Core) -> None:
         cursor.execute("UPDATE task SET state = 'running', attempt = 1, started_at = now()")
         asking = threading.Thread(target=lambda: answers.append(ask(core, SYNC)))
         asking.start()
-        until(lambda: is_blocked(core), "the request to wait for the row")
+        until(
+            lambda: is_awaited(core.database, cursor.connection), "the request to wait for the row"
+        )
     asking.join(30)
     with core.database.transaction() as cursor:
         cursor.execute("UPDATE task SET state = 'waiting', attempt = 0 WHERE state = 'running'")
 
     assert [(one.absorbed, one.task.name == first.name) for one in answers] == [(False, False)]
-
-
-def is_blocked(core: Core) -> bool:
-    """Whether somebody waits for a row."""
-    return bool(
-        core.database.fetch(
-            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            " AND datname = current_database()"
-        )
-    )
 
 
 def test_a_crowd_makes_one_task(core: Core) -> None:

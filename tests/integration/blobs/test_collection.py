@@ -9,12 +9,14 @@ from collections.abc import Callable
 import psycopg2
 import pytest
 
+from blocking import is_awaited
 from byte_rows import Rows
 from entrepot_core.downloads.keeper import Keeper
 from entrepot_core.store import blob_collection, blobs
 from entrepot_core.store.blob_collection import CollectedBlobs, collect_blobs
 from entrepot_core.store.blob_references import REFERENCES
 from entrepot_core.store.database import connect
+from polling import until
 
 
 def digest_of(data: bytes) -> bytes:
@@ -153,22 +155,13 @@ def test_a_writer_beats_the_collector(keeper: Keeper, rows: Rows) -> None:
 
     thread = threading.Thread(target=keeper.write, args=([b"contested"],))
     thread.start()
-    wait_for_lock(rows)
+    until(lambda: is_awaited(keeper.database, other), "the writer to wait for the row")
     other.commit()
     other.close()
     keeper.store.discard([digest])
     thread.join()
 
     assert remaining(keeper) == {digest}
-
-
-def wait_for_lock(rows: Rows) -> None:
-    """Return when somebody waits for a lock."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if rows.one("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-            return
-    raise AssertionError("nobody waits")
 
 
 def test_a_stager_that_has_looked_is_waited_for(keeper: Keeper, rows: Rows) -> None:
@@ -180,20 +173,14 @@ def test_a_stager_that_has_looked_is_waited_for(keeper: Keeper, rows: Rows) -> N
         assert blobs.revive(cursor, [digest_of(b"wanted")])
         thread = threading.Thread(target=collect_blobs, args=(keeper.database, keeper.store, 0))
         thread.start()
-        wait_for(rows, "SELECT count(*) FROM blob WHERE state = 'condemned'")
+        condemned = "SELECT count(*) FROM blob WHERE state = 'condemned'"
+        until(lambda: rows.one(condemned) > 0, "the blob to be condemned")
         cursor.execute("INSERT INTO attempt_blob VALUES (1, %s)", (digest_of(b"wanted"),))
     stager.commit()
     stager.close()
     thread.join()
 
     assert remaining(keeper) == {digest_of(b"wanted")}
-
-
-def wait_for(rows: Rows, query: str) -> None:
-    """Return when a count is not zero."""
-    deadline = time.monotonic() + 20
-    while not rows.one(query):
-        assert time.monotonic() < deadline, query
 
 
 def test_nothing_dangles_under_load(keeper: Keeper) -> None:

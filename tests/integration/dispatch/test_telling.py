@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
-import psycopg2.extensions
 import pytest
 
+from blocking import is_awaited
 from core_under_test import (
     Core,
     a_config,
@@ -156,12 +156,6 @@ def test_a_later_attempt_replaces_the_failures(core: Core, plugin: FakePlugin) -
     ]
 
 
-def is_awaited(core: Core, holder: psycopg2.extensions.connection) -> bool:
-    """Whether somebody waits for what this connection has locked."""
-    blocked = "SELECT 1 FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
-    return bool(core.database.fetch(blocked, (holder.info.backend_pid,)))
-
-
 def test_what_is_said_at_the_end_waits_for_the_workspace(core: Core, plugin: FakePlugin) -> None:
     """What was told last is there when the task ends, also if the workspace is in use then."""
     holder = psycopg2.connect(core.config.database_url)
@@ -175,7 +169,7 @@ def test_what_is_said_at_the_end_waits_for_the_workspace(core: Core, plugin: Fak
 
     plugin.execute = execute
     task = core.create(SYNC)
-    until(lambda: is_awaited(core, holder), "the attempt to end")
+    until(lambda: is_awaited(core.database, holder), "the attempt to end")
     holder.close()
     ended = core.read(task.name, wait=60)
 
