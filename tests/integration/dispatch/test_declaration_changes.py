@@ -224,12 +224,13 @@ def test_less_room_after_a_restart(core: Core, plugin: FakePlugin) -> None:
 
     with running_dispatch(core.config):
         until(lambda: bool(plugin.executed), "the first to run")
+        rows = core.database.fetch("SELECT * FROM plugin")
         states = [core.read(task.name).state for task in tasks]
         told = [why(core, task) for task in tasks]
         plugin.released.set()
         ended = [core.read(task.name, wait=20) for task in tasks]
 
-    assert states.count(Task.STATE_RUNNING) == 1
+    assert states.count(Task.STATE_RUNNING) == 1, (rows, told)
     full = "The plugin file runs 1 attempts, as many as it can."
     assert sum(full in one for one in told) == 2
     assert {one.state for one in ended} == {Task.STATE_COMPLETED}
