@@ -10,6 +10,7 @@ SOURCES = (
     "services/core/src/entrepot_core/api/metrics.py",
     "services/core/src/entrepot_core/dispatch/metrics.py",
     "services/core/src/entrepot_core/downloads/metrics.py",
+    "services/core/src/entrepot_core/plugins/task_times.py",
     "services/rpc/src/entrepot_rpc/call_metrics.py",
     "gateway/src/entrepot_gateway/measured.py",
 )

@@ -14,7 +14,7 @@ from itertools import product
 
 import injuries
 from injuries import Scene
-from work import Add, Canceled, Fetch, Queued, Read, Send, Sync, Work
+from work import Add, Canceled, Deferred, Fetch, Queued, Read, Send, Sync, Work
 
 Injury = Callable[[Scene], None]
 
@@ -100,8 +100,11 @@ def _of_who_is_there() -> Iterator[Cell]:
     yield from _at("A d p4", ("stage.committed",), lost, (Sync,))
     yield from _at("A k p9", BYTES, kill, (Send,))
     yield from _at("A e p9", BYTES[:3], full, (Send,))
-    yield from _at("D k p3", CLAIM, kill, (Add, Sync))
-    yield from _at("D z p3", CLAIM, stop, (Add, Sync), injuries.wake_zombie)
+    yield from _at("A k p6", COMMIT[:3], kill, (Add,))
+    yield from _at("A z p6", COMMIT[:3], stop, (Add,), injuries.wake_soon)
+    yield from _at("A s p6", COMMIT[:3], slow, (Add,))
+    yield from _at("D k p3", CLAIM, kill, (Deferred, Sync))
+    yield from _at("D z p3", CLAIM, stop, (Deferred, Sync), injuries.wake_zombie)
     yield from _at("D k p4", EXECUTE, kill, (Sync,))
     yield from _at("D z p4", EXECUTE, stop, (Sync,), injuries.wake_zombie)
     # The plugin's index is fetched by the api, the files by a dispatcher.
@@ -112,11 +115,11 @@ def _of_who_is_there() -> Iterator[Cell]:
     yield from _at("L z p5", BYTES, stop, (Sync,), injuries.wake_zombie, word="dispatch")
     yield from _at("L k p8", BYTES[:3], kill, (Fetch,))
     yield from _at("D k p6", COMMIT_OF_SYNC, kill, (Sync,))
-    yield from _at("D k p6", COMMIT, kill, (Add,))
+    yield from _at("D k p6", COMMIT, kill, (Deferred,))
     yield from _at("D z p6", COMMIT_OF_SYNC, stop, (Sync,), injuries.wake_zombie)
-    yield from _at("D z p6", COMMIT, stop, (Add,), injuries.wake_zombie)
-    yield from _at("D s p6", COMMIT, slow, (Add,))
-    yield from _at("D d p6", ("commit.committed",), lost, (Add, Sync))
+    yield from _at("D z p6", COMMIT, stop, (Deferred,), injuries.wake_zombie)
+    yield from _at("D s p6", COMMIT, slow, (Deferred,))
+    yield from _at("D d p6", ("commit.committed",), lost, (Deferred, Sync))
     # Once the first has committed, the second is ready, and nobody has said so.
     ready = ("commit.before_commit", "commit.committed")
     yield from _at("D k p2", ready, kill, (Queued,))
@@ -138,7 +141,7 @@ def _of_others() -> Iterator[Cell]:
     hold = ("hold",)
     phases: dict[str, tuple[tuple[str, ...], type[Work]]] = {
         "p1": (CREATE, Add), "p3": (CLAIM, Sync), "p4": (STAGE, Sync), "p5": (BYTES, Sync),
-        "p6": (COMMIT, Add), "p7": (("events.numbered",), Add), "p12": (CLAIM, Sync),
+        "p6": (COMMIT, Deferred), "p7": (("events.numbered",), Add), "p12": (CLAIM, Sync),
     }  # fmt: skip
     phases["p2"] = (("commit.before_commit", "commit.committed"), Queued)
     hurt: tuple[tuple[str, Injury, tuple[str, ...]], ...] = (
@@ -172,8 +175,16 @@ def _of_others() -> Iterator[Cell]:
             instants, work = phases[phase]
             yield from _at(f"{letters} {phase}", instants, hold, (work,), injury=injury)
     # The dispatchers', for only they have another beside them.
-    yield from _at("D n p3", CLAIM, hold, (Add,), injuries.swallow, word="dispatch")
-    yield from _at("D n p6", COMMIT[:3], hold, (Add,), injuries.swallow, word="dispatch")
+    yield from _at("D n p3", CLAIM, hold, (Deferred,), injuries.swallow, word="dispatch")
+    yield from _at("D n p6", COMMIT[:3], hold, (Deferred,), injuries.swallow, word="dispatch")
+    # A change that the api makes at once, in the transaction that makes its task.
+    for letters, injury in (
+        ("Q k", injuries.kill("postgres")),
+        ("Q z", injuries.stop_database),
+        ("A f", injuries.end_sessions("entrepot api")),
+        ("A n", injuries.cut("api-Q")),
+    ):
+        yield from _at(f"{letters} p6", COMMIT[:3], hold, (Add,), injury)
     # In pairs, and while something is canceled.
     for pair in (("plugin", "dispatch"), ("api", "postgres"), ("dispatch", "postgres")):
         letters = "+".join({"postgres": "Q"}.get(one, one[0].upper()) for one in pair)

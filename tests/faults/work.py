@@ -77,10 +77,11 @@ class Client:
             lambda: self.ask(method, path, body, headers=headers), f"{method} {path}", END_SECONDS
         )
 
-    def create(self, task_type: str, **parameters: object) -> Json:
+    def create(self, task_type: str, query: str = "", **parameters: object) -> Json:
         """Create a task once, however often it has to be asked for."""
         key = {"Idempotency-Key": secrets.token_hex(8)}
-        return dict(self.insist("POST", f"tasks/{task_type}/", parameters, **key).expect(200, 201))
+        path = f"tasks/{task_type}/{query}"
+        return dict(self.insist("POST", path, parameters, **key).expect(200, 201))
 
     def finished(self, task: Json) -> Json:
         """The task, at its end."""
@@ -181,7 +182,9 @@ class Work(ABC):
 
 
 class Add(Work):
-    """Adds units that are there: work that core does itself."""
+    """Adds units that are there: work that the api does at once, unless it may wait."""
+
+    query = ""
 
     def __init__(self, client: Client, pool: list[Json]) -> None:
         super().__init__(client)
@@ -191,11 +194,19 @@ class Add(Work):
         names = [unit["name"] for unit in self._units]
         attributes = (unit["unit"]["attributes"] for unit in self._units)
         self.files = {one["relative_path"]: one["sha256"] for one in attributes}
-        task = self.client.create("file/adds", repository=self.repository["name"], content=names)
+        task = self.client.create(
+            "file/adds", self.query, repository=self.repository["name"], content=names
+        )
         self.task = self.client.finished(task)
 
 
-class Queued(Add):
+class Deferred(Add):
+    """Adds units in the background: work that core leaves to a dispatcher."""
+
+    query = "?priority=background"
+
+
+class Queued(Deferred):
     """Two additions to one repository, of which the second waits for the locks of the first."""
 
     def do(self) -> None:
@@ -204,7 +215,7 @@ class Queued(Add):
         self.files = {one["relative_path"]: one["sha256"] for one in attributes}
         repository = self.repository["name"]
         tasks = [
-            self.client.create("file/adds", repository=repository, content=[one])
+            self.client.create("file/adds", self.query, repository=repository, content=[one])
             for one in (names[0], names[1], names[2])
         ]
         self.tasks = [self.client.finished(task) for task in tasks]

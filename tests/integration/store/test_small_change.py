@@ -7,8 +7,8 @@ from random import Random
 import psycopg2
 import pytest
 
-from contents import Attempt, Scene
-from entrepot_core.domain.change import CommitRequest, CommitResult
+from contents import Scene
+from entrepot_core.domain.change import CommitResult
 from entrepot_core.domain.errors import ServiceError
 from entrepot_core.domain.unit import Source, Unit
 from entrepot_core.store import changes, content, small_change
@@ -45,7 +45,7 @@ def short(
         "test", name, [(unit.type.name, unit.key_digest) for unit in units], removes
     )
     with (database or scene.database).transaction() as cursor:
-        made = small_change.commit(cursor, request(attempt), change)
+        made = small_change.commit(cursor, attempt.task_id, change, attempt.workspace_id)
     attempt.abandon()
     return None if made is None else made.result
 
@@ -75,11 +75,6 @@ def general(scene: Scene, name: str, units: Sequence[Unit], *, removes: bool) ->
         return attempt.commit(is_ready_made=True)
     finally:
         attempt.abandon()
-
-
-def request(attempt: Attempt) -> CommitRequest:
-    """The end of an attempt."""
-    return CommitRequest(attempt.workspace_id, attempt.task_id, is_ready_made=True)
 
 
 def state(scene: Scene, name: str) -> object:
@@ -242,7 +237,7 @@ def test_an_attempt_that_was_taken_over_writes_nothing(scene: Scene) -> None:
     change = SmallChange("test", "short", [(unit.type.name, unit.key_digest)], is_removal=False)
 
     with scene.database.transaction() as cursor:
-        assert small_change.commit(cursor, request(attempt), change) is None
+        assert small_change.commit(cursor, attempt.task_id, change, attempt.workspace_id) is None
     assert scene.repository("short").latest == 0
 
 
@@ -297,8 +292,9 @@ def test_a_change_reads_no_more_when_there_is_much_that_it_does_not_touch(
 
     with session.transaction() as cursor:
         before = rows_read(cursor)
-        assert small_change.commit(cursor, request(attempt), change) is not None
+        made = small_change.commit(cursor, attempt.task_id, change, attempt.workspace_id)
         read = {table: count - before.get(table, 0) for table, count in rows_read(cursor).items()}
+    assert made is not None
     assert {table: count for table, count in read.items() if count > 10} == {}
 
 

@@ -13,6 +13,7 @@ from entrepot.core.v1 import difference_pb2, task_service_pb2, task_service_pb2_
 from entrepot.plugins.file.v1 import file_pb2
 from entrepot.type.v1 import diagnostic_pb2, progress_pb2
 from entrepot.type.v1.unit_failure_pb2 import UnitFailure
+from entrepot_core.api.at_once import AtOnce
 from entrepot_core.api.blocking import blockers
 from entrepot_core.api.event_log import EventLog, Watch
 from entrepot_core.api.paging import write_token
@@ -51,7 +52,8 @@ def servicer() -> Iterator[TaskService]:
         """Nobody waits for work."""
 
     reader = ParameterReader(database, registry, Clients())
-    creator = TaskCreator(database, registry, reader, wake)
+    at_once = AtOnce(database, registry, noted=wake, served_changed=wake)
+    creator = TaskCreator(database, registry, reader, wake, at_once)
     log = EventLog(database, wake)
     yield TaskService(database, registry, creator, log, wake, AUTHENTICATOR.principal_of)
     log.close()

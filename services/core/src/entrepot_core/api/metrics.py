@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 from entrepot_core.domain.errors import ServiceError
 from entrepot_core.downloads.metrics import DownloadMetrics, observe_process
+from entrepot_core.plugins.task_times import TaskTimes
 from entrepot_core.store import measures
 from entrepot_rpc.call_metrics import CallMetrics
 from entrepot_rpc.exposition import Exposition, new_registry
@@ -46,6 +47,7 @@ class ShownMetrics:
         self._exposition: Exposition | None = None
         self.calls = CallMetrics(self._registry)
         self.downloads = DownloadMetrics(self._registry)
+        self.times = TaskTimes(self._registry)
 
     def start(
         self, downloader: Downloader, free_bytes: Callable[[], int], store: StoreProbe

@@ -22,6 +22,7 @@ from entrepot.core.v1 import (
     upload_service_pb2_grpc,
     workspace_service_pb2_grpc,
 )
+from entrepot_core.api.at_once import AtOnce
 from entrepot_core.api.authentication import Authenticator
 from entrepot_core.api.blob_service import BlobService
 from entrepot_core.api.callers import Callers
@@ -58,7 +59,7 @@ from entrepot_core.plugins.describing import Describer
 from entrepot_core.plugins.parameters import ParameterReader
 from entrepot_core.plugins.poller import Poller
 from entrepot_core.plugins.registry import Registry
-from entrepot_core.store import temporary
+from entrepot_core.store import events, temporary
 from entrepot_core.store.database import Database
 from entrepot_core.store.listener import Waker
 from entrepot_core.store.numberer import Numberer
@@ -102,6 +103,8 @@ class ApiServer:
         )
         self._log = EventLog(self.database, self._numberer.poke)
         self._waker = Waker(self.database)
+        self._inbox_waker = Waker(self.database, events.INBOX)
+        self._pointer_waker = Waker(self.database, events.POINTERS)
         self._pointers = PointerWatch(self.database)
         self._shown = _show(config, self.database)
         self._downloader = Downloader(
@@ -146,7 +149,8 @@ class ApiServer:
         self._keeper.store.sweep_temporary()
         self.registry.refresh()
         self._log.start()
-        self._waker.start()
+        for waker in (self._waker, self._inbox_waker, self._pointer_waker):
+            waker.start()
         self._pointers.start()
         self._follower.start()
         self._polling.start()
@@ -167,7 +171,8 @@ class ApiServer:
         self._polling.stop()
         self._poller.close()
         self._follower.join(timeout=10)
-        self._waker.stop()
+        for waker in (self._waker, self._inbox_waker, self._pointer_waker):
+            waker.stop()
         self._clients.close()
         self._downloader.close()
         self._on_demand.close()
@@ -176,7 +181,14 @@ class ApiServer:
 
     def _add_tasks(self) -> None:
         reader = ParameterReader(self.database, self.registry, self._clients)
-        creator = TaskCreator(self.database, self.registry, reader, self._waker.poke)
+        at_once = AtOnce(
+            self.database,
+            self.registry,
+            noted=self._note_events,
+            served_changed=self._pointer_waker.poke,
+            times=self._shown.times if self._shown else None,
+        )
+        creator = TaskCreator(self.database, self.registry, reader, self._waker.poke, at_once)
         self._add(
             "TaskService",
             task_service_pb2_grpc.add_TaskServiceServicer_to_server,
@@ -280,6 +292,13 @@ class ApiServer:
                 self._pointers,
             ),
         )
+
+    def _note_events(self) -> None:
+        # Whoever numbers events is told in the shortest way.
+        if self._numberer.is_leading:
+            self._numberer.poke()
+        else:
+            self._inbox_waker.poke()
 
     def _workspace_of(self, context: grpc.ServicerContext) -> int:
         return workspace_of(self.database, context).workspace_id

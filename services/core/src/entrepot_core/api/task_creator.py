@@ -11,10 +11,10 @@ import structlog
 
 from entrepot_core.api.creation_requests import check_request_id
 from entrepot_core.api.plan_reader import of_dry_run
-from entrepot_core.domain.errors import DatabaseUnavailableError
+from entrepot_core.domain.errors import DatabaseUnavailableError, ServiceError
 from entrepot_core.domain.names import new_id
 from entrepot_core.plugins import binding, builtin
-from entrepot_core.store import api_tokens, plans, plugins, tasks
+from entrepot_core.store import api_tokens, plans, plugins, retry, tasks
 from entrepot_rpc import correlation, tracing
 from entrepot_rpc.failpoints import failpoint
 
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
     from google.protobuf import any_pb2
 
+    from entrepot_core.api.at_once import AtOnce
     from entrepot_core.plugins.parameters import ParameterReader, Parameters
     from entrepot_core.plugins.registry import Registry
-    from entrepot_core.store.database import Database
+    from entrepot_core.store.database import Cursor, Database
+    from entrepot_core.store.small_change import Made, SmallChange
 
 __all__ = ["Order", "Stored", "TaskCreator"]
 
@@ -80,7 +82,7 @@ class Stored:
 
 
 class TaskCreator:
-    """Checks and stores tasks, and wakes the dispatchers."""
+    """Checks and stores tasks, and wakes the dispatchers; what it can, it does at once."""
 
     def __init__(
         self,
@@ -88,11 +90,13 @@ class TaskCreator:
         registry: Registry,
         reader: ParameterReader,
         wake: Callable[[], None],
+        at_once: AtOnce,
     ) -> None:
         self._database = database
         self._registry = registry
         self._reader = reader
         self._wake = wake
+        self._at_once = at_once
 
     def check(self, order: Order) -> Parameters:
         """Everything but storing: the parameters as a task would have them."""
@@ -122,34 +126,61 @@ class TaskCreator:
         if order.commits is None:
             parameters = self._reader.checked(parameters)
         failpoint("create.validated")
-        stored = Stored(new_id())
+        stored, made = Stored(new_id()), None
+        began = time.monotonic()
         try:
-            stored = self._store(order, parameters, stored.task_id)
+            stored, made = self._store(order, parameters, stored.task_id)
         except DatabaseUnavailableError:
             if not self._is_stored(stored.task_id):
                 raise
         failpoint("create.committed", reply=True)
         log.debug("task.created", task=stored.task_id)
-        self._wake()
+        if made is None:
+            self._wake()
+        else:
+            self._at_once.tell(stored.task_id, parameters.view.name, made, began)
         return stored
 
-    def _store(self, order: Order, parameters: Parameters, task_id: str) -> Stored:
+    def _store(
+        self, order: Order, parameters: Parameters, task_id: str
+    ) -> tuple[Stored, Made | None]:
         wanted = binding.locks(parameters.references)
         if parameters.view.plugin == builtin.NAME:
             # Core's own tasks have no resources of their own, and one of a kind runs at a time.
             wanted[parameters.view.name] = True
         row = self._row(order, parameters, task_id, wanted)
+        change = None
+        if not order.is_dry_run and order.commits is None and row.priority < tasks.BACKGROUND:
+            change = self._at_once.change(parameters)
         try:
-            with self._database.transaction() as cursor:
-                if order.absorbs and (found := tasks.absorb(cursor, row)) is not None:
-                    return Stored(found.task_id, is_absorbed=found.is_new)
-                stored = tasks.create(cursor, row)
-                if order.commits is not None and stored == task_id:
-                    plans.approve(cursor, order.commits, task_id)
-                failpoint("create.inserted")
+            return self._write(order, row, change)
         except tasks.ResourceMissingError as error:
             raise binding.absent(parameters.references, error.name) from error
-        return Stored(stored)
+        except ServiceError:
+            raise
+        except Exception as error:
+            if change is None:
+                raise
+            # Whatever it was, its task can say it.
+            log.warning("task.not_done_at_once", error=str(error))
+            return self._write(order, row, None)
+
+    def _write(
+        self, order: Order, row: tasks.NewTask, change: SmallChange | None
+    ) -> tuple[Stored, Made | None]:
+        def write(cursor: Cursor) -> tuple[Stored, Made | None]:
+            if order.absorbs and (found := tasks.absorb(cursor, row)) is not None:
+                return Stored(found.task_id, is_absorbed=found.is_new), None
+            stored, made = tasks.create(cursor, row), None
+            if stored == row.task_id:
+                if order.commits is not None:
+                    plans.approve(cursor, order.commits, stored)
+                failpoint("create.inserted")
+                if change is not None:
+                    made = self._at_once.write(cursor, stored, order.principal, change)
+            return Stored(stored), made
+
+        return retry.run(self._database, write)
 
     def _row(
         self,

@@ -15,7 +15,6 @@ import structlog
 from entrepot.plugin.v1 import plugin_tasks_pb2
 from entrepot.type.v1 import progress_pb2
 from entrepot.type.v1.unit_failure_pb2 import UnitFailure
-from entrepot_core.dispatch import shortened
 from entrepot_core.dispatch.assignment import Assignment
 from entrepot_core.dispatch.observer import UNOBSERVED
 from entrepot_core.dispatch.progress import AttemptProgress
@@ -43,7 +42,7 @@ from entrepot_core.domain.errors import (
     SizeMismatchError,
 )
 from entrepot_core.domain.task import Loss, LossCause, State
-from entrepot_core.plugins import binding, builtin
+from entrepot_core.plugins import binding, builtin, shortened
 from entrepot_core.plugins.descriptors import pack_bytes
 from entrepot_core.store import (
     api_tokens,

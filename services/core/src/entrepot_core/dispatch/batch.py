@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from entrepot.plugin.v1 import describe_pb2
-from entrepot_core.dispatch import shortened
 from entrepot_core.domain.errors import ServiceError
+from entrepot_core.plugins import shortened
 from entrepot_core.plugins.descriptors import pack_bytes
 from entrepot_core.store.small_change import MAX_UNITS
 from entrepot_rpc import correlation, tracing

@@ -6,9 +6,10 @@ import time
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
 
 from entrepot_core.downloads.metrics import DownloadMetrics, observe_process
+from entrepot_core.plugins.task_times import TaskTimes
 from entrepot_rpc.exposition import Exposition, new_registry
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AttemptMetrics", "ShownMetrics"]
 
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400)
-
 
 class AttemptMetrics:
     """Counts attempts, and how long tasks waited and ran, by type: plugins declare those."""
@@ -32,20 +31,7 @@ class AttemptMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         # Written by the thread of the attempt alone, each its own key.
         self._running: dict[int, tuple[str, float]] = {}
-        self._waited = Histogram(
-            "entrepot_task_wait_seconds",
-            "How long tasks waited from their creation to their first attempt.",
-            ("type",),
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._ran = Histogram(
-            "entrepot_attempt_seconds",
-            "How long attempts ran, by what became of them.",
-            ("type", "outcome"),
-            buckets=_SECONDS,
-            registry=registry,
-        )
+        self._times = TaskTimes(registry)
         self._lost = Counter(
             "entrepot_attempts_lost",
             "Attempts that did not end their task, by cause.",
@@ -62,14 +48,14 @@ class AttemptMetrics:
         if claimed.attempt == 1:
             # Its id says when it was created (RFC 9562, section 5.7).
             created = (UUID(claimed.task_id).int >> 80) / 1000
-            self._waited.labels(claimed.task_type).observe(max(0.0, time.time() - created))
+            self._times.waited(claimed.task_type, time.time() - created)
 
     def settled(self, workspace_id: int, state: str) -> None:
         """See AttemptObserver."""
         known = self._running.pop(workspace_id, None)
         if known is not None:
             task_type, began = known
-            self._ran.labels(task_type, state).observe(time.monotonic() - began)
+            self._times.ran(task_type, state, time.monotonic() - began)
 
     def lost(self, cause: LossCause) -> None:
         """See AttemptObserver."""

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from entrepot.core.v1 import difference_pb2
 from entrepot_core.dispatch.observer import UNOBSERVED
 from entrepot_core.dispatch.verdict import STAGED
 from entrepot_core.domain.change import CommitRequest
 from entrepot_core.domain.errors import CanceledError, DatabaseUnavailableError
 from entrepot_core.domain.task import State
+from entrepot_core.plugins import differences
 from entrepot_core.store import api_tokens, queue, retry, small_change, tasks
 from entrepot_core.store import commit as commits
 from entrepot_core.store.plan_draft import PlanDraft
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from entrepot_core.dispatch.observer import AttemptObserver
     from entrepot_core.dispatch.progress import AttemptProgress
     from entrepot_core.dispatch.verdict import Completion
-    from entrepot_core.domain.change import CommitResult, Difference, Gaps
+    from entrepot_core.domain.change import CommitResult, Gaps
     from entrepot_core.domain.errors import ServiceError
     from entrepot_core.domain.task import Loss
     from entrepot_core.store.database import Cursor, Database
@@ -163,10 +163,7 @@ class Settler:
         cursor: Cursor, claimed: queue.Claimed, change: SmallChange
     ) -> small_change.Made | None:
         api_tokens.require_principal(cursor, claimed.principal)
-        request = CommitRequest(
-            workspace_id=claimed.workspace_id, task_id=claimed.task_id, is_ready_made=True
-        )
-        done = small_change.commit(cursor, request, change)
+        done = small_change.commit(cursor, claimed.task_id, change, claimed.workspace_id)
         if done is not None:
             outcome = _outcome(STAGED, done.result)
             queue.finish(cursor, claimed.workspace_id, claimed.task_id, outcome)
@@ -285,31 +282,7 @@ def _outcome(completion: Completion, result: CommitResult) -> queue.Outcome:
         state=State.COMPLETED,
         result_type=completion.result_type,
         result=completion.result,
-        differences=[_difference(one).SerializeToString() for one in result.differences],
+        differences=differences.encode(result),
         created_resource=result.created_resource,
         changed=changed,
-    )
-
-
-def _difference(one: Difference) -> difference_pb2.Difference:
-    return difference_pb2.Difference(
-        repository=one.repository,
-        base_version=one.base_version,
-        version=one.version,
-        changed=one.changed,
-        unchanged_reason=one.unchanged_reason,
-        added=one.added,
-        removed=one.removed,
-        replaced=one.replaced,
-        fetch_files=one.fetch_files,
-        fetch_bytes=one.fetch_bytes,
-        fetch_unknown_files=one.fetch_unknown_files,
-        added_units=[
-            difference_pb2.Difference.UnitLine(unit=line.unit, path=line.path)
-            for line in one.added_units
-        ],
-        removed_units=[
-            difference_pb2.Difference.UnitLine(unit=line.unit, path=line.path)
-            for line in one.removed_units
-        ],
     )

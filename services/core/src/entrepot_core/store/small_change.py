@@ -8,7 +8,7 @@ says; everything else, and every refusal, is left to the general way.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from entrepot_core.domain import set_digest
 from entrepot_core.domain.change import CommitResult, Difference
@@ -18,7 +18,6 @@ from entrepot_rpc.failpoints import failpoint
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from entrepot_core.domain.change import CommitRequest
     from entrepot_core.store.database import Cursor
 
 __all__ = ["MAX_UNITS", "Made", "SmallChange", "commit"]
@@ -46,16 +45,52 @@ class Made:
     retains_all: bool
 
 
-def commit(cursor: Cursor, request: CommitRequest, change: SmallChange) -> Made | None:
-    """Writes the next version, or nothing if the content stays the same.
+class _Plan(NamedTuple):
+    repository_id: int
+    base: int
+    number: int
+    unit_count: int
+    retain_versions: int
+    is_served: bool
+    set_state: bytes
+    added: list[int]
+    removed: list[int]
+    replaced: int
+    fetch_files: int
+    fetch_bytes: int
+    # Of each unit: its type, key digest, unit digest, and whether it is added.
+    units: list[list[Any]]
+
+
+def commit(
+    cursor: Cursor, task_id: str, change: SmallChange, workspace_id: int | None
+) -> Made | None:
+    """Writes the next version for an attempt, or nothing if the content stays the same.
 
     None if it must be done the general way; nothing has been done then. The caller finishes the
-    task in the same transaction.
+    task in the same transaction. `workspace_id` None: this transaction has made the task, whose
+    locks it holds; None also if the task has to wait for anything then.
     """
+    planned = _plan(cursor, task_id, change, workspace_id)
+    if planned is None:
+        return None
+    failpoint("commit.workspace_locked")
+    if planned.added or planned.removed:
+        _write(cursor, task_id, planned)
+    failpoint("commit.version_inserted")
+    return Made(_result(change, planned), planned.is_served, not planned.retain_versions)
+
+
+def _plan(
+    cursor: Cursor, task_id: str, change: SmallChange, workspace_id: int | None
+) -> _Plan | None:
+    function, owner = "plan_small_change(%s", workspace_id or task_id
+    if workspace_id is None:
+        function = "plan_at_once(%s::uuid"
     cursor.execute(
-        "SELECT * FROM plan_small_change(%s, %s, %s, %s::text[], %s::bytea[], %s)",
+        f"SELECT * FROM {function}, %s, %s, %s::text[], %s::bytea[], %s)",
         (
-            request.workspace_id,
+            owner,
             change.plugin,
             change.repository,
             [name for name, _ in change.units],
@@ -64,51 +99,50 @@ def commit(cursor: Cursor, request: CommitRequest, change: SmallChange) -> Made 
         ),
     )
     row = cursor.fetchone()
-    if row is None:
-        return None
-    failpoint("commit.workspace_locked")
-    repository_id, base, number, unit_count, retained, is_served, state, added, removed = row[:9]
-    replaced, files, size, *units = row[9:]
+    return None if row is None else _Plan._make([*row[:12], list(row[12:])])
+
+
+def _write(cursor: Cursor, task_id: str, planned: _Plan) -> None:
+    state = set_digest.changed(
+        bytes(planned.set_state),
+        _elements(planned.units, is_added=True),
+        _elements(planned.units, is_added=False),
+    )
+    cursor.execute(
+        "SELECT write_small_change(%s, %s, %s, %s::bigint[], %s::bigint[], %s, %s, %s::uuid)",
+        (
+            planned.repository_id,
+            planned.number,
+            planned.unit_count + len(planned.added) - len(planned.removed),
+            planned.added,
+            planned.removed,
+            state,
+            set_digest.digest(state),
+            task_id,
+        ),
+    )
+
+
+def _result(change: SmallChange, planned: _Plan) -> CommitResult:
     full_name = f"repositories/{change.plugin}/{change.repository}"
-    changed = bool(added or removed)
-    if changed:
-        state = set_digest.changed(
-            bytes(state), _elements(units, is_added=True), _elements(units, is_added=False)
-        )
-        cursor.execute(
-            "SELECT write_small_change(%s, %s, %s, %s::bigint[], %s::bigint[], %s, %s, %s::uuid)",
-            (
-                repository_id,
-                number,
-                unit_count + len(added) - len(removed),
-                added,
-                removed,
-                state,
-                set_digest.digest(state),
-                request.task_id,
-            ),
-        )
-    failpoint("commit.version_inserted")
+    changed = bool(planned.added or planned.removed)
     difference = Difference(
         repository=full_name,
-        base_version=base,
-        version=number if changed else base,
+        base_version=planned.base,
+        version=planned.number if changed else planned.base,
         changed=changed,
-        unchanged_reason=""
-        if changed
-        else request.unchanged_reason or "The repository is already as it was asked to be.",
-        added=len(added),
-        removed=len(removed),
-        replaced=replaced,
-        fetch_files=files,
-        fetch_bytes=size,
+        unchanged_reason="" if changed else "The repository is already as it was asked to be.",
+        added=len(planned.added),
+        removed=len(planned.removed),
+        replaced=planned.replaced,
+        fetch_files=planned.fetch_files,
+        fetch_bytes=planned.fetch_bytes,
     )
-    result = CommitResult(
+    return CommitResult(
         differences=(difference,),
-        created_resource=version_name(full_name, number) if changed else "",
+        created_resource=version_name(full_name, planned.number) if changed else "",
         changed=changed,
     )
-    return Made(result, is_served, retains_all=not retained)
 
 
 def _elements(units: list[list[Any]], *, is_added: bool) -> Iterator[bytes]:

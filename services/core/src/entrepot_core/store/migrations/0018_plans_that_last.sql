@@ -6,7 +6,7 @@
 -- What adding or removing a few units by name does to a repository, if nothing is out of the ordinary: looked at for these
 -- units alone, by index, without temporary tables. No row: something is in the way, or needs more thought than this; the
 -- general way (store/repository_commit.py) then does it, and says what is wrong. Nothing is written here.
--- Locks: the workspace, then the repository.
+-- Locks: the workspace, if an attempt asks, then the repository.
 CREATE OR REPLACE FUNCTION plan_small_change(p_workspace bigint, p_plugin text, p_name text, p_types text[], p_keys bytea[], p_remove boolean)
 RETURNS TABLE (
   repository_id bigint, base int, number int, unit_count bigint, retain_versions int, is_served boolean, set_state bytea,
@@ -24,8 +24,10 @@ DECLARE
 BEGIN
   -- A number for the transaction first: a collector that condemned what is named here waits for it.
   PERFORM pg_current_xact_id();
-  PERFORM FROM workspace WHERE workspace_id = p_workspace FOR UPDATE;
-  IF NOT FOUND THEN RETURN; END IF;
+  IF p_workspace IS NOT NULL THEN
+    PERFORM FROM workspace WHERE workspace_id = p_workspace FOR UPDATE;
+    IF NOT FOUND THEN RETURN; END IF;
+  END IF;
   SELECT repository_id, latest, next_number, retain_versions INTO r FROM repository
    WHERE plugin = p_plugin AND name = p_name FOR UPDATE;
   IF NOT FOUND OR EXISTS (SELECT FROM content_type WHERE plugin = p_plugin AND has_edges) THEN RETURN; END IF;

@@ -1,0 +1,100 @@
+"""Small changes that nothing is in the way of: made in the transaction that makes their task."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from entrepot_core.domain.task import State
+from entrepot_core.plugins import differences, shortened
+from entrepot_core.store import api_tokens, commit, queue, small_change
+from entrepot_rpc import tracing
+from entrepot_rpc.failpoints import failpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from entrepot_core.plugins.parameters import Parameters
+    from entrepot_core.plugins.registry import Registry
+    from entrepot_core.store.database import Cursor, Database
+    from entrepot_core.store.small_change import Made, SmallChange
+
+__all__ = ["AtOnce", "TaskTimes"]
+
+log = structlog.get_logger()
+
+
+class TaskTimes(Protocol):
+    """Is told how long tasks waited, and how long their attempts ran, in seconds."""
+
+    def waited(self, task_type: str, seconds: float) -> None:
+        """From the creation of a task to its first attempt."""
+
+    def ran(self, task_type: str, outcome: str, seconds: float) -> None:
+        """An attempt, by what became of it."""
+
+
+class AtOnce:
+    """Decides which tasks are done so, does what a dispatcher would, and tells who is told then.
+
+    Everything else waits for a dispatcher: what needs a plugin, what has to wait, what is limited,
+    what has time, being in the background, and what is traced, for an attempt has its own span.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        *,
+        noted: Callable[[], None],
+        served_changed: Callable[[], None],
+        times: TaskTimes | None = None,
+    ) -> None:
+        """`noted` is told that there are events to be numbered."""
+        self._database = database
+        self._registry = registry
+        self._noted = noted
+        self._served_changed = served_changed
+        self._times = times
+
+    def change(self, parameters: Parameters) -> SmallChange | None:
+        """What is to be done, if it is no more than a small change."""
+        if tracing.is_on():
+            return None
+        return shortened.small_change(self._registry.catalog(), parameters)
+
+    def write(
+        self, cursor: Cursor, task_id: str, principal: str, change: SmallChange
+    ) -> Made | None:
+        """Makes the version and completes the task, which this transaction has made.
+
+        None, and nothing is done, if something is in the way. PermissionDeniedError if who makes
+        it has no rights any more.
+        """
+        api_tokens.require_principal(cursor, principal)
+        made = small_change.commit(cursor, task_id, change, None)
+        if made is not None:
+            outcome = queue.Outcome(
+                state=State.COMPLETED,
+                differences=differences.encode(made.result),
+                created_resource=made.result.created_resource,
+                changed=made.result.changed,
+            )
+            queue.finish_at_once(cursor, task_id, outcome)
+            failpoint("commit.before_commit")
+        return made
+
+    def tell(self, task_id: str, task_type: str, made: Made, began: float) -> None:
+        """To be called after the transaction, which `began` by time.monotonic()."""
+        log.info("task.completed_at_once", task=task_id, task_type=task_type)
+        self._noted()
+        if self._times is not None:
+            self._times.waited(task_type, 0.0)
+            self._times.ran(task_type, State.COMPLETED, time.monotonic() - began)
+        if made.result.changed:
+            if made.is_served:
+                self._served_changed()
+            if not made.retains_all:
+                commit.after(self._database, made.result)
