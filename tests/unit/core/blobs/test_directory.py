@@ -192,6 +192,8 @@ def test_a_writer_that_is_killed_leaves_no_torn_blob(tmp_path: Path, name: str) 
         "import sys\n"
         "from pathlib import Path\n"
         "from entrepot_core.blobs.directory import DirectoryBlobStore\n"
+        "from entrepot_rpc import failpoints\n"
+        "failpoints.arm()\n"
         "store = DirectoryBlobStore(Path(sys.argv[1]), reserve_bytes=0)\n"
         "with store.begin() as batch:\n"
         "    writer = batch.create()\n"

@@ -71,6 +71,8 @@ def test_a_run_that_was_killed_is_done_again(
         "from entrepot_core.blobs import migration\n"
         "from entrepot_core.blobs.opening import open_blob_store\n"
         "from entrepot_core.domain.blob import Blob\n"
+        "from entrepot_rpc import failpoints\n"
+        "failpoints.arm()\n"
         "migration.BATCH_BLOBS = 4\n"
         "previous = open_blob_store(sys.argv[2], Path())\n"
         "new = open_blob_store(sys.argv[1], Path(sys.argv[3]))\n"

@@ -118,6 +118,8 @@ def test_a_writer_that_is_killed_leaves_no_torn_object(
         "import sys\n"
         "from pathlib import Path\n"
         "from entrepot_core.blobs.opening import open_blob_store\n"
+        "from entrepot_rpc import failpoints\n"
+        "failpoints.arm()\n"
         "store = open_blob_store(sys.argv[1], Path(sys.argv[2]))\n"
         "with store.begin() as batch:\n"
         "    writer = batch.create()\n"
