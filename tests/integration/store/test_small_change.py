@@ -292,9 +292,9 @@ def test_a_change_reads_no_more_when_there_is_much_that_it_does_not_touch(
 
     with session.transaction() as cursor:
         before = rows_read(cursor)
-        made = small_change.commit(cursor, attempt.task_id, change, attempt.workspace_id)
+        change_made = small_change.commit(cursor, attempt.task_id, change, attempt.workspace_id)
         read = {table: count - before.get(table, 0) for table, count in rows_read(cursor).items()}
-    assert made is not None
+    assert change_made is not None
     assert {table: count for table, count in read.items() if count > 10} == {}
 
 
