@@ -312,7 +312,8 @@ def _not_allowed(method: str, handlers: Iterable[str]) -> ProblemError:
 
 
 def _problem(error: ServiceError, request: Request, request_id: str) -> Response:
-    body = problem.document(error, request.scope["path"], request_id)
+    query = request.query_params.keys() if request.method in ("GET", "HEAD") else ()
+    body = problem.document(error, request.scope["path"], request_id, query)
     status = problem.http_status(error)
     log.info(
         "request.refused" if status < 500 else "request.failed",  # noqa: PLR2004  server errors

@@ -57,9 +57,13 @@ _INTEGERS = {
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
     FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
 }
+_SHORT = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_UINT32)
 _FLOATS = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
 _NUMBERS = frozenset({*_INTEGERS, *_FLOATS, FieldDescriptor.CPPTYPE_BOOL})
-_WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
+# As many digits as a number in JSON may have.
+_WHOLE = re.compile(r"[+-]?[0-9]{1,100}")
+# google.protobuf.Duration: about 10,000 years.
+_LONGEST = 315_576_000_000 * 10**9
 _EXACT = 2**53
 # How much of a wrong value is shown.
 SHOWN = 60
@@ -232,7 +236,7 @@ class Decoder:
         if isinstance(value, Pairs):
             value = nest(value)
         if name in (TIMESTAMP, DURATION, FIELD_MASK):
-            self._text_form(name, value, target, here)
+            self._text_form(name, value, target, here, item)
         elif name == ANY:
             self._any(value, target, here)
         elif name.startswith("google.protobuf."):
@@ -243,7 +247,9 @@ class Decoder:
             target.SetInParent()
             self.message(value, target, pointer=here)
 
-    def _text_form(self, name: str, value: Any, target: Any, here: str) -> None:
+    def _text_form(
+        self, name: str, value: Any, target: Any, here: str, item: FieldDescriptor
+    ) -> None:
         text = value[-1] if isinstance(value, Words) else value
         if name == DURATION and isinstance(text, int | float) and not isinstance(text, bool):
             text = str(text)
@@ -252,7 +258,10 @@ class Decoder:
             return
         try:
             if name == DURATION:
-                cast("Duration", target).FromNanoseconds(parse_nanos(text))
+                nanos = parse_nanos(text)
+                if _is_limited(item):
+                    nanos = min(nanos, _LONGEST)
+                cast("Duration", target).FromNanoseconds(nanos)
             else:
                 target.FromJsonString(text)
         except (ValueError, OverflowError) as error:
@@ -348,6 +357,8 @@ class Decoder:
                 here, "FIELD_TYPE", f"{_at(here)} must be a whole number, not {kind}."
             )
         lowest, highest = _INTEGERS[item.cpp_type]
+        if _is_limited(item):
+            return min(max(number, lowest), highest)
         if not lowest <= number <= highest:
             return self._refuse(
                 here, "FIELD_INVALID", f"{_at(here)} must be between {lowest} and {highest}."
@@ -398,6 +409,16 @@ class Decoder:
     def wrong(self, pointer: str, reason: str, detail: str) -> None:
         """Note what is wrong."""
         self.errors.append(InputError(pointer, reason, detail, self.where))
+
+
+def _is_limited(item: FieldDescriptor) -> bool:
+    """Say whether core has a limit of its own for a number, below what its type can hold.
+
+    What the type cannot hold becomes the most or the least that it can, so that whoever sent it is
+    told the field's own limits.
+    """
+    is_core = item.full_name.startswith("entrepot.core.v1.")
+    return is_core and (item.message_type is not None or item.cpp_type in _SHORT)
 
 
 def _has(item: FieldDescriptor, target: Message) -> bool:

@@ -10,7 +10,7 @@ from entrepot_rpc.errors import Code, ServiceError
 from entrepot_rpc.problem import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -69,12 +69,21 @@ def http_status(error: ServiceError) -> int:
     return problem.http_status(error.code)
 
 
-def document(error: ServiceError, instance: str, request_id: str = "") -> dict[str, Any]:
-    """The document of an error, with what only a request has."""
+def document(
+    error: ServiceError, instance: str, request_id: str = "", query: Container[str] = ()
+) -> dict[str, Any]:
+    """The document of an error, with what only a request has.
+
+    `query` has the names of the parameters, if the request has no body that could have them.
+    """
     body = problem.document(error, instance)
     body["status"] = http_status(error)
     if isinstance(error, InputRefusedError):
         body["errors"] = [item.document() for item in error.errors]
+    for item in body.get("errors", ()):
+        # Core does not know where a field came from.
+        if item["pointer"].removeprefix("#/") in query:
+            item.setdefault("in", "query")
     if request_id:
         body["request_id"] = request_id
     return body

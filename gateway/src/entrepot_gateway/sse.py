@@ -39,6 +39,8 @@ STALLED_SECONDS = 60.0
 # Clients who are further behind than the hub remembers have a stream of core's each, in turn.
 FAR_BEHIND_AT_ONCE = 8
 SHARED_READS = 1_000
+# A number of core's, of 64 bits.
+_MOST = 2**63 - 1
 KEEP_ALIVE = ": still here\n\n"
 
 log = structlog.get_logger()
@@ -290,11 +292,16 @@ def _without_repeats(events: list[Event]) -> list[Event]:
 def _last_event_id(call: Call) -> int | None:
     # A browser that was given an address with `after` sends both when it comes back.
     given = call.take("after")
-    text = call.request.headers.get("last-event-id") or given
+    header = call.request.headers.get("last-event-id")
+    text = header or given
     for name in call.query:
         raise refuse(f"#/{name}", f"There is no parameter {name}.", "FIELD_UNKNOWN", "query")
     if text is None:
         return None
-    if not text.isascii() or not text.isdecimal() or len(text) > 18:  # noqa: PLR2004  below 2^63
-        raise refuse("#/Last-Event-ID", "The id of an event is a number.", where="header")
-    return int(text)
+    pointer, where = ("#/Last-Event-ID", "header") if header else ("#/after", "query")
+    if not text.isascii() or not text.isdecimal():
+        raise refuse(pointer, "The id of an event is a number.", where=where)
+    digits = text.lstrip("0") or "0"
+    if len(digits) > len(str(_MOST)) or int(digits) > _MOST:
+        raise refuse(pointer, f"The id of an event is at most {_MOST}.", where=where)
+    return int(digits)

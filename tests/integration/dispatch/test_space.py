@@ -16,6 +16,7 @@ from entrepot.core.v1.tasks_pb2 import (
     RepairBlobs,
     RepairBlobsResult,
 )
+from entrepot_core.domain.errors import ServiceError
 from entrepot_core.store import reclaiming
 from entrepot_core.store.blob_collection import remove_blobs
 from entrepot_sdk.testing import Upstream
@@ -167,8 +168,28 @@ def test_only_repositories_that_are_named_are_looked_at(space: Space) -> None:
     space.reclaim(repositories=["repositories/file/bar"])
 
     assert (before, space.has(b"one", b"two")) == ([True, True], [True, False])
-    failed = space.core.create(ReclaimSpace(repositories=["file/nobody"]), wait=60)
-    assert failed.state == Task.STATE_FAILED
+
+
+@pytest.mark.parametrize("kind", [ReclaimSpace, RepairBlobs])
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [("file/nobody", "RESOURCE_NOT_FOUND"), ("repositories/nobody", "RESOURCE_NOT_FOUND"),
+     ("", "FIELD_INVALID")],
+)  # fmt: skip
+def test_a_repository_that_is_not_there_is_refused(
+    space: Space, kind: type[ReclaimSpace | RepairBlobs], named: str, reason: str
+) -> None:
+    """The task is not created, whether it is to be stored or only validated."""
+    space.add(b"one", "on_demand")
+
+    for is_only_validated in (True, False):
+        with pytest.raises(ServiceError) as refused:
+            space.core.create(
+                kind(repositories=["file/foo", named]), validate_only=is_only_validated
+            )
+
+        assert refused.value.reason == reason
+        assert [one.field for one in refused.value.violations] == ["repositories[1]"]
 
 
 def test_who_begins_to_need_it_meanwhile_keeps_it(space: Space) -> None:

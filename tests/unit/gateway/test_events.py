@@ -173,13 +173,38 @@ async def test_an_event_that_is_too_old_is_replaced_by_the_state(
     ]
 
 
-@pytest.mark.parametrize("number", ["x", "-1", "9" * 19, "1.5"])
+@pytest.mark.parametrize("number", ["x", "-1", "9" * 19, "1.5", str(2**63), "1" * 5000])
 async def test_a_number_that_is_none_is_refused(client: Client, number: str) -> None:
-    """Last-Event-ID is a number."""
+    """The number of an event has at most 64 bits, in the header and in the address."""
     answer = await client.request("GET", PATH, headers={"last-event-id": number})
+    other = await client.request("GET", f"{PATH}?after={number}")
 
-    assert answer.status == 400
-    assert answer.json["errors"][0]["in"] == "header"
+    assert (answer.status, other.status) == (400, 400)
+    assert (answer.pointers, other.pointers) == (["#/Last-Event-ID"], ["#/after"])
+    assert [one.json["errors"][0]["in"] for one in (answer, other)] == ["header", "query"]
+
+
+@pytest.mark.parametrize("number", [str(10**18), str(2**63 - 1), f"{600:030}"])
+async def test_a_number_from_the_future_begins_anew(
+    app: Api, client: Client, core: FakeCore, number: str
+) -> None:
+    """However many digits it has: the stream of all tasks begins with `reset`."""
+    core.on("ListTasks", task_service_pb2.ListTasksResponse())
+    app.hub.receive(a_batch((500, Event.KIND_CREATED, NAME)))
+    unknown = ServiceError.of(
+        Code.OUT_OF_RANGE,
+        "EVENT_OUT_OF_RANGE",
+        "There is no such event yet.",
+        metadata={"oldest": "1", "newest": "500"},
+    )
+    core.on("WatchEvents", unknown)
+
+    headers = {"last-event-id": number}
+    async with client.open("GET", "/api/v3/events/", headers=headers) as exchange:
+        told = await exchange.until("newest")
+        await exchange.leave()
+
+    assert "event: reset" in told
 
 
 async def test_a_browser_that_was_given_a_start_comes_back_with_both(

@@ -17,7 +17,7 @@ from entrepot_gateway.body import MAX_BYTES
 from entrepot_gateway.core import Core
 from entrepot_gateway.template import Template, split_path
 from entrepot_rpc.comment import core_files
-from entrepot_rpc.errors import Code, ServiceError
+from entrepot_rpc.errors import Code, ServiceError, Violation
 from gateway_client import Client
 from gateway_core import TOKEN, FakeCore
 
@@ -178,11 +178,29 @@ async def test_lists_are_results_and_a_token(client: Client, core: FakeCore) -> 
     assert core.last("ListRepositories").label == "a=b"
 
 
+@pytest.mark.parametrize("number", [2**31, 10**30])
+async def test_core_tells_the_limits_of_a_number(
+    client: Client, core: FakeCore, number: int
+) -> None:
+    """What 32 bits cannot hold goes to core as the most they can: core knows the field's limit."""
+    words = "page_size: must be from 1 to 1,000."
+    refused = ServiceError.of(
+        Code.INVALID_ARGUMENT, "FIELD_INVALID", words, violations=(Violation("page_size", words),)
+    )
+    core.on("ListRepositories", refused)
+
+    answer = await client.request("GET", f"/api/v3/repositories/?page_size={number}")
+
+    assert core.last("ListRepositories").page_size == 2**31 - 1
+    assert answer.status == 400
+    assert answer.json["errors"][0]["in"] == "query"
+    assert "1,000" in answer.json["errors"][0]["detail"]
+
+
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [
         ("page_size=-1", "#/page_size"),
-        ("page_size=2147483648", "#/page_size"),
         ("page_size=many", "#/page_size"),
         ("page_size=", "#/page_size"),
         ("page_sise=1", "#/page_sise"),

@@ -184,6 +184,7 @@ async def test_a_validated_task_is_not_created(client: Client, core: FakeCore) -
         ("wait=-1", "#/wait"),
         ("wait=soon", "#/wait"),
         ("wait=11m", "#/wait"),
+        ("wait=99999999999999999999", "#/wait"),
         ("wait=601", "#/wait"),
         ("wait=", "#/wait"),
         ("wait=1s&wait=2s", "#/wait"),

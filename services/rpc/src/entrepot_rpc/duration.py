@@ -7,7 +7,7 @@ from decimal import Decimal
 
 __all__ = ["parse_nanos"]
 
-_FORM = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(ns|us|ms|s|m|h|d)?")
+_FORM = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,9})?)(ns|us|ms|s|m|h|d)?")
 _NANOS = {
     None: 10**9,
     "ns": 1,

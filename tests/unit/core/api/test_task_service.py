@@ -109,6 +109,15 @@ def test_nobody_waits_for_ever(servicing: Servicing, method: str, nanoseconds: i
     assert ("FIELD_INVALID", ["wait"]) == (error.reason, fields(error))
 
 
+def test_lines_are_of_an_attempt_that_can_be(servicing: Servicing) -> None:
+    """No attempt has a number below zero."""
+    request = task_service_pb2.ListTaskLogsRequest(parent=NAME, attempt=-1)
+
+    error = refusal(lambda: servicing.call("ListTaskLogs", request))
+
+    assert ["attempt"] == fields(error)
+
+
 @pytest.mark.parametrize("state", [s for s in Task.State.values() if s != Task.STATE_CANCELED])
 def test_canceled_is_the_only_state_to_ask_for(servicing: Servicing, state: Any) -> None:  # noqa: ANN401  an enum's value
     """Nobody but core completes a task."""
@@ -123,9 +132,9 @@ def test_canceled_is_the_only_state_to_ask_for(servicing: Servicing, state: Any)
     ("given", "reason", "field"),
     [
         ({"page_size": 1001}, "FIELD_INVALID", ["page_size"]),
-        ({"page_token": "!"}, "QUERY_INVALID", []),
-        ({"page_token": write_token("x")}, "QUERY_INVALID", []),
-        ({"page_token": write_token(f"urn:uuid:{ID}")}, "QUERY_INVALID", []),
+        ({"page_token": "!"}, "QUERY_INVALID", ["page_token"]),
+        ({"page_token": write_token("x")}, "QUERY_INVALID", ["page_token"]),
+        ({"page_token": write_token(f"urn:uuid:{ID}")}, "QUERY_INVALID", ["page_token"]),
         ({"page_token": write_token(ID)}, "DATABASE_UNAVAILABLE", []),
     ],
 )

@@ -91,6 +91,9 @@ def test_a_fault_has_a_position(text: str, position: int) -> None:
         compile_filter(parse(text), KINDS)
 
     assert refused.value.metadata["position"] == str(position)
+    assert [(one.field, one.reason) for one in refused.value.violations] == [
+        ("filter", "QUERY_INVALID")
+    ]
 
 
 @given(st.text(alphabet="ab*\\'\"=!<>:() \t-0ANDORpathsize", max_size=40))

@@ -50,6 +50,5 @@ def check_id(position: str) -> None:
 
 def token_error() -> QueryInvalidError:
     """The error of a token that no page of the list gave."""
-    return QueryInvalidError(
-        "page_token: is not one that a page of this list gave.", metadata={"position": "0"}
-    )
+    words = "page_token: is not one that a page of this list gave."
+    return QueryInvalidError.at("page_token", words, 0)

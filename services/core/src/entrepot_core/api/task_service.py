@@ -141,6 +141,10 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
     ) -> task_service_pb2.ListTaskLogsResponse:
         task_id = read_name(request.parent, "parent")
         size = page_size(request.page_size)
+        if request.attempt < 0:
+            raise FieldInvalidError.at(
+                "attempt", "is the number of an attempt, from 1; 0 for all."
+            )
         after = _read_position(request.page_token, 2)
         with self._database.transaction() as cursor:
             tasks.is_over(cursor, task_id)

@@ -302,6 +302,15 @@ class QueryInvalidError(ServiceError):
 
     code, reason = Code.INVALID_ARGUMENT, "QUERY_INVALID"
 
+    @classmethod
+    def at(cls, field: str, message: str, position: int) -> QueryInvalidError:
+        """The error of one field, a character of it, and a sentence about both."""
+        return cls(
+            message,
+            metadata={"position": str(position)},
+            violations=(Violation(field, message, cls.reason),),
+        )
+
 
 class TaskFinishedError(ServiceError):
     """The task is over and cannot be changed."""

@@ -95,10 +95,8 @@ def parse(text: str) -> Node | None:
 
 def query_error(message: str, position: int) -> QueryInvalidError:
     """The error of a filter, at a position."""
-    return QueryInvalidError(
-        f"The filter cannot be used: at character {position}, {message}",
-        metadata={"position": str(position)},
-    )
+    words = f"The filter cannot be used: at character {position}, {message}"
+    return QueryInvalidError.at("filter", words, position)
 
 
 class _Parser:

@@ -16,7 +16,7 @@ from entrepot_core.domain.errors import (
     ServiceError,
     Violation,
 )
-from entrepot_core.plugins import binding, builtin, messages, selection
+from entrepot_core.plugins import binding, builtin, chosen_repositories, messages, selection
 from entrepot_core.plugins.client import unavailable
 from entrepot_core.plugins.descriptors import pack_bytes
 from entrepot_rpc.declaration import type_name
@@ -86,7 +86,7 @@ class ParameterReader:
         What will be locked is then not looked for: that it is there must be checked under the
         locks anyway.
         """
-        if self._needs_validation(parameters.view):
+        if parameters.view.plugin == builtin.NAME or self._needs_validation(parameters.view):
             return self.validate(parameters, self.resolve(parameters))
         self._resolve([one for one in parameters.references if not one.lock])
         return parameters
@@ -99,6 +99,7 @@ class ParameterReader:
         """
         plugin = parameters.view.plugin
         if plugin == builtin.NAME:
+            chosen_repositories.require(self._database, parameters.message)
             return parameters
         request = plugin_tasks_pb2.ValidateRequest(
             task_type=parameters.view.name,
@@ -121,8 +122,6 @@ class ParameterReader:
             return binding.resolve(cursor, self._registry.catalog(), references)
 
     def _needs_validation(self, view: TaskTypeView) -> bool:
-        if view.plugin == builtin.NAME:
-            return False
         if not view.declared.validated_by_core:
             return True
         # One that is down refuses here, rather than leaving the task to wait for it.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from entrepot_core.domain import set_digest
-from entrepot_core.domain.errors import ResourceInUseError
+from entrepot_core.domain.errors import ResourceInUseError, ResourceNotFoundError
 from entrepot_core.store import named, prepared
 
 if TYPE_CHECKING:
@@ -66,6 +66,14 @@ def find(cursor: Cursor, full_name: str) -> RepositoryRow | None:
     """The repository named "repositories/file/foo", or None."""
     row = named.select(cursor, _TABLE, _COLUMNS, full_name)
     return None if row is None else _with_counts(cursor, [row])[0]
+
+
+def exists(cursor: Cursor, full_name: str) -> bool:
+    """Whether one has this name; False also for what cannot be a name."""
+    try:
+        return named.select(cursor, _TABLE, ("repository_id",), full_name) is not None
+    except ResourceNotFoundError:
+        return False
 
 
 def get(cursor: Cursor, full_name: str) -> RepositoryRow:
