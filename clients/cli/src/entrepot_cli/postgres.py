@@ -46,6 +46,10 @@ SETTINGS: Mapping[str, str] = {
     "max_connections": "200",
     "max_wal_size": "2GB",
     "log_min_messages": "warning",
+    # What fails is logged, and not with which values: among them are secrets. Core has the rest.
+    "log_min_error_statement": "panic",
+    "log_parameter_max_length_on_error": "0",
+    "log_error_verbosity": "terse",
     "log_line_prefix": "",
     "cluster_name": "entrepot",
 }
