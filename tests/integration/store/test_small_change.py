@@ -282,8 +282,8 @@ def test_a_change_reads_no_more_when_there_is_much_that_it_does_not_touch(
     # changes: the look-ups of foreign keys are planned by whatever needs them first, be it again
     # after somebody has analyzed their table, and the general way may read a small one in full.
     for is_removal in (False, True, False):
-        made = short(scene, "short", units[:1], removes=is_removal, database=session)
-        assert made is not None
+        ready = short(scene, "short", units[:1], removes=is_removal, database=session)
+        assert ready is not None
     known(scene, *units[1:])
     general(scene, "short", units[1:201], removes=False)
     unit = units[200 if removes else 201]
