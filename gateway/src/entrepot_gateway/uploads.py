@@ -59,6 +59,8 @@ class Uploads:
             raise refuse(f"#/{parameter}", "There are no parameters here.", where="query")
         opening, length = parse_range(call.request.headers.get("content-range"))
         opening.name = name
+        # A body that ended early must not look like one that ended.
+        opening.ends = True
         body = _measured(_chunks(call.request.stream()), length)
         stream = self._stub.WriteUpload(
             metadata=call.credentials + correlation.outgoing(), timeout=LONGEST_SECONDS
@@ -71,6 +73,7 @@ class Uploads:
             await stream.write(WriteUploadRequest(open=opening))
             async for chunk in body:
                 await stream.write(WriteUploadRequest(chunk=chunk))
+            await stream.write(WriteUploadRequest(end=WriteUploadRequest.End()))
             await stream.done_writing()
             response = await stream
         except (grpc.RpcError, asyncio.InvalidStateError):
@@ -79,7 +82,6 @@ class Uploads:
         except ClientDisconnect:
             return Response(status_code=499)
         finally:
-            # A body that ended early must not look like one that ended.
             stream.cancel()
         return JsonAnswer(call.encoder.message(response.upload))
 

@@ -313,6 +313,22 @@ def test_what_came_before_a_break_is_kept(client: Client) -> None:
     assert client.bytes_of(client.write(upload, 200_000, data[200_000:])) == data
 
 
+def test_a_stream_without_its_end_completes_nothing(client: Client) -> None:
+    """Of a file of unknown length nothing but its end tells a part from all of it."""
+    upload = client.create()
+    start = pb.WriteUploadRequest.Open(name=upload.name, last=True, ends=True)
+    requests = [pb.WriteUploadRequest(open=start), pb.WriteUploadRequest(chunk=b"abc")]
+
+    with raises("FIELD_INVALID"):
+        client.stub.WriteUpload(iter(requests))
+
+    assert (client.get(upload).received_bytes, client.get(upload).complete) == (3, False)
+    start.offset = 3
+    end = pb.WriteUploadRequest(end=pb.WriteUploadRequest.End())
+    requests = [pb.WriteUploadRequest(open=start), pb.WriteUploadRequest(chunk=b"def"), end]
+    assert client.bytes_of(client.stub.WriteUpload(iter(requests)).upload) == b"abcdef"
+
+
 def test_a_file_in_one_request_is_written_once(client: Client, rows: Rows) -> None:
     """The stretch that came is the file: no second blob is made of it."""
     client.write(client.create(), 0, b"abc", b"def", last=True)

@@ -31,7 +31,8 @@ class Received:
                 self.opening = request.open
             self.data += request.chunk
             self.largest = max(self.largest, len(request.chunk))
-        self.is_complete = True
+            # That no more requests come says nothing: they may have been canceled.
+            self.is_complete = request.WhichOneof("part") == "end"
         upload = upload_service_pb2.Upload(name="uploads/01", received_bytes=len(self.data))
         return upload_service_pb2.WriteUploadResponse(upload=upload)
 

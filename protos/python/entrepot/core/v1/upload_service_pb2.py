@@ -27,7 +27,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%entrepot/core/v1/upload_service.proto\x12\x10\x65ntrepot.core.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x01\n\x06Upload\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x10\n\x08\x66ilename\x18\x04 \x01(\t\x12\x1c\n\x0ereceived_bytes\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08\x63omplete\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"S\n\x13\x43reateUploadRequest\x12(\n\x06upload\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Upload\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"@\n\x14\x43reateUploadResponse\x12(\n\x06upload\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Upload\"F\n\x19\x42\x61tchCreateUploadsRequest\x12)\n\x07uploads\x18\x01 \x03(\x0b\x32\x18.entrepot.core.v1.Upload\"G\n\x1a\x42\x61tchCreateUploadsResponse\x12)\n\x07uploads\x18\x01 \x03(\x0b\x32\x18.entrepot.core.v1.Upload\"&\n\x10GetUploadRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"=\n\x11GetUploadResponse\x12(\n\x06upload\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Upload\"\xb0\x01\n\x12WriteUploadRequest\x12\x39\n\x04open\x18\x01 \x01(\x0b\x32).entrepot.core.v1.WriteUploadRequest.OpenH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1a\x46\n\x04Open\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04last\x18\x03 \x01(\x08\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x42\x06\n\x04part\"?\n\x13WriteUploadResponse\x12(\n\x06upload\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Upload\"~\n\x18\x42\x61tchWriteUploadsRequest\x12>\n\x05items\x18\x01 \x03(\x0b\x32/.entrepot.core.v1.BatchWriteUploadsRequest.Item\x1a\"\n\x04Item\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"F\n\x19\x42\x61tchWriteUploadsResponse\x12)\n\x07uploads\x18\x01 \x03(\x0b\x32\x18.entrepot.core.v1.Upload\")\n\x13\x44\x65leteUploadRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x16\n\x14\x44\x65leteUploadResponse2\xd6\x05\n\rUploadService\x12\x86\x01\n\x0c\x43reateUpload\x12%.entrepot.core.v1.CreateUploadRequest\x1a&.entrepot.core.v1.CreateUploadResponse\"\'\x82\xd3\xe4\x93\x02!\"\x0f/api/v3/uploads:\x06uploadb\x06upload\x12o\n\x12\x42\x61tchCreateUploads\x12+.entrepot.core.v1.BatchCreateUploadsRequest\x1a,.entrepot.core.v1.BatchCreateUploadsResponse\x12~\n\tGetUpload\x12\".entrepot.core.v1.GetUploadRequest\x1a#.entrepot.core.v1.GetUploadResponse\"(\x82\xd3\xe4\x93\x02\"\x12\x18/api/v3/{name=uploads/*}b\x06upload\x12\\\n\x0bWriteUpload\x12$.entrepot.core.v1.WriteUploadRequest\x1a%.entrepot.core.v1.WriteUploadResponse(\x01\x12l\n\x11\x42\x61tchWriteUploads\x12*.entrepot.core.v1.BatchWriteUploadsRequest\x1a+.entrepot.core.v1.BatchWriteUploadsResponse\x12\x7f\n\x0c\x44\x65leteUpload\x12%.entrepot.core.v1.DeleteUploadRequest\x1a&.entrepot.core.v1.DeleteUploadResponse\" \x82\xd3\xe4\x93\x02\x1a*\x18/api/v3/{name=uploads/*}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%entrepot/core/v1/upload_service.proto\x12\x10\x65ntrepot.core.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x01\n\x06Upload\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x10\n\x08\x66ilename\x18\x04 \x01(\t\x12\x1c\n\x0ereceived_bytes\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08\x63omplete\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"S\n\x13\x43reateUploadRequest\x12(\n\x06upload\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Upload\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"@\n\x14\x43reateUploadResponse\x12(\n\x06upload\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Upload\"F\n\x19\x42\x61tchCreateUploadsRequest\x12)\n\x07uploads\x18\x01 \x03(\x0b\x32\x18.entrepot.core.v1.Upload\"G\n\x1a\x42\x61tchCreateUploadsResponse\x12)\n\x07uploads\x18\x01 \x03(\x0b\x32\x18.entrepot.core.v1.Upload\"&\n\x10GetUploadRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"=\n\x11GetUploadResponse\x12(\n\x06upload\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Upload\"\xfe\x01\n\x12WriteUploadRequest\x12\x39\n\x04open\x18\x01 \x01(\x0b\x32).entrepot.core.v1.WriteUploadRequest.OpenH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12\x37\n\x03\x65nd\x18\x03 \x01(\x0b\x32(.entrepot.core.v1.WriteUploadRequest.EndH\x00\x1aT\n\x04Open\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04last\x18\x03 \x01(\x08\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0c\n\x04\x65nds\x18\x05 \x01(\x08\x1a\x05\n\x03\x45ndB\x06\n\x04part\"?\n\x13WriteUploadResponse\x12(\n\x06upload\x18\x01 \x01(\x0b\x32\x18.entrepot.core.v1.Upload\"~\n\x18\x42\x61tchWriteUploadsRequest\x12>\n\x05items\x18\x01 \x03(\x0b\x32/.entrepot.core.v1.BatchWriteUploadsRequest.Item\x1a\"\n\x04Item\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"F\n\x19\x42\x61tchWriteUploadsResponse\x12)\n\x07uploads\x18\x01 \x03(\x0b\x32\x18.entrepot.core.v1.Upload\")\n\x13\x44\x65leteUploadRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x16\n\x14\x44\x65leteUploadResponse2\xd6\x05\n\rUploadService\x12\x86\x01\n\x0c\x43reateUpload\x12%.entrepot.core.v1.CreateUploadRequest\x1a&.entrepot.core.v1.CreateUploadResponse\"\'\x82\xd3\xe4\x93\x02!\"\x0f/api/v3/uploads:\x06uploadb\x06upload\x12o\n\x12\x42\x61tchCreateUploads\x12+.entrepot.core.v1.BatchCreateUploadsRequest\x1a,.entrepot.core.v1.BatchCreateUploadsResponse\x12~\n\tGetUpload\x12\".entrepot.core.v1.GetUploadRequest\x1a#.entrepot.core.v1.GetUploadResponse\"(\x82\xd3\xe4\x93\x02\"\x12\x18/api/v3/{name=uploads/*}b\x06upload\x12\\\n\x0bWriteUpload\x12$.entrepot.core.v1.WriteUploadRequest\x1a%.entrepot.core.v1.WriteUploadResponse(\x01\x12l\n\x11\x42\x61tchWriteUploads\x12*.entrepot.core.v1.BatchWriteUploadsRequest\x1a+.entrepot.core.v1.BatchWriteUploadsResponse\x12\x7f\n\x0c\x44\x65leteUpload\x12%.entrepot.core.v1.DeleteUploadRequest\x1a&.entrepot.core.v1.DeleteUploadResponse\" \x82\xd3\xe4\x93\x02\x1a*\x18/api/v3/{name=uploads/*}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -69,21 +69,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETUPLOADRESPONSE']._serialized_start=740
   _globals['_GETUPLOADRESPONSE']._serialized_end=801
   _globals['_WRITEUPLOADREQUEST']._serialized_start=804
-  _globals['_WRITEUPLOADREQUEST']._serialized_end=980
-  _globals['_WRITEUPLOADREQUEST_OPEN']._serialized_start=902
-  _globals['_WRITEUPLOADREQUEST_OPEN']._serialized_end=972
-  _globals['_WRITEUPLOADRESPONSE']._serialized_start=982
-  _globals['_WRITEUPLOADRESPONSE']._serialized_end=1045
-  _globals['_BATCHWRITEUPLOADSREQUEST']._serialized_start=1047
-  _globals['_BATCHWRITEUPLOADSREQUEST']._serialized_end=1173
-  _globals['_BATCHWRITEUPLOADSREQUEST_ITEM']._serialized_start=1139
-  _globals['_BATCHWRITEUPLOADSREQUEST_ITEM']._serialized_end=1173
-  _globals['_BATCHWRITEUPLOADSRESPONSE']._serialized_start=1175
-  _globals['_BATCHWRITEUPLOADSRESPONSE']._serialized_end=1245
-  _globals['_DELETEUPLOADREQUEST']._serialized_start=1247
-  _globals['_DELETEUPLOADREQUEST']._serialized_end=1288
-  _globals['_DELETEUPLOADRESPONSE']._serialized_start=1290
-  _globals['_DELETEUPLOADRESPONSE']._serialized_end=1312
-  _globals['_UPLOADSERVICE']._serialized_start=1315
-  _globals['_UPLOADSERVICE']._serialized_end=2041
+  _globals['_WRITEUPLOADREQUEST']._serialized_end=1058
+  _globals['_WRITEUPLOADREQUEST_OPEN']._serialized_start=959
+  _globals['_WRITEUPLOADREQUEST_OPEN']._serialized_end=1043
+  _globals['_WRITEUPLOADREQUEST_END']._serialized_start=1045
+  _globals['_WRITEUPLOADREQUEST_END']._serialized_end=1050
+  _globals['_WRITEUPLOADRESPONSE']._serialized_start=1060
+  _globals['_WRITEUPLOADRESPONSE']._serialized_end=1123
+  _globals['_BATCHWRITEUPLOADSREQUEST']._serialized_start=1125
+  _globals['_BATCHWRITEUPLOADSREQUEST']._serialized_end=1251
+  _globals['_BATCHWRITEUPLOADSREQUEST_ITEM']._serialized_start=1217
+  _globals['_BATCHWRITEUPLOADSREQUEST_ITEM']._serialized_end=1251
+  _globals['_BATCHWRITEUPLOADSRESPONSE']._serialized_start=1253
+  _globals['_BATCHWRITEUPLOADSRESPONSE']._serialized_end=1323
+  _globals['_DELETEUPLOADREQUEST']._serialized_start=1325
+  _globals['_DELETEUPLOADREQUEST']._serialized_end=1366
+  _globals['_DELETEUPLOADRESPONSE']._serialized_start=1368
+  _globals['_DELETEUPLOADRESPONSE']._serialized_end=1390
+  _globals['_UPLOADSERVICE']._serialized_start=1393
+  _globals['_UPLOADSERVICE']._serialized_end=2119
 # @@protoc_insertion_point(module_scope)

@@ -221,7 +221,7 @@ Global___GetUploadResponse: _TypeAlias = GetUploadResponse  # noqa: Y015
 
 @_typing.final
 class WriteUploadRequest(_message.Message):
-    """First message: open. Then chunks of at most 1 MiB."""
+    """First message: open. Then chunks of at most 1 MiB, and end if open says so."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -235,6 +235,7 @@ class WriteUploadRequest(_message.Message):
         OFFSET_FIELD_NUMBER: _builtins.int
         LAST_FIELD_NUMBER: _builtins.int
         SIZE_BYTES_FIELD_NUMBER: _builtins.int
+        ENDS_FIELD_NUMBER: _builtins.int
         name: _builtins.str
         """"uploads/0190…" """
         offset: _builtins.int
@@ -243,6 +244,10 @@ class WriteUploadRequest(_message.Message):
         """True: nothing comes after these."""
         size_bytes: _builtins.int
         """Length of the whole file in bytes, as this client knows it; must be that of the upload. Zero: not said."""
+        ends: _builtins.bool
+        """True: end comes after the chunks. What came of a stream that ends without it is kept, and completes nothing.
+        A client that goes away in the middle cannot be told for certain from one that is done otherwise.
+        """
         def __init__(
             self,
             *,
@@ -250,29 +255,49 @@ class WriteUploadRequest(_message.Message):
             offset: _builtins.int = ...,
             last: _builtins.bool = ...,
             size_bytes: _builtins.int = ...,
+            ends: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["last", b"last", "name", b"name", "offset", b"offset", "size_bytes", b"size_bytes"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["ends", b"ends", "last", b"last", "name", b"name", "offset", b"offset", "size_bytes", b"size_bytes"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class End(_message.Message):
+        """Nothing comes after this."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        def __init__(
+            self,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     OPEN_FIELD_NUMBER: _builtins.int
     CHUNK_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
     @_builtins.property
     def open(self) -> Global___WriteUploadRequest.Open: ...
+    @_builtins.property
+    def end(self) -> Global___WriteUploadRequest.End: ...
     def __init__(
         self,
         *,
         open: Global___WriteUploadRequest.Open | None = ...,
         chunk: _builtins.bytes = ...,
+        end: Global___WriteUploadRequest.End | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "open", b"open", "part", b"part"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "end", b"end", "open", b"open", "part", b"part"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "open", b"open", "part", b"part"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "end", b"end", "open", b"open", "part", b"part"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["open", "chunk"]  # noqa: Y015
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["open", "chunk", "end"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 

@@ -104,7 +104,7 @@ class UploadService(upload_service_pb2_grpc.UploadServiceServicer):
             row = self._receiving.receive(
                 upload_id,
                 first.open.offset,
-                _chunks(request_iterator),
+                _chunks(request_iterator, ends=first.open.ends),
                 is_last=first.open.last,
                 size_bytes=_size(first.open.size_bytes, "open.size_bytes"),
             )
@@ -205,13 +205,21 @@ def _id(name: str) -> str:
         raise ResourceNotFoundError.of_name(spelled, "name") from None
 
 
-def _chunks(requests: Iterator[upload_service_pb2.WriteUploadRequest]) -> Iterator[bytes]:
+def _chunks(
+    requests: Iterator[upload_service_pb2.WriteUploadRequest], *, ends: bool
+) -> Iterator[bytes]:
     for request in requests:
-        if request.WhichOneof("part") != "chunk":
+        part = request.WhichOneof("part")
+        if part == "end":
+            return
+        if part != "chunk":
             raise FieldInvalidError.at("open", "must come once.")
         if len(request.chunk) > CHUNK_BYTES:
             raise BatchTooLargeError(f"A chunk has at most {CHUNK_BYTES} bytes.")
         yield request.chunk
+    if ends:
+        # A stream that was canceled may look like one that has ended.
+        raise FieldInvalidError.at("end", "must come last, as open.ends says.")
 
 
 def upload_message(row: UploadRow) -> upload_service_pb2.Upload:
