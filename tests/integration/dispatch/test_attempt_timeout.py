@@ -20,7 +20,7 @@ from core_under_test import (
 from entrepot.core.v1 import plugin_service_pb2, task_service_pb2
 from entrepot.plugin.v1 import plugin_tasks_pb2
 from entrepot.plugins.file.v1 import file_pb2
-from entrepot_core.dispatch import attempt
+from entrepot_core.dispatch import execution
 from entrepot_rpc.errors import ServiceError
 from entrepot_rpc.status import from_status
 from fake_plugin import FakePlugin
@@ -75,7 +75,7 @@ def test_a_plugin_that_beats_for_ever(core: Core, tmp_path: Path) -> None:
 
 def test_a_plugin_that_keeps_no_time(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
     """Core ends the stream itself if the plugin does not, and what it asked for is a duration."""
-    monkeypatch.setattr(attempt, "_DEADLINE_SLACK_SECONDS", 0.2)
+    monkeypatch.setattr(execution, "_DEADLINE_SLACK_SECONDS", 0.2)
     plugin = FakePlugin().start()
 
     def beats(

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import enum
-import math
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
-import grpc
 import structlog
 
-from entrepot.plugin.v1 import plugin_tasks_pb2
-from entrepot.type.v1 import progress_pb2
 from entrepot.type.v1.unit_failure_pb2 import UnitFailure
 from entrepot_core.dispatch.assignment import Assignment
+from entrepot_core.dispatch.execution import Execution
+from entrepot_core.dispatch.fetching import Fetching
 from entrepot_core.dispatch.observer import UNOBSERVED
 from entrepot_core.dispatch.progress import AttemptProgress
 from entrepot_core.dispatch.settling import canceled_error
-from entrepot_core.dispatch.unit_failures import failure_of_file
 from entrepot_core.dispatch.verdict import (
     Completion,
-    StreamReader,
     check_completed,
     failure_of,
-    loss_of,
 )
 from entrepot_core.domain.change import Gaps
 from entrepot_core.domain.errors import (
@@ -37,7 +32,6 @@ from entrepot_core.domain.errors import (
     NeededUnitMissingError,
     PluginIncompatibleError,
     PluginUnavailableError,
-    ResourceNotFoundError,
     ServiceError,
     SizeMismatchError,
 )
@@ -51,7 +45,6 @@ from entrepot_core.store import (
     plugins,
     queue,
     retry,
-    task_failures,
     tasks,
     workspaces,
 )
@@ -61,27 +54,22 @@ from entrepot_rpc.failpoints import failpoint
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from entrepot.plugin.v1 import plugin_tasks_pb2
     from entrepot_core.dispatch.claim import Following
+    from entrepot_core.dispatch.fetching import Downloads
     from entrepot_core.dispatch.observer import AttemptObserver
     from entrepot_core.dispatch.ready_made import ReadyMade
     from entrepot_core.dispatch.settling import Settler
-    from entrepot_core.downloads.attempt import FailedFile
     from entrepot_core.plugins.client import Clients
     from entrepot_core.plugins.parameters import ParameterReader, Parameters
     from entrepot_core.plugins.registry import Registry
     from entrepot_core.store.database import Cursor, Database
 
-__all__ = ["CANCEL_GRACE_SECONDS", "Attempt", "AttemptTools", "Downloads", "Stop"]
+__all__ = ["CANCEL_GRACE_SECONDS", "Attempt", "AttemptTools", "Stop"]
 
 log = structlog.get_logger()
 
-# Added to the deadline that the plugin is told, so that its own end of time comes first.
-_DEADLINE_SLACK_SECONDS = 5.0
 CANCEL_GRACE_SECONDS = 30.0
-_RETRY_SECONDS = 0.5
-_MAX_UNITS = 1_000
-_MAX_BATCH_BYTES = 2 * 1024 * 1024
-_MAX_DIGESTS = 10_000
 
 
 class Stop(enum.Enum):
@@ -92,23 +80,6 @@ class Stop(enum.Enum):
     SUPERSEDED = enum.auto()
     UNFETCHABLE = enum.auto()
     DRAINED = enum.auto()
-
-
-class Downloads(Protocol):
-    """The downloads of an attempt."""
-
-    def start(self) -> None:
-        """Begins."""
-
-    def finish(self) -> None:
-        """Returns when all that is staged is stored; raises the first error."""
-
-    def cancel(self) -> None:
-        """Ends what is under way."""
-
-    @property
-    def left_out(self) -> tuple[int, ...]:
-        """The units with a file that could not be had."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,22 +116,23 @@ class Attempt:
         self.progress = AttemptProgress(claimed.task_id, claimed.attempt)
         self._keeps_going = False
         self._tools = tools
-        self._token = token
         self._stop: Stop | None = None
         self._stopped_at = 0.0
         self._thread = 0
-        self._call: Any = None
-        self._downloads: Downloads | None = None
         self._lock = threading.Lock()
-        self._heard = time.monotonic()
-        self._is_streaming = False
-        self._was_executed = False
+        self._execution = Execution(tools, claimed, token, self.progress)
+        self._fetching = Fetching(
+            tools.downloads,
+            claimed.workspace_id,
+            self.progress,
+            failed=lambda: self.stop(Stop.UNFETCHABLE),
+        )
         self._log = log.bind(task=claimed.task_id, attempt=claimed.attempt)
 
     @property
     def silent_seconds(self) -> float:
         """How long the plugin has said nothing; zero while it is not expected to."""
-        return time.monotonic() - self._heard if self._is_streaming else 0.0
+        return self._execution.silent_seconds
 
     @property
     def is_overdue(self) -> bool:
@@ -180,12 +152,9 @@ class Attempt:
             if self._stop is not None:
                 return
             self._stop, self._stopped_at = why, time.monotonic()
-            call, downloads = self._call, self._downloads
         self._log.info("attempt.stopping", why=why.name)
-        if call is not None:
-            call.cancel()
-        if downloads is not None:
-            threading.Thread(target=downloads.cancel, daemon=True).start()
+        self._execution.cancel()
+        self._fetching.stop()
 
     def cut(self) -> None:
         """Ends in the database what was told to stop and does not.
@@ -232,7 +201,7 @@ class Attempt:
         except DatabaseUnavailableError as error:
             self._log.warning("attempt.unsettled", error=error.message)
         finally:
-            self._end_downloads()
+            self._fetching.end()
             self._tools.observer.ended(self.claimed.workspace_id)
 
     def _work(self) -> None:
@@ -341,7 +310,7 @@ class Attempt:
             return tasks.get(cursor, plan), plans.hints(cursor, plan)
 
         planned, hints = retry.run(database, stage)
-        self._begin_downloads()
+        self._fetching.begin()
         states = {
             bound.reference.role: hints[bound.repository_id]
             for bound in bounds
@@ -356,8 +325,8 @@ class Attempt:
         plugin = parameters.view.plugin
         self._keeps_going = row.keeps_going
         if not row.is_dry_run:
-            self._begin_downloads()
-        ended = self._stream(row, parameters, bounds)
+            self._fetching.begin(keeps_going=row.keeps_going)
+        ended = self._execution.run(row, parameters, bounds)
         if self._stop is not None:
             self._settle_stop()
         elif isinstance(ended, Loss):
@@ -378,119 +347,8 @@ class Attempt:
             )
             self._commit(row, completion, ready_made=False)
 
-    def _stream(
-        self, row: tasks.TaskRow, parameters: Parameters, bounds: list[binding.Bound]
-    ) -> plugin_tasks_pb2.ExecuteResponse | Loss | ServiceError:
-        plugin = parameters.view.plugin
-        reader = StreamReader(plugin)
-        registered = self._registered(plugin)
-        timeout = min(
-            parameters.view.timeout_seconds, registered.attempt_timeout_seconds or math.inf
-        )
-        client = self._tools.clients.at(registered.target)
-        request = self._request(row, parameters, bounds, timeout)
-        if not (row.is_repeatable and parameters.view.declared.repeatable):
-            retry.run(
-                self._tools.database,
-                lambda cursor: queue.note_execution(
-                    cursor, self.claimed.workspace_id, self.claimed.task_id
-                ),
-            )
-        failpoint("execute.noted")
-        call = client.execute(request, timeout + _DEADLINE_SLACK_SECONDS)
-        self._was_executed = True
-        failpoint("execute.started")
-        with self._lock:
-            self._call = call
-            self._heard = time.monotonic()
-            self._is_streaming = True
-            if self._stop is not None:
-                call.cancel()
-        try:
-            for event in call:
-                if not reader.has_begun:
-                    failpoint("execute.first_event")
-                self._heard = time.monotonic()
-                reader.take(event)
-                self._note(event)
-        except grpc.RpcError as error:
-            # The plugin has spoken: how the stream ends after that does not matter.
-            if reader.final is not None:
-                return reader.final
-            return loss_of(error, plugin, timeout, has_begun=reader.has_begun)
-        except ServiceError as error:
-            call.cancel()
-            return error
-        finally:
-            self._is_streaming = False
-        return reader.end()
-
-    def _request(
-        self,
-        row: tasks.TaskRow,
-        parameters: Parameters,
-        bounds: list[binding.Bound],
-        timeout: float,
-    ) -> plugin_tasks_pb2.ExecuteRequest:
-        request = plugin_tasks_pb2.ExecuteRequest(
-            task=row.name,
-            attempt=self.claimed.attempt,
-            attempt_token=self._token,
-            task_type=parameters.view.name,
-            parameters=parameters.pack(),
-            resources=binding.to_resources(parameters.declaration, bounds),
-            dry_run=row.is_dry_run,
-            limits=plugin_tasks_pb2.WorkspaceLimits(
-                max_units_per_batch=_MAX_UNITS,
-                max_batch_bytes=_MAX_BATCH_BYTES,
-                max_digests_per_lookup=_MAX_DIGESTS,
-            ),
-        )
-        request.on_failure = (
-            UnitFailure.POLICY_KEEP_GOING if row.keeps_going else UnitFailure.POLICY_STRICT
-        )
-        request.gaps.extend(self._gaps_to_fill(row))
-        request.deadline.FromNanoseconds(int((time.time() + timeout) * 1e9))
-        request.timeout.FromNanoseconds(int(timeout * 1e9))
-        request.heartbeat_timeout.FromNanoseconds(int(self._tools.heartbeat_timeout_seconds * 1e9))
-        return request
-
-    def _gaps_to_fill(self, row: tasks.TaskRow) -> list[UnitFailure]:
-        if not row.only_failures:
-            return []
-        with self._tools.database.transaction() as cursor:
-            found = task_failures.kept(cursor, row.cloned_from or row.task_id)
-        if not found:
-            raise ResourceNotFoundError(
-                "The task whose failures were to be done again has been forgotten, and they with "
-                "it. Create the task again, without only_failures.",
-                metadata={"resource": f"tasks/{row.cloned_from}"},
-            )
-        failures = map(UnitFailure.FromString, found)
-        return [UnitFailure(unit=one.unit, relative_path=one.relative_path) for one in failures]
-
-    def _registered(self, plugin: str) -> plugins.PluginRow:
-        with self._tools.database.transaction() as cursor:
-            row = plugins.find(cursor, plugin)
-        if row is None:
-            raise PluginUnavailableError(
-                f"The plugin {plugin} was removed.", metadata={"plugin": plugin}
-            )
-        return row
-
-    def _note(self, event: plugin_tasks_pb2.ExecuteResponse) -> None:
-        kind = event.WhichOneof("event")
-        if kind == "progress":
-            self.progress.count(event.progress)
-        elif kind == "warning":
-            self.progress.warn(event.warning)
-        elif kind == "log":
-            self.progress.log(event.log)
-        elif kind == "unit_failure":
-            self.progress.fail(event.unit_failure)
-
     def _commit(self, row: tasks.TaskRow, completion: Completion, *, ready_made: bool) -> None:
-        self._finish_downloads()
+        self._fetching.finish()
         failpoint("commit.downloaded")
         if self._stop is not None:
             self._settle_stop()
@@ -519,7 +377,7 @@ class Attempt:
         if not self._keeps_going:
             # The plugin has told of failures and completed all the same.
             raise error
-        missing = self._downloads.left_out if self._downloads is not None else ()
+        missing = self._fetching.left_out
         with self._tools.database.transaction() as cursor:
             along = gaps.dependents(cursor, self.claimed.workspace_id, missing)
         for one in along:
@@ -533,63 +391,6 @@ class Attempt:
             )
         return Gaps((*missing, *(one.content_id for one in along)), error)
 
-    def _note_failed(self, failed: FailedFile) -> None:
-        error = failed.error
-        self.progress.fail(
-            failure_of_file(failed.unit, failed.relative_path, failed.url, error), error
-        )
-
-    def _begin_downloads(self) -> None:
-        def report(told: Any) -> None:  # noqa: ANN401  DownloadProgress
-            self.progress.count(
-                progress_pb2.Progress(
-                    code="core.download",
-                    message="Downloading files",
-                    done=told.files,
-                    total=told.wanted_files,
-                    unit=progress_pb2.Progress.UNIT_ITEMS,
-                )
-            )
-            self.progress.count(
-                progress_pb2.Progress(
-                    code="core.download.bytes",
-                    message="Downloading",
-                    done=told.bytes,
-                    unit=progress_pb2.Progress.UNIT_BYTES,
-                )
-            )
-
-        with self._lock:
-            if self._stop is not None:
-                return
-            self._downloads = self._tools.downloads(
-                self.claimed.workspace_id,
-                report=report,
-                failed=lambda: self.stop(Stop.UNFETCHABLE),
-                keeps_going=self._keeps_going,
-                failed_file=self._note_failed,
-            )
-            self._downloads.start()
-
-    def _finish_downloads(self) -> None:
-        while self._downloads is not None:
-            try:
-                self._downloads.finish()
-            except DatabaseUnavailableError as error:
-                # The stream has ended well: a moment without the database is no reason to repeat
-                # it. What is staged and stored is known, so the downloads go on where they were.
-                if self._stop is not None:
-                    raise
-                self._log.warning("attempt.downloads_interrupted", error=error.message)
-                time.sleep(_RETRY_SECONDS)
-                self._begin_downloads()
-            else:
-                return
-
-    def _end_downloads(self) -> None:
-        if self._downloads is not None:
-            self._downloads.cancel()
-
     def _settle_failed(self, plugin: str, failed: plugin_tasks_pb2.Failed) -> None:
         error = failure_of(failed, plugin)
         if failed.retryable:
@@ -599,7 +400,7 @@ class Attempt:
                 error=error,
                 delay_seconds=error.retry_after_seconds,
             )
-            self._end_downloads()
+            self._fetching.end()
             self._tell()
             self._tools.settler.lose(self.claimed, loss)
             return
@@ -610,7 +411,7 @@ class Attempt:
 
     def _lose(self, plugin: str, loss: Loss) -> None:
         self._log.warning("attempt.lost", reason=loss.reason)
-        self._end_downloads()
+        self._fetching.end()
         self._tell()
         self._tools.settler.lose(self.claimed, loss)
         if loss.is_peer_gone:
@@ -625,20 +426,20 @@ class Attempt:
         if self._stop not in (None, Stop.UNFETCHABLE):
             self._settle_stop()
         elif getattr(error, "retryable", False):
-            self._end_downloads()
+            self._fetching.end()
             self._tell()
             self._tools.settler.lose(
                 self.claimed, Loss(error.message, is_counted=True, error=error)
             )
         elif isinstance(error, DatabaseUnavailableError | PluginUnavailableError):
-            self._end_downloads()
+            self._fetching.end()
             self._tools.settler.lose(
                 self.claimed,
                 Loss(
                     error.message,
                     is_counted=False,
                     delay_seconds=2,
-                    never_ran=not self._was_executed,
+                    never_ran=not self._execution.has_begun,
                     cause=LossCause.DATABASE
                     if isinstance(error, DatabaseUnavailableError)
                     else LossCause.PLUGIN_UNREACHABLE,
@@ -650,9 +451,9 @@ class Attempt:
             self._tools.settler.fail(self.claimed, error)
 
     def _settle_stop(self) -> None:
-        if self._stop == Stop.UNFETCHABLE and self._downloads is not None:
-            self._downloads.finish()  # raises why
-        self._end_downloads()
+        if self._stop == Stop.UNFETCHABLE:
+            self._fetching.raise_failure()
+        self._fetching.end()
         settler = self._tools.settler
         if self._stop != Stop.SUPERSEDED:
             self._tell()
