@@ -14,11 +14,13 @@ from google.protobuf.message_factory import GetMessageClass
 from entrepot.core.v1 import (
     content_service_pb2,
     distribution_service_pb2,
+    limit_service_pb2,
     plugin_service_pb2,
     remote_service_pb2,
     repository_service_pb2,
     status_service_pb2,
     task_service_pb2,
+    token_service_pb2,
     upload_service_pb2,
 )
 from entrepot.plugin.v1 import describe_pb2
@@ -30,11 +32,13 @@ from entrepot_rpc.status import to_grpc_status
 MODULES = (
     content_service_pb2,
     distribution_service_pb2,
+    limit_service_pb2,
     plugin_service_pb2,
     remote_service_pb2,
     repository_service_pb2,
     status_service_pb2,
     task_service_pb2,
+    token_service_pb2,
     upload_service_pb2,
 )
 Answer = Callable[[Any], Any]

@@ -9,8 +9,10 @@ import pytest
 
 from entrepot.core.v1 import (
     distribution_service_pb2,
+    limit_service_pb2,
     remote_service_pb2,
     repository_service_pb2,
+    token_service_pb2,
 )
 from scripted_core import Cli
 
@@ -40,6 +42,41 @@ def test_create_a_repository(cli: Cli) -> None:
     assert request.parent == "repositories/file"
     assert request.repository.retain_versions == 5
     assert json.loads(result.out)["labels"] == {"stage": "b", "team": "a"}
+
+
+@pytest.mark.parametrize(
+    ("noun", "module", "words"),
+    [
+        ("repository", repository_service_pb2, ("file/foo",)),
+        ("remote", remote_service_pb2, ("file/foo", "--url", "http://h/")),
+        ("distribution", distribution_service_pb2, ("file/foo", "--base-path", "dev")),
+        ("limit", limit_service_pb2, ("foo", "--task-type", "file/syncs", "--max-running", "4")),
+        ("token", token_service_pb2, ("foo",)),
+    ],
+)
+def test_a_request_id_makes_one(
+    cli: Cli,
+    noun: str,
+    module: Any,  # noqa: ANN401  of one service
+    words: tuple[str, ...],
+) -> None:
+    """Whoever creates something by name may repeat it under one id, as over REST."""
+    response = getattr(module, f"Create{noun.capitalize()}Response")
+    cli.core.answers[f"Create{noun.capitalize()}"] = partial(echo, noun, response)
+
+    result = cli(noun, "create", *words, "--request-id", "once", "-v")
+
+    (request,) = cli.core.asked(getattr(module, f"Create{noun.capitalize()}Request"))
+    assert request.request_id == "once"
+    assert "request_id=once" in result.err
+
+
+def test_an_update_has_no_request_id(cli: Cli) -> None:
+    """It is the same however often it is sent."""
+    result = cli("repository", "update", "file/foo", "--description", "x", "--request-id", "once")
+
+    assert result.status == 2
+    assert "--request-id" in result.err
 
 
 def test_enums_are_words(cli: Cli) -> None:

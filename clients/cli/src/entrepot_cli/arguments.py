@@ -44,6 +44,13 @@ def add_limit(parser: Parser) -> None:
     parser.add_argument("--limit", type=positive, default=0, metavar="N", help="at most so many")
 
 
+def add_request_id(parser: argparse._ActionsContainer, what: str) -> None:
+    """Let a script that lost an answer ask again without creating a second one."""
+    parser.add_argument(
+        "--request-id", default="", metavar="ID", help=f"the same id returns the same {what}"
+    )
+
+
 def add_yes(parser: Parser) -> None:
     """Let scripts answer the question before something is deleted."""
     parser.add_argument("--yes", action="store_true", help="do not ask; for scripts")

@@ -1,7 +1,15 @@
 """`entrepot limit`: how many tasks of one kind run at once."""
 
 from entrepot.core.v1 import limit_service_pb2 as messages
-from entrepot_cli.arguments import Parser, add_limit, add_output, add_yes, choose, confirm
+from entrepot_cli.arguments import (
+    Parser,
+    add_limit,
+    add_output,
+    add_request_id,
+    add_yes,
+    choose,
+    confirm,
+)
 from entrepot_cli.flag import add_flags, fill
 from entrepot_cli.output import Column, column, name_of
 from entrepot_cli.server.name import full_name
@@ -45,6 +53,8 @@ def _write(verb: str, words: list[str]) -> int:
     ]
     comments = read_comments(core_files().file)
     add_flags(parser, fields, comments, title="fields", enforce=verb == "create")
+    if verb == "create":
+        add_request_id(parser, "limit")
     add_output(parser)
     options = parser.parse_args(words)
     limit = messages.Limit(name=full_name(options.name, "limits"))
@@ -53,7 +63,7 @@ def _write(verb: str, words: list[str]) -> int:
         parser.error("nothing to change: give at least one flag")
     with session(options) as work:
         if verb == "create":
-            created = messages.CreateLimitRequest(limit=limit)
+            created = messages.CreateLimitRequest(limit=limit, request_id=options.request_id)
             response = work.connection.call(SERVICE, "CreateLimit", created)
         else:
             updated = messages.UpdateLimitRequest(limit=limit)

@@ -3,7 +3,7 @@
 import argparse
 
 from entrepot.core.v1 import plan_pb2, task_service_pb2
-from entrepot_cli.arguments import Parser, add_limit, add_output
+from entrepot_cli.arguments import Parser, add_limit, add_output, add_request_id
 from entrepot_cli.conclusion import to_fetch
 from entrepot_cli.duration import seconds
 from entrepot_cli.follow import SERVICE
@@ -65,9 +65,7 @@ def commit(words: list[str]) -> int:
         "or says what has changed since.",
     )
     parser.add_argument("task", metavar="TASK")
-    parser.add_argument(
-        "--request-id", default="", metavar="ID", help="the same id returns the same task"
-    )
+    add_request_id(parser, "task")
     parser.add_argument("--wait", action="store_true", default=True, help=argparse.SUPPRESS)
     parser.add_argument(
         "--timeout",

@@ -21,6 +21,7 @@ from entrepot_cli.arguments import (
     Parser,
     add_limit,
     add_output,
+    add_request_id,
     add_yes,
     choose,
     confirm,
@@ -212,6 +213,7 @@ def _write(kind: Kind, verb: str, words: list[str]) -> int:
         else:
             parent = f"{kind.collection}/{plugin}"
             request = kind.request("Create", parent=parent, **{kind.noun: resource})
+            request.request_id = options.request_id
             method = f"Create{kind.title}"
         response = work.connection.call(kind.service, method, request)
         work.output.item(work.json(getattr(response, kind.noun)))
@@ -231,6 +233,8 @@ def _parser(
     fields = list(_settable(kind, spec))
     enforce = verb == "create" and is_whole
     add_flags(parser, fields, comments or _comments(), title="fields", enforce=enforce)
+    if verb == "create":
+        add_request_id(parser, kind.noun)
     add_output(parser)
     return parser
 

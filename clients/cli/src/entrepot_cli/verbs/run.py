@@ -6,7 +6,7 @@ from argparse import Namespace
 
 from entrepot.core.v1 import task_service_pb2
 from entrepot.type.v1.unit_failure_pb2 import UnitFailure
-from entrepot_cli.arguments import Parser, add_output, read_ahead
+from entrepot_cli.arguments import Parser, add_output, add_request_id, read_ahead
 from entrepot_cli.conclusion import conclude
 from entrepot_cli.duration import seconds
 from entrepot_cli.flag import add_flags, fill
@@ -105,9 +105,7 @@ def parser_for(
 def _options(parser: Parser, *, follows: bool) -> Parser:
     group = parser.add_argument_group("task")
     group.add_argument("--dry-run", action="store_true", help="change nothing")
-    group.add_argument(
-        "--request-id", default="", metavar="ID", help="the same id returns the same task"
-    )
+    add_request_id(group, "task")
     group.add_argument(
         "--priority", choices=list(PRIORITIES), help="how urgent it is; unless said, as its type"
     )

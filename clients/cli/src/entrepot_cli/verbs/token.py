@@ -1,7 +1,15 @@
 """`entrepot token`: who may call the API besides the administrator."""
 
 from entrepot.core.v1 import token_service_pb2 as messages
-from entrepot_cli.arguments import Parser, add_limit, add_output, add_yes, choose, confirm
+from entrepot_cli.arguments import (
+    Parser,
+    add_limit,
+    add_output,
+    add_request_id,
+    add_yes,
+    choose,
+    confirm,
+)
 from entrepot_cli.output import Column, moment, name_of
 from entrepot_cli.server.name import full_name
 from entrepot_cli.session import session
@@ -29,11 +37,12 @@ def run(words: list[str]) -> int:
 def _create(words: list[str]) -> int:
     parser = Parser("token create", "Makes a token. Its secret is shown once, and kept nowhere.")
     parser.add_argument("name", metavar="NAME")
+    add_request_id(parser, "token, with its secret")
     add_output(parser)
     options = parser.parse_args(words)
     token = messages.Token(name=full_name(options.name, "tokens"))
     with session(options) as work:
-        request = messages.CreateTokenRequest(token=token)
+        request = messages.CreateTokenRequest(token=token, request_id=options.request_id)
         response = work.connection.call(SERVICE, "CreateToken", request)
         work.output.item(work.json(response.token))
     return 0
