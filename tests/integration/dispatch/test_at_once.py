@@ -1,5 +1,6 @@
 """Small changes that nothing is in the way of are over when their task has been made."""
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -19,6 +20,7 @@ from entrepot_core.store.engine_check import check_engine
 from entrepot_rpc import failpoints
 from entrepot_rpc.errors import ServiceError
 from fake_plugin import FakePlugin
+from polling import until
 
 Task = task_service_pb2.Task
 DONE = (Task.STATE_COMPLETED, 1)
@@ -126,6 +128,39 @@ def test_changes_of_one_repository_at_the_same_time_are_made_one_after_the_other
     assert [(task.state, task.attempt) for task in tasks] == [DONE] * 4
     made = sorted(int(task.created_resource.rpartition("/")[2]) for task in tasks)
     assert made == [1, 2, 3, 4]
+
+
+def test_many_who_want_one_repository_keep_no_connection_from_others(
+    core: Core, unit: str
+) -> None:
+    """More clients than there are connections wait for one repository; the rest goes on."""
+    with a_dispatcher_that_is_busy(core), ThreadPoolExecutor(40) as clients:
+        first = core.create(add(unit))
+        with core.database.transaction() as cursor:
+            cursor.execute(
+                "SELECT pg_advisory_xact_lock(resource_id) FROM resource"
+                " WHERE name = 'repositories/file/foo'"
+            )
+            waiting = [clients.submit(core.create, add(unit)) for _ in range(40)]
+            until(lambda: _waiters(core) == 1, "somebody to wait for the repository")
+            until(lambda: _callers() >= 40, "all to be on their way")
+            assert core.read(first.name).state == Task.STATE_COMPLETED
+            assert core.database.connections()[1] > 20
+        assert {one.result(60).state for one in waiting} == {Task.STATE_COMPLETED}
+
+
+def _waiters(core: Core) -> int:
+    """How many sessions wait for an advisory lock."""
+    found = core.database.fetch(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND wait_event = 'advisory'"
+    )
+    return int(found[0][0])
+
+
+def _callers() -> int:
+    """How many threads create tasks."""
+    return sum(thread.name.startswith("waiting") for thread in threading.enumerate())
 
 
 @contextmanager

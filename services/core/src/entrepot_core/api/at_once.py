@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["AtOnce", "TaskTimes"]
 
 log = structlog.get_logger()
+
+_TURNS = 64
 
 
 class TaskTimes(Protocol):
@@ -58,12 +61,21 @@ class AtOnce:
         self._noted = noted
         self._served_changed = served_changed
         self._times = times
+        self._turns = tuple(threading.Lock() for _ in range(_TURNS))
 
     def change(self, parameters: Parameters) -> SmallChange | None:
         """What is to be done, if it is no more than a small change."""
         if tracing.is_on():
             return None
         return shortened.small_change(self._registry.catalog(), parameters)
+
+    def turn(self, change: SmallChange) -> threading.Lock:
+        """To be held around the transaction.
+
+        Who changes the same repository stands in line here, and not in the database, where each
+        would keep a connection from all others meanwhile. Few repositories share a turn.
+        """
+        return self._turns[hash((change.plugin, change.repository)) % _TURNS]
 
     def write(
         self, cursor: Cursor, task_id: str, principal: str, change: SmallChange

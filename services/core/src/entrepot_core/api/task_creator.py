@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -180,7 +181,8 @@ class TaskCreator:
                     made = self._at_once.write(cursor, stored, order.principal, change)
             return Stored(stored), made
 
-        return retry.run(self._database, write)
+        with nullcontext() if change is None else self._at_once.turn(change):
+            return retry.run(self._database, write)
 
     def _row(
         self,
