@@ -6,7 +6,6 @@ import asyncio
 import re
 import time
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -25,6 +24,7 @@ from entrepot_gateway.events import EventHub
 from entrepot_gateway.openapi import OpenApi
 from entrepot_gateway.plugins import Plugins
 from entrepot_gateway.problem import ProblemError, not_found
+from entrepot_gateway.readiness import Readiness
 from entrepot_gateway.route import ROUTE
 from entrepot_gateway.sse import EventStreams
 from entrepot_gateway.tasks import Tasks
@@ -73,6 +73,7 @@ class Api:
     def __init__(self, core: Core) -> None:
         self._core = core
         self.plugins = Plugins(core)
+        self._readiness = Readiness(core, self.plugins)
         self.hub = EventHub(core)
         self._transcoder = Transcoder(core)
         self._tasks = Tasks(core, self.hub, self._transcoder)
@@ -187,8 +188,7 @@ class Api:
                 return {"GET": _at_once(pages.health, call)}
             case ("readyz",):
                 call.route = "/readyz"
-                is_ready = self.plugins.is_followed
-                return {"GET": _at_once(partial(pages.readiness, is_ready=is_ready), call)}
+                return {"GET": self._ready}
             case ("problems", reason):
                 call.route = "/problems/*"
                 return {"GET": _at_once(pages.problem_page, call, reason)}
@@ -266,6 +266,10 @@ class Api:
             case "CommitPlan":
                 return lambda: self._tasks.commit(values, call)
         return lambda: self._transcoder.answer(binding, values, call)
+
+    async def _ready(self) -> Response:
+        await self._readiness.check()
+        return pages.ready()
 
     async def _collections(self, call: Call) -> Response:
         await self._authorize(call)

@@ -15,7 +15,6 @@ from starlette.responses import Response
 
 from entrepot_gateway.answer import JsonAnswer
 from entrepot_gateway.binding import core_bindings
-from entrepot_gateway.plugins import core_absent
 from entrepot_gateway.problem import not_found
 from entrepot_rpc.address import PREFIX
 from entrepot_rpc.problem import reason_comments
@@ -87,10 +86,8 @@ def health(_call: Call) -> Response:
     return JsonAnswer({"status": "serving"}, headers={"Cache-Control": "no-store"})
 
 
-def readiness(_call: Call, *, is_ready: bool) -> Response:
-    """Whether requests should be sent here: not while core cannot be reached."""
-    if not is_ready:
-        raise core_absent()
+def ready() -> Response:
+    """What the probe for new requests answers while all is well."""
     return JsonAnswer({"status": "ready"}, headers={"Cache-Control": "no-store"})
 
 

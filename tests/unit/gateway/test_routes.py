@@ -1,5 +1,6 @@
 """Requests through the whole API, to a core that does what the test says."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -365,6 +366,34 @@ async def test_no_other_header_field_opens_the_door(app: Api, header: dict[str, 
 async def test_documentation_is_open(app: Api, path: str) -> None:
     """What tells nothing about this installation needs no token."""
     assert (await Client(app, {}).request("GET", path)).status == 200
+
+
+async def test_who_has_no_database_is_not_ready(app: Api, core: FakeCore) -> None:
+    """503 with the reason, while the process lives; however many ask, core is asked once."""
+    words = "The database cannot be reached."
+    core.on("ListPlugins", ServiceError.of(Code.UNAVAILABLE, "DATABASE_UNAVAILABLE", words))
+    anybody = Client(app, {})
+
+    answers = await asyncio.gather(*(anybody.request("GET", "/readyz") for _ in range(20)))
+
+    assert {(one.status, one.json["reason"]) for one in answers} == {(503, "DATABASE_UNAVAILABLE")}
+    assert core.count("ListPlugins") == 1
+    assert (await anybody.request("GET", "/livez")).status == 200
+
+
+async def test_a_core_that_hangs_is_not_ready(app: Api, core: FakeCore) -> None:
+    """The probe waits a second for core, no longer."""
+
+    async def never(_request: Any) -> None:  # noqa: ANN401  of any rpc
+        await asyncio.Event().wait()
+
+    core.on("ListPlugins", never)
+
+    async with asyncio.timeout(10):
+        answer = await Client(app, {}).request("GET", "/readyz")
+
+    assert answer.status == 503
+    assert "database" in answer.json["detail"]
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v3/docs/", "/api/v3/nope", "/api/v3/"])
