@@ -10,7 +10,7 @@ import pytest
 
 from entrepot.core.v1 import repository_service_pb2, task_service_pb2, upload_service_pb2
 from entrepot.plugins.file.v1 import file_pb2
-from entrepot_cli.files import sender
+from entrepot_cli.files import sender, transfer
 from entrepot_rpc.errors import Code, ServiceError
 from scripted_core import Cli, a_task
 
@@ -285,6 +285,29 @@ def test_ctrl_c_ends_the_sending(cli: Cli, uploads: Uploads, tmp_path: Path) -> 
 
     assert result.status == 130
     assert "the same command, which goes on from there" in result.err
+    assert uploads.parameters() == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_is_heard_wherever_it_comes(
+    cli: Cli, uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is raised while something is finalized is lost, and the sending ends all the same."""
+    (tmp_path / "a").write_bytes(b"x")
+
+    class Finalized:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    def groups(small: list[transfer.Opened]) -> list[list[transfer.Opened]]:
+        Finalized()
+        return [small]
+
+    monkeypatch.setattr(transfer, "_groups", groups)
+
+    result = cli("upload", "file/foo", str(tmp_path / "a"))
+
+    assert result.status == 130
     assert uploads.parameters() == []
 
 

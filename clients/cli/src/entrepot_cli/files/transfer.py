@@ -1,5 +1,8 @@
 """Many files to the server: what is there is found in batches, the rest goes side by side."""
 
+import contextlib
+import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -64,6 +67,7 @@ class Transfer:
         self._meter = meter
         self._is_plan = is_plan
         self._sender = Sender(connection, meter)
+        self._is_let_go = False
 
     def run(self, files: list[LocalFile]) -> Sent:
         """Send what the repository does not have.
@@ -73,10 +77,11 @@ class Transfer:
         """
         sent = Sent()
         rest = iter(files)
-        with ThreadPoolExecutor(self._parallel) as pool:
+        with self._listening(), ThreadPoolExecutor(self._parallel) as pool:
             try:
                 while batch := list(islice(rest, BATCH_FILES)):
                     self._batch(pool, batch, sent)
+                    self._hear()
             except BaseException as error:
                 self._sender.stop()
                 pool.shutdown(cancel_futures=True)
@@ -90,6 +95,27 @@ class Transfer:
         self._meter.show(is_last=True)
         sent.sent_bytes = self._meter.sent_bytes
         return sent
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Note Ctrl-C besides raising it: raised where something is finalized, it is lost."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def pressed(*_: object) -> None:
+            self._is_let_go = True
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGINT, pressed)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _hear(self) -> None:
+        if self._is_let_go:
+            raise KeyboardInterrupt
 
     def _batch(self, pool: Executor, batch: list[LocalFile], sent: Sent) -> None:
         digests = self._all([pool.submit(sha256_of, file.file) for file in batch])
@@ -163,6 +189,7 @@ class Transfer:
         while running:
             # In glances: the system may hand Ctrl-C to a thread that does not hear it.
             done, running = wait(running, GLANCE_SECONDS, FIRST_COMPLETED)
+            self._hear()
             for one in done:
                 one.result()
             self._meter.show()
