@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
+import os
 import sys
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import structlog
 
@@ -46,7 +48,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log.error("gateway.cannot_listen", host=config.host, port=config.port, error=str(error))  # noqa: TRY400
         return 1
     log.info("gateway.stopped")
-    return 0
+    return _leave()
+
+
+def _leave() -> NoReturn:
+    """End the process well, and not by taking the interpreter down around the server's threads.
+
+    One that has something to say to it at that moment would abort the process.
+    """
+    # Such as those that send what is left of a trace.
+    atexit._run_exitfuncs()  # noqa: SLF001  what the interpreter would do
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(os.EX_OK)
 
 
 async def run(config: Config) -> None:
