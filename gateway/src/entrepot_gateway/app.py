@@ -51,6 +51,8 @@ _FAULT = "Something went wrong. The log has more, under the request id."
 # Ids of tasks begin with a digit, names of plugins with a letter.
 _PLUGIN = re.compile(r"[a-z][a-z0-9_]*")
 _ROOT = ("api", "v3")
+# Half of what gRPC takes as metadata of a call.
+MAX_AUTHORIZATION = 4096
 _LOOK = plugin_service_pb2.DESCRIPTOR.services_by_name["PluginService"].methods_by_name[
     "ListPlugins"
 ]
@@ -156,6 +158,7 @@ class Api:
             return response
 
     async def _answer(self, request: Request) -> Response:
+        _check_head(request)
         raw = request.scope.get("raw_path") or quote(request.scope["path"]).encode("ascii")
         segments = split_path(raw.decode("latin-1").partition("?")[0])
         if segments is None:
@@ -297,6 +300,17 @@ def _at_once(function: Callable[..., Response], *arguments: object) -> Handler:
 def _request_id(request: Request) -> str:
     given = correlation.sane(request.headers.get(correlation.REQUEST_ID))
     return given or correlation.new_request_id()
+
+
+def _check_head(request: Request) -> None:
+    """Refuse a token that no call to core can carry (RFC 6585, section 5)."""
+    if len(request.headers.get("authorization", "")) > MAX_AUTHORIZATION:
+        raise ProblemError(
+            431,
+            "REQUEST_TOO_LARGE",
+            f"The header field Authorization is larger than {MAX_AUTHORIZATION} bytes: "
+            "it is no token of this server.",
+        )
 
 
 def _nowhere(request: Request) -> ServiceError:

@@ -368,6 +368,25 @@ async def test_documentation_is_open(app: Api, path: str) -> None:
     assert (await Client(app, {}).request("GET", path)).status == 200
 
 
+@pytest.mark.parametrize("size", [4_097, 17_000, 100_000])
+async def test_a_token_that_is_too_long_is_refused_as_such(
+    app: Api, core: FakeCore, size: int
+) -> None:
+    """431 as a problem that names the field, not its value; core is not asked."""
+    long = {"authorization": f"Bearer {'a' * (size - 7)}"}
+    at_most = {"authorization": f"Bearer {'a' * 4_089}"}
+
+    refused = await Client(app, long).request("GET", "/api/v3/tasks/")
+    wrong = await Client(app, at_most).request("GET", "/api/v3/tasks/")
+
+    assert (refused.status, wrong.status) == (431, 401)
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.json["reason"] == "REQUEST_TOO_LARGE"
+    assert "Authorization" in refused.json["detail"]
+    assert "a" * 40 not in refused.body.decode()
+    assert core.count("ListTasks") == 1
+
+
 async def test_who_has_no_database_is_not_ready(app: Api, core: FakeCore) -> None:
     """503 with the reason, while the process lives; however many ask, core is asked once."""
     words = "The database cannot be reached."
