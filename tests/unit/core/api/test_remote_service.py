@@ -163,8 +163,8 @@ def test_a_mask_cannot_name_what_core_sets(servicing: Servicing, path: str) -> N
         ({"page_size": 1001}, "FIELD_INVALID", ["page_size"]),
         ({"parent": "repositories/file"}, "FIELD_INVALID", ["parent"]),
         ({"parent": "remotes/file/bar"}, "FIELD_INVALID", ["parent"]),
-        ({"page_token": "!"}, "QUERY_INVALID", []),
-        ({"page_token": "WyJhIl0"}, "QUERY_INVALID", []),
+        ({"page_token": "!"}, "QUERY_INVALID", ["page_token"]),
+        ({"page_token": "WyJhIl0"}, "QUERY_INVALID", ["page_token"]),
         ({"label": "a=\0"}, "FIELD_INVALID", ["label"]),
     ],
 )
