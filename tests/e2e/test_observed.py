@@ -143,16 +143,21 @@ def test_a_sync_is_one_trace(receiver: SpanReceiver, task: Json) -> None:
         ("entrepot-core-dispatch", "download"),
     }
 
+    def roots(spans: list[Received]) -> list[Received]:
+        known = {span.span for span in spans}
+        return [span for span in spans if span.parent not in known]
+
     def arrived() -> list[Received] | None:
         spans = receiver.trace_of(name)
-        return spans if wanted <= {(span.service, span.name) for span in spans} else None
+        names = {(span.service, span.name) for span in spans}
+        # A span is sent when it ends, so each comes before the one that it is below.
+        return spans if wanted <= names and len(roots(spans)) == 1 else None
 
     spans = until(arrived, "all spans of the sync")
 
     assert len({span.trace for span in spans}) == 1
-    known = {span.span for span in spans}
-    roots = [span for span in spans if span.parent not in known]
-    assert [(span.service, span.name) for span in roots] == [("entrepot-gateway-api", "POST")]
+    (root,) = roots(spans)
+    assert (root.service, root.name) == ("entrepot-gateway-api", "POST")
     by_span = {span.span: span for span in spans}
     downloads = [span for span in spans if span.name == "download"]
     assert {by_span[span.parent].name for span in downloads} == {
