@@ -22,6 +22,7 @@ class Control:
 
     def __init__(self, installation: Installation, path: str, sha256: str) -> None:
         self.served = 0
+        self.slowest_seconds = 0.0
         # When each was asked for, when that ended, and why not well.
         self._refused: list[tuple[float, float, str]] = []
         self._installation = installation
@@ -60,6 +61,7 @@ class Control:
                 continue
             if answer.status == 200 and hashlib.sha256(answer.body).hexdigest() == self._sha256:
                 self.served += 1
+                self.slowest_seconds = max(self.slowest_seconds, time.monotonic() - began)
             else:
                 self._refuse(began, f"{answer.status}, {len(answer.body)} bytes")
 

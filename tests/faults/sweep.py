@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CHECK_EVERY = 50
 POOL = 40
+# How often a cell is played that is not reached, for what is beside it ends its work before.
+_PASSES = 5
 
 
 class Sweep:
@@ -75,11 +77,13 @@ class Sweep:
         """Play each of these until it has fired; one that is never reached is a fault, too."""
         self._fill_pool()
         left = list(cells)
-        for _ in range(3):
+        for _ in range(_PASSES):
             reached: set[Cell] = set()
-            for number in range(0, len(left), together):
+            # Neighbors hurt the same program: together, they would keep it from all work.
+            rounds = -(-len(left) // together)
+            for number in range(rounds):
                 self._round += 1
-                reached |= self._play(left[number : number + together])
+                reached |= self._play(left[number::rounds])
             left = [cell for cell in left if cell not in reached]
         self.broken += [f"{cell.instant or cell.action} was never reached" for cell in left]
         self.check()

@@ -99,6 +99,7 @@ class Weather:
         self._journal.write(
             kind="weather", wrong=self.broken, seconds=seconds,
             ended_seconds=round(ended, 2), served=control.served,
+            slowest_seconds=round(control.slowest_seconds, 2),
             followers={type(one).__name__: one.streams for one in followers},
             changes=sum(len(one.changes) for one in histories), works=len(self._works),
             versions=sum(len({c.version for c in one.changes if c.changed}) for one in histories),
