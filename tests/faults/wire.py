@@ -9,6 +9,8 @@ from socket import SO_LINGER, SOL_SOCKET
 from types import TracebackType
 from typing import Self
 
+import loops
+
 Address = tuple[str, int] | Path
 
 
@@ -113,12 +115,8 @@ class Wire:
             server = await asyncio.start_unix_server(self._accept, self._place)
         self._started.set()
         await self._stop.wait()
-        server.close()
         self._cut()
-        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await loops.end(server)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.CancelledError):

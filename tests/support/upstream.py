@@ -23,6 +23,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import unquote
 
+import loops
+
 MANIFEST = "PULP_MANIFEST"
 LAST_MODIFIED = "Mon, 01 Jan 2024 00:00:00 GMT"
 
@@ -247,18 +249,13 @@ class Upstream:
 
     async def _serve(self) -> None:
         self._stopped = asyncio.Event()
-        connections: set[_Connection] = set()
         server = await self._loop.create_server(
-            lambda: _Connection(self, connections), "127.0.0.1", 0, backlog=512, ssl=self.tls
+            lambda: _Connection(self), "127.0.0.1", 0, backlog=512, ssl=self.tls
         )
         self.port = server.sockets[0].getsockname()[1]
         self._started.set()
         await self._stopped.wait()
-        server.close()
-        for connection in list(connections):
-            connection.abort()
-        # One turn of the loop, in which the transports close.
-        await asyncio.sleep(0)
+        await loops.end(server)
 
     def body_of(self, path: str) -> bytes | None:
         """The bytes at a path, if there are any."""
@@ -290,9 +287,8 @@ class Upstream:
 class _Connection(asyncio.Protocol):
     """One client's connection, request after request."""
 
-    def __init__(self, upstream: Upstream, connections: set["_Connection"]) -> None:
+    def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
-        self._connections = connections
         self._buffer = b""
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
@@ -300,17 +296,11 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connections.discard(self)
         self._transport = None
         if self._task is not None:
             self._task.cancel()
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

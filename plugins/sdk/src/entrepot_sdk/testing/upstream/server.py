@@ -114,10 +114,15 @@ class Upstream:
     async def _stop(self) -> None:
         self._released.set()
         if self._server is not None:
+            # A server that is closed forgets whom it has just accepted.
+            for listener in self._server.sockets:
+                self._loop.remove_reader(listener.fileno())
+            await _turn()
             self._server.close()
         for connection in list(self._connections):
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+        await _turn()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -169,6 +174,12 @@ class Upstream:
 
     def _run(self, coroutine: Coroutine[object, object, None]) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
+async def _turn() -> None:
+    """Let the loop turn until who was accepted is served, and who was closed is gone."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 async def _read_request(reader: asyncio.StreamReader) -> Request | None:
