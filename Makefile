@@ -16,6 +16,8 @@ UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n $(WORKERS)
+# For tests that share what takes long to start.
+BY_FILE := --dist loadfile --no-loadscope-reorder
 
 # Where Debian and its relatives keep PostgreSQL 15, the oldest that is supported.
 OLDEST_POSTGRES := /usr/lib/postgresql/15/bin
@@ -94,7 +96,7 @@ test-oldest-postgres: $(SETUP) ## Integration tests, on PostgreSQL 15
 	fi
 
 test-e2e: $(SETUP) ## All processes, real clients
-	$(PYTEST) $(PARALLEL) tests/e2e tests/faults
+	$(PYTEST) $(PARALLEL) $(BY_FILE) tests/e2e tests/faults
 
 test-faults: $(SETUP) ## Hurt an installation in every way, for an hour; FAULTS="--each 1" for less
 	$(BIN)/python tests/faults/run.py sweep $(FAULTS)

@@ -18,6 +18,11 @@ settings.register_profile("entrepot", deadline=None)
 settings.load_profile("entrepot")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, and says so, lest one worker is busy with it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _this_machine_only() -> Iterator[None]:
     """Refuse connections to other machines, so that no test depends on one by accident."""

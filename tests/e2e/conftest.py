@@ -67,9 +67,9 @@ def upstream() -> Iterator[Upstream]:
         yield upstream
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def graph(stack: Stack) -> Iterator[PluginProcess]:
-    """The graph plugin in a process of its own, registered until the end of the test."""
+    """The graph plugin in a process of its own, registered until a module is done."""
     with start_graph_plugin(stack.grpc) as process:
         stack.api.post("plugins/", {"target": process.address}).expect(201)
         until(

@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from entrepot_test_graph.fixtures import start_graph_plugin
+from instant import Instant
 from polling import until
 from rest import Api, Json
-from stack import Stack, StackFactory
+from stack import Stack
 from upstream import Upstream, lies
 
 
@@ -364,23 +367,40 @@ def test_a_plan_on_the_command_line(
     assert lineage.strip() == f"{name} (this)"
 
 
+@pytest.fixture(scope="module")
+def failpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where failpoints of `failing` are armed."""
+    return tmp_path_factory.mktemp("failpoints")
+
+
+@pytest.fixture(scope="module")
+def failing(failpoints: Path) -> Iterator[Stack]:
+    """An installation that fails where it is told to."""
+    asks = {"ENTREPOT_FAILPOINTS": "ask", "ENTREPOT_FAILPOINT_DIR": str(failpoints)}
+    with Stack(asks) as stack:
+        yield stack
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["commit.before_commit", "commit.committed"])
-def test_kill_9_while_an_approval_commits(a_stack: StackFactory, name: str) -> None:
+def test_kill_9_while_an_approval_commits(
+    failing: Stack, failpoints: Path, upstream: Upstream, name: str
+) -> None:
     """A dispatcher that dies in the commit of a plan costs time: the version is made once."""
-    with Upstream().fill(10) as upstream:
-        stack = a_stack({"ENTREPOT_FAILPOINTS": f"{name}=kill*1@2"})
-        api = stack.api
-        repository, remote = api.a_repository(), api.a_remote(upstream)
-        names = {"repository": repository["name"], "remote": remote["name"]}
-        api.completed("file/syncs", **names)
-        run = planned(api, names | {"mirror": True}, upstream)
+    api = failing.api
+    repository, remote = api.a_repository(), api.a_remote(upstream)
+    names = {"repository": repository["name"], "remote": remote["name"]}
+    api.completed("file/syncs", **names)
+    run = planned(api, names | {"mirror": True}, upstream)
+    instant = Instant(failpoints, name, "kill")
+    instant.arm()
 
-        task = api.post(f"{run['href']}commits/").expect(201)
-        ended = api.finished(task, wait=150)
+    task = api.post(f"{run['href']}commits/").expect(201)
+    ended = api.finished(task, wait=150)
 
-        assert ended["state"] == "completed", ended
-        assert ended["created_resource"] == f"{names['repository']}/versions/2"
-        assert api.versions(repository) == [0, 1, 2]
-        assert api.files(repository) == upstream.digests()
-        stack.check()
+    assert instant.has_fired()
+    assert ended["state"] == "completed", ended
+    assert ended["created_resource"] == f"{names['repository']}/versions/2"
+    assert api.versions(repository) == [0, 1, 2]
+    assert api.files(repository) == upstream.digests()
+    failing.check()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from addresses import free_addresses
-from stack import StackFactory
+from stack import Stack
 from workspace import ROOT
 
 PAGE = ROOT / "docs" / "tutorial.md"
@@ -15,9 +15,8 @@ BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.timeout(240)
-def test_the_tutorial(a_stack: StackFactory, tmp_path: Path) -> None:
+def test_the_tutorial(stack: Stack, tmp_path: Path) -> None:
     """Every `sh` block of the tutorial succeeds, after those before it."""
-    stack = a_stack()
     steps = BLOCK.findall(PAGE.read_text("utf-8"))
     script = "set -eu\n" + "\n".join(f"echo '--- step {n}'\n{s}" for n, s in enumerate(steps, 1))
     (upstream,) = free_addresses(1)

@@ -5,6 +5,7 @@ import signal
 import socket
 import stat
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,22 @@ from upstream import Upstream
 EVERY_ROLE = ("postgres", "api", "dispatch", "gateway", "content", "plugin")
 
 
+@pytest.fixture(scope="module")
+def once() -> Iterator[Stack]:
+    """One installation for this file, which tests stop, kill and start."""
+    with Stack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(once: Stack) -> Stack:
+    """The installation, running."""
+    if once.has_ended():
+        once.start()
+    until(lambda: _works(once), "the installation to be well")
+    return once
+
+
 def test_ready_means_served(a_stack: StackFactory) -> None:
     """When the ready line is printed, both origins answer and the plugin is there."""
     stack = a_stack()
@@ -28,9 +45,8 @@ def test_ready_means_served(a_stack: StackFactory) -> None:
     assert any(f"ready http://{stack.http}" in line for line in stack.lines)
 
 
-def test_the_token_is_for_its_owner_only(a_stack: StackFactory) -> None:
+def test_the_token_is_for_its_owner_only(stack: Stack) -> None:
     """The token is made on the first start, in a file that nobody else can read."""
-    stack = a_stack()
     path = stack.home / "token"
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -38,9 +54,8 @@ def test_the_token_is_for_its_owner_only(a_stack: StackFactory) -> None:
     assert stack.token not in stack.log
 
 
-def test_data_and_token_stay(a_stack: StackFactory, upstream: Upstream) -> None:
+def test_data_and_token_stay(stack: Stack, upstream: Upstream) -> None:
     """After a stop and a start everything is as it was, the token included."""
-    stack = a_stack()
     repository = stack.api.a_synced_repository(upstream)
     files, token = stack.api.files(repository), stack.token
 
@@ -52,9 +67,8 @@ def test_data_and_token_stay(a_stack: StackFactory, upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_clean_stop_leaves_no_child(a_stack: StackFactory, number: signal.Signals) -> None:
+def test_a_clean_stop_leaves_no_child(stack: Stack, number: signal.Signals) -> None:
     """SIGINT and SIGTERM end `up` with 0, and all it has started with it."""
-    stack = a_stack()
     assert {role: bool(stack.process(role)) for role in EVERY_ROLE}
 
     code = stack.stop(number)
@@ -63,11 +77,10 @@ def test_a_clean_stop_leaves_no_child(a_stack: StackFactory, number: signal.Sign
     assert stack.processes() == []
 
 
-def test_a_stop_while_a_sync_runs(a_stack: StackFactory, upstream: Upstream) -> None:
+def test_a_stop_while_a_sync_runs(stack: Stack, upstream: Upstream) -> None:
     """A stop does not wait for a sync; after the next start the sync ends as one version."""
-    stack = a_stack()
     api = stack.api
-    repository, remote = api.a_repository(), api.a_remote(upstream, stall_timeout_seconds=60)
+    repository, remote = api.a_repository(), api.a_remote(upstream)
     gate = upstream.hold("files/000005.bin")
     task = api.create("file/syncs", repository=repository["name"], remote=remote["name"])
     gate.wait_entered()
@@ -80,10 +93,8 @@ def test_a_stop_while_a_sync_runs(a_stack: StackFactory, upstream: Upstream) -> 
     assert stack.api.versions(repository) == [0, 1]
 
 
-def test_kill_9_leaves_no_child(a_stack: StackFactory) -> None:
+def test_kill_9_leaves_no_child(stack: Stack) -> None:
     """When `up` itself is killed, its children end by themselves, and it can start again."""
-    stack = a_stack()
-
     stack.kill()
 
     until(lambda: not stack.processes(), "the children to end")
@@ -93,10 +104,9 @@ def test_kill_9_leaves_no_child(a_stack: StackFactory) -> None:
 
 @pytest.mark.parametrize("role", ["api", "dispatch", "gateway", "content", "plugin", "postgres"])
 def test_a_child_that_crashes_is_started_again(
-    a_stack: StackFactory, upstream: Upstream, role: str
+    stack: Stack, upstream: Upstream, role: str
 ) -> None:
     """Whichever program is killed: it is started again, and a sync and a download work."""
-    stack = a_stack()
     crashed = stack.process(role)
 
     crashed.kill()
@@ -126,9 +136,8 @@ def test_a_port_that_is_taken(variable: str, tmp_path: Path) -> None:
     assert stack.processes() == []
 
 
-def test_a_store_that_is_refused(a_stack: StackFactory) -> None:
+def test_a_store_that_is_refused(stack: Stack) -> None:
     """`up` says which setting of the store is wrong, and nothing of the starts before."""
-    stack = a_stack()
     stack.stop()
 
     done = _up(stack, {"ENTREPOT_BLOBS_URL": "s3://bucket?color=red"})
@@ -152,25 +161,28 @@ def test_a_setting_that_cannot_be(tmp_path: Path) -> None:
     assert stack.processes() == []
 
 
-def test_a_second_up_on_one_home(a_stack: StackFactory) -> None:
+def test_a_second_up_on_one_home(stack: Stack) -> None:
     """A second `up` on the same home refuses, and the first one is not disturbed."""
-    first = a_stack()
-    second = Stack(home=first.home)
+    second = Stack(home=stack.home)
 
     done = _up(second, {})
 
     assert done.returncode != 0
-    assert str(first.home) in done.stderr
-    assert first.api.get("status/")["problems"] == []
+    assert str(stack.home) in done.stderr
+    assert stack.api.get("status/")["problems"] == []
 
 
-def test_a_given_token_is_used(a_stack: StackFactory) -> None:
+def test_a_given_token_is_used(stack: Stack) -> None:
     """With ENTREPOT_TOKEN no other token opens the API."""
-    stack = a_stack({"ENTREPOT_TOKEN": "a-token-from-the-environment"})
+    stack.stop()
+    stack.extra["ENTREPOT_TOKEN"] = "a-token-from-the-environment"
+    stack.start()
 
     with_it = Rest(stack.api_url, "a-token-from-the-environment").request("GET", "repositories/")
     without = Rest(stack.api_url, "another").request("GET", "repositories/")
 
+    stack.stop()
+    del stack.extra["ENTREPOT_TOKEN"]
     assert (with_it.status, without.status) == (200, 401)
 
 
