@@ -19,6 +19,7 @@ PLUGIN = ("entrepot_plugin_file",)
     [
         (CORE, "ENTREPOT_TOKEN", "top secret"),
         (CORE, "ENTREPOT_FAILPOINTS", "commit.committed=explode"),
+        (CORE, "ENTREPOT_GRPC", "dns:///core:50051"),
         (DISPATCH, "ENTREPOT_METRICS", "9464"),
         (DISPATCH, "ENTREPOT_DATABASE_URL", ""),
         (GATEWAY, "ENTREPOT_HTTP", "127.0.0.1:99999"),

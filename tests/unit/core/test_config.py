@@ -11,6 +11,8 @@ from entrepot_core.config import Config
         ({}, True),
         ({"ENTREPOT_GRPC": "unix:/run/core"}, True),
         ({"ENTREPOT_GRPC": "0.0.0.0:50051"}, False),
+        # Where core is found, in a process of core elsewhere.
+        ({"ENTREPOT_GRPC": "dns:///core:50051"}, False),
         ({"ENTREPOT_HTTP": "0.0.0.0:8080"}, False),
         ({"ENTREPOT_CONTENT": "[::]:8081"}, False),
         ({"ENTREPOT_CONTENT": "[::]:8081", "ENTREPOT_ALLOW_LOOPBACK_UPSTREAMS": "1"}, True),

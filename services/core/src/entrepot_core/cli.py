@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from entrepot_core.config import Config
+from entrepot_core.config import GRPC, Config
 from entrepot_core.domain.errors import ServiceError
 from entrepot_core.store import installation, remote_secrets
 from entrepot_core.store.database import Database, wait_until_ready
@@ -76,7 +76,10 @@ def _require(config: Config, command: str) -> None:
     """Raises ValueError if a setting is missing that the command cannot do without."""
     if not config.database_url:
         raise ValueError("ENTREPOT_DATABASE_URL must name a PostgreSQL database.")
-    if command == "api" and not config.api_token:
+    if command != "api":
+        return
+    setting.address({"ENTREPOT_GRPC": config.grpc}, "ENTREPOT_GRPC", GRPC, or_socket=True)
+    if not config.api_token:
         raise ValueError(
             f"There is no API token: set ENTREPOT_TOKEN, or put one in {config.home / 'token'}."
         )

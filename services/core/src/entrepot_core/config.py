@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 from entrepot_rpc import setting
 from entrepot_rpc.bucket_url import BucketUrl
 
-__all__ = ["Config"]
+__all__ = ["GRPC", "Config"]
 
 _MAX_DAYS = 36_500.0
+GRPC = "127.0.0.1:50051"
 _MAX_COUNT = 1_000_000_000
 
 
@@ -65,7 +66,8 @@ class Config:
         """
         env = dict(os.environ if environment is None else environment)
         home = Path(env.get("ENTREPOT_HOME") or Path.home() / ".local/share/entrepot")
-        grpc = setting.address(env, "ENTREPOT_GRPC", "127.0.0.1:50051", or_socket=True)
+        # Where core is found, for a process elsewhere; only the api process listens there.
+        grpc = env.get("ENTREPOT_GRPC") or GRPC
         content = setting.address(env, "ENTREPOT_CONTENT", "127.0.0.1:8081")
         http = setting.address(env, "ENTREPOT_HTTP", "127.0.0.1:8080")
         loopback = all(map(setting.is_private, (grpc, http, content)))
