@@ -57,7 +57,8 @@ def test_states_are_those_of_the_database() -> None:
 
 def test_every_arrow_is_a_function_of_the_database() -> None:
     """What moves a task has a name, and the database has a function of that name."""
-    functions = set(re.findall(r"CREATE FUNCTION (\w+)", read(ENGINE)))
+    migrations = "".join(read(one) for one in ENGINE.parent.glob("*.sql"))
+    functions = set(re.findall(r"CREATE FUNCTION (\w+)", migrations))
     named = {name for source, target, name in ARROW.findall(read(STATES)) if target != "[*]"}
 
     assert named <= functions
