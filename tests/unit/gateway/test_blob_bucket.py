@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from addresses import free_addresses
 from entrepot.core.v1 import serving_service_pb2
 from entrepot.core.v1.serving_service_pb2 import StoredFile, StreamFileResponse
 from entrepot_gateway.config import Config
@@ -145,17 +145,15 @@ async def test_an_empty_object(core: FakeCore, s3: S3Server, files: dict[str, Re
 @pytest.mark.usefixtures("_stored")
 async def test_a_store_that_is_away(core: FakeCore, s3: S3Server, bucket: str) -> None:
     """503 with a time to try again; the store's address is not told."""
-    nobody = socket.create_server(("127.0.0.1", 0))
-    port = nobody.getsockname()[1]
-    nobody.close()
-    url = s3.url(bucket, "retries=0").replace(s3.endpoint, f"http://127.0.0.1:{port}")
+    (nobody,) = free_addresses(1)
+    url = s3.url(bucket, "retries=0").replace(s3.endpoint, f"http://{nobody}")
 
     async with serving(core, url) as client:
         answer = await client.request("GET", "/dev/a/x.txt")
 
     assert answer.status == 503
     assert answer.headers["retry-after"]
-    assert str(port) not in answer.body.decode()
+    assert nobody not in answer.body.decode()
 
 
 async def test_an_object_that_goes_on_the_way_breaks_the_connection(

@@ -1,12 +1,12 @@
 """The programs as they are started: settings, the line that says ready, and the end."""
 
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from addresses import free_addresses
 from entrepot_gateway.config import Config, parse_accel
 from entrepot_gateway.content.blob_folder import BlobFolder
 from entrepot_gateway.content.opening import open_blobs
@@ -81,9 +81,7 @@ def test_nothing_else_is_such_a_path(text: str) -> None:
 @pytest.mark.parametrize("role", ["api", "content"])
 def test_a_process_gets_ready_and_ends(role: str, tmp_path: Path) -> None:
     """It prints one line when it serves, also without core, and SIGTERM ends it with 0."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    (address,) = free_addresses(1)
     env = {"ENTREPOT_HOME": str(tmp_path), "ENTREPOT_GRPC": "127.0.0.1:1"}
     env |= {"ENTREPOT_HTTP": address, "ENTREPOT_CONTENT": address}
     command = [sys.executable, "-m", "entrepot_gateway", role]

@@ -3,7 +3,6 @@
 import http.server
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ from typing import Self
 
 import pytest
 
+from addresses import free_addresses
 from blob_store_conformance import BlobStoreConformance, blob_of, get, put
 from entrepot_core.blobs.blob_store import BlobStore
 from entrepot_core.blobs.bucket import Bucket
@@ -148,9 +148,8 @@ def test_a_writer_that_is_killed_leaves_no_torn_object(
 
 def test_a_store_that_is_away_says_so(s3: S3Server, tmp_path: Path) -> None:
     """Writing, reading and listing fail with the store's name and reason, and can be repeated."""
-    nobody = socket.create_server(("127.0.0.1", 0))
-    away = s3.url("bucket").replace(s3.endpoint, f"http://127.0.0.1:{nobody.getsockname()[1]}")
-    nobody.close()
+    (nobody,) = free_addresses(1)
+    away = s3.url("bucket").replace(s3.endpoint, f"http://{nobody}")
     store = open_blob_store(f"{away}&retries=0", tmp_path)
     blob = blob_of(b"x")
 

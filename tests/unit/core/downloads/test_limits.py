@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from socket import create_server
 
 import pytest
 
+from addresses import free_addresses
 from download_client import Client
 from entrepot_core.domain.errors import Code, DownloadFailedError
 from entrepot_core.downloads.failure import retry_after
@@ -154,10 +154,9 @@ def test_an_answer_must_begin_in_time(client: Client, upstream: Upstream, behavi
 
 def test_a_refused_connection_is_final_for_the_task(client: Client) -> None:
     """A host that refuses is tried as often as the remote says, and the task ends with it."""
-    with create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    (nobody,) = free_addresses(1)
 
-    error = client.fail(f"http://127.0.0.1:{port}/a", limits=Remote(1, max_retries=2))
+    error = client.fail(f"http://{nobody}/a", limits=Remote(1, max_retries=2))
 
     assert isinstance(error, DownloadFailedError)
     assert "cannot be reached: Connection refused" in error.message
