@@ -1,6 +1,6 @@
 """Clients ask for everything while the programs that serve them are killed again and again.
 
-ENTREPOT_TEST_REQUESTS says how many requests: 2,000 by default, 10,000 in the full run.
+ENTREPOT_TEST_REQUESTS says how many requests: 1,200 by default, 10,000 in the full run.
 ENTREPOT_TEST_SEED repeats a run.
 """
 
@@ -24,18 +24,18 @@ from rest import Answer, Json, Rest
 from stack import Stack, StackFactory
 from upstream import MANIFEST, Upstream, digest_of
 
-REQUESTS = int(os.environ.get("ENTREPOT_TEST_REQUESTS", "2000"))
+REQUESTS = int(os.environ.get("ENTREPOT_TEST_REQUESTS", "1200"))
 SEED = int(os.environ.get("ENTREPOT_TEST_SEED") or secrets.randbits(32))
 CLIENTS = 8
 # A restart follows a kill after a pause that grows: no program is killed too often for it to end.
-KILLS = min(12, REQUESTS // 400)
+KILLS = min(12, REQUESTS // 300)
 ROLES = ("content", "api", "gateway", "dispatch")
 FILES = 40
 SIZES = (0, 1, 1_000, 70_000, 600_000)
 # What a client may be told besides the truth: that it has to come again.
 SORRY = (502, 503, 504)
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 + REQUESTS / 10)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200 + REQUESTS / 10)]
 
 
 @dataclass

@@ -306,11 +306,8 @@ class Stack:
         """
         self.settle()
         deadline = time.monotonic() + SWEEP_SECONDS
-        told = self.extra
-        while self.cli("check", expect=None, extra=told).returncode:
-            if time.monotonic() > deadline:
-                break
-        self.cli("check", extra=told)
+        while (found := self.cli("check", expect=None, extra=self.extra)).returncode:
+            assert time.monotonic() < deadline, f"{found.stdout}\n{found.stderr}"
 
 
 class StackFactory(Protocol):
