@@ -66,7 +66,10 @@ class FakeCore:
     _port: int = 0
 
     def on(self, rpc: str, answer: object) -> None:
-        """Answer an rpc with a message, an error, or a function that returns one or streams."""
+        """Answer an rpc with a message, an error, or a function that returns one or streams.
+
+        A status code alone is what a transport answers that has lost core.
+        """
         self.answers[rpc] = answer
 
     def last(self, rpc: str) -> Any:  # noqa: ANN401  whatever the rpc's request is
@@ -126,6 +129,8 @@ class FakeCore:
                     answer = await answer
                 if isinstance(answer, Exception):
                     raise answer
+                if isinstance(answer, grpc.StatusCode):
+                    await context.abort(answer, "As the transport says it.")
             except ServiceError as error:
                 await context.abort_with_status(to_grpc_status(error))
                 raise

@@ -24,7 +24,8 @@ Credentials = tuple[tuple[str, str], ...]
 _TRANSPORT = {
     Code.UNAVAILABLE: ("CORE_UNAVAILABLE", "Core does not answer. It may be starting; try again."),
     Code.DEADLINE_EXCEEDED: ("CORE_UNAVAILABLE", "Core did not answer in time."),
-    Code.CANCELLED: ("CANCELED", "The call was canceled."),
+    # Whoever asked is there, or nobody would read this: it was core that ended the call.
+    Code.CANCELLED: ("CORE_UNAVAILABLE", "Core ended while it worked on this. Try again."),
     Code.UNAUTHENTICATED: ("UNAUTHENTICATED", "No token, or not a valid one."),
     Code.PERMISSION_DENIED: ("PERMISSION_DENIED", "The token does not allow this."),
     Code.RESOURCE_EXHAUSTED: ("REQUEST_TOO_LARGE", "The request or its answer is too large."),
@@ -87,4 +88,5 @@ def service_error(error: grpc.RpcError) -> ServiceError:
     if known.code == Code.UNIMPLEMENTED:
         reason, message = "ROUTE_UNKNOWN", "This core does not know the call: it is older."
     retry = 1.0 if reason == "CORE_UNAVAILABLE" else None
-    return ServiceError.of(known.code, reason, message, retry_after_seconds=retry)
+    code = Code.UNAVAILABLE if known.code == Code.CANCELLED else known.code
+    return ServiceError.of(code, reason, message, retry_after_seconds=retry)

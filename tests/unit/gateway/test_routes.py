@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import grpc
 import pytest
 
 from entrepot.core.v1 import (
@@ -447,6 +448,16 @@ async def test_a_core_that_is_down_is_said_so(client: Client, core: FakeCore) ->
     assert answer.headers["retry-after"] == "1"
     assert answer.json["reason"] == "CORE_UNAVAILABLE"
     assert "127.0.0.1" not in answer.body.decode()
+
+
+async def test_a_core_that_ends_meanwhile_is_said_so(client: Client, core: FakeCore) -> None:
+    """A call that core cancels as it ends was not canceled by who asked: 503, and try again."""
+    core.on("GetStatus", grpc.StatusCode.CANCELLED)
+
+    answer = await client.request("GET", "/api/v3/status/")
+
+    assert (answer.status, answer.json["reason"]) == (503, "CORE_UNAVAILABLE")
+    assert answer.headers["retry-after"] == "1"
 
 
 async def test_a_gateway_that_never_met_core_says_so(

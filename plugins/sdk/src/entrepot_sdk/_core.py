@@ -28,7 +28,7 @@ from entrepot.core.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
 from entrepot_rpc import correlation
 from entrepot_rpc.channel import metadata
 from entrepot_rpc.errors import Code, ServiceError
-from entrepot_rpc.status import from_rpc_error, from_status
+from entrepot_rpc.status import from_rpc_error, from_status, has_status
 from entrepot_sdk.errors import FetchFailed, Refused, TaskFailed
 
 if TYPE_CHECKING:
@@ -191,6 +191,9 @@ class Core:
         """Returns when it is time to try again, or raises what the error means."""
         known = from_rpc_error(error)
         is_away = known.code in _AWAY and known.reason != _TRIED_BY_CORE
+        # Core says in a status of its own that a task is canceled; else it ended the call as it
+        # ended itself.
+        is_away |= known.code == Code.CANCELLED and not has_status(error)
         if not is_away or not await patience.wait():
             raise self.refusal(known) from None
 
