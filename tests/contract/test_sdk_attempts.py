@@ -172,6 +172,23 @@ def test_the_state_of_a_version_comes_and_goes(core: FakeCore, plugin: PluginPro
     assert b"before" in verdict.result.value
 
 
+def test_a_core_that_ends_is_asked_again(core: FakeCore, plugin: PluginProcess) -> None:
+    """A call that core cancels as it is started anew does not end the attempt."""
+    scenario = Scenario(
+        name="growth",
+        task_type="graph/growths",
+        parameters=Growth(repository=REPOSITORY, state="after"),
+        resources=[repository()],
+    )
+    attempt = core.lend(scenario)
+    attempt.faults.end_calls["OpenWorkspace"] = 2
+
+    (*_, last) = core.execute(plugin.address, attempt.request()).events
+
+    assert last.WhichOneof("event") == "completed"
+    assert [call.rpc for call in attempt.calls][:3] == ["OpenWorkspace"] * 3
+
+
 def test_a_store_that_fails_ends_the_attempt(core: FakeCore, plugin: PluginProcess) -> None:
     """Core has been patient with its store already: the attempt fails at once, to be repeated."""
     scenario = Scenario(

@@ -27,6 +27,7 @@ class Faults:
     Attributes:
         lose_answers: By rpc: how many times the work is done and the answer lost.
         break_streams: By rpc: how many times the stream breaks after its first message.
+        end_calls: By rpc: how many times core ends the call unanswered, as it ends itself.
         fail_storage: By rpc: how many times core's store for blobs fails.
         supersede_at: From the first call of this rpc on, another attempt owns the task.
         cancel_at: From the first answer of this rpc on, the user has asked to cancel.
@@ -35,6 +36,7 @@ class Faults:
 
     lose_answers: Counter[str] = field(default_factory=Counter)
     break_streams: Counter[str] = field(default_factory=Counter)
+    end_calls: Counter[str] = field(default_factory=Counter)
     fail_storage: Counter[str] = field(default_factory=Counter)
     supersede_at: str = ""
     cancel_at: str = ""

@@ -155,6 +155,9 @@ class FakeCore:
             _abort(
                 context, Code.ABORTED, "ATTEMPT_SUPERSEDED", "Another attempt owns the task now."
             )
+        if attempt.faults.end_calls[rpc]:
+            attempt.faults.end_calls[rpc] -= 1
+            context.abort(grpc.StatusCode.CANCELLED, "As a server says it that ends.")
         if attempt.faults.fail_storage[rpc]:
             attempt.faults.fail_storage[rpc] -= 1
             _abort(context, Code.UNAVAILABLE, "STORAGE_FAILED", "The store for blobs fails.")
