@@ -1,6 +1,7 @@
 """A core process ends as a whole, or not at all."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -26,6 +27,30 @@ def test_a_process_stops_when_one_of_its_threads_dies() -> None:
     assert done.returncode == 0
     assert "thread.died" in done.stdout + done.stderr
     assert "claimer" in done.stdout + done.stderr
+
+
+CRIPPLED = """
+import threading
+from entrepot_core import cli
+
+def fail():
+    raise RuntimeError("can't start new thread")
+
+cli._DYING_SECONDS = 1
+stop = cli._stop_signal()
+threading.Thread(target=fail, name="server").start()
+# What waits for the thread that has died.
+threading.Event().wait()
+"""
+
+
+def test_a_process_that_cannot_stop_any_more_is_ended() -> None:
+    """What is left after a thread died may wait for it for ever: the system ends the process."""
+    done = subprocess.run(
+        [sys.executable, "-c", CRIPPLED], capture_output=True, check=False, timeout=60
+    )
+
+    assert done.returncode == -signal.SIGALRM
 
 
 def test_a_network_that_is_none_is_named() -> None:

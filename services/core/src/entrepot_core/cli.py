@@ -35,6 +35,8 @@ log = structlog.get_logger()
 _DATABASE_SECONDS = 30.0
 _DRAIN_SECONDS = 10.0
 _SIGNAL_SECONDS = 0.5
+# How long a process that has lost a thread may take to end in good order.
+_DYING_SECONDS = 20
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -228,7 +230,8 @@ def _wait(stop: threading.Event) -> None:
 def _stop_signal() -> threading.Event:
     """Set by the first SIGTERM or SIGINT; a second one ends the process at once.
 
-    Also set when any thread dies: half a process is worse than none, which is started again.
+    Also set when any thread dies: half a process is worse than none, which is started again. What
+    is left of it may not be able to end: then the system ends it.
     """
     stop = threading.Event()
 
@@ -243,6 +246,8 @@ def _stop_signal() -> threading.Event:
             thread=what.thread.name if what.thread is not None else "",
             exc_info=what.exc_value,
         )
+        # Not a timer: there may be no memory for another thread.
+        signal.alarm(_DYING_SECONDS)
         stop.set()
 
     signal.signal(signal.SIGTERM, handle)

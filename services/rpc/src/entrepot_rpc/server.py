@@ -26,6 +26,9 @@ log = structlog.get_logger()
 
 Behavior = TypeVar("Behavior", bound="Callable[..., Any]")
 
+# How long calls that are canceled at the end of the grace may take to notice.
+_CANCELED_SECONDS = 5.0
+
 
 def non_blocking(behavior: Behavior) -> Behavior:
     """Marks a method with a stream of responses that is given `send` as its third argument.
@@ -103,7 +106,8 @@ class Server:
     def stop(self, grace_seconds: float = 5) -> None:
         """Says NOT_SERVING, takes no new calls, waits for those under way, the grace at most."""
         self._health.enter_graceful_shutdown()
-        self._server.stop(grace_seconds).wait()
+        # Never if the thread that serves has died.
+        self._server.stop(grace_seconds).wait(grace_seconds + _CANCELED_SECONDS)
 
     def wait(self) -> None:
         """Blocks until the server has stopped."""
