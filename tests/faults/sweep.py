@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import patience
 from cells import CELLS, Cell
-from injuries import Scene
+from injuries import Scene, swallow
 from installation import Installation
 from journal import Journal
 from played import Played
@@ -97,6 +97,9 @@ class Sweep:
         for cell in rest:
             # What ends everything costs the same once or several times.
             if chosen and cell.is_hard != chosen[0].is_hard:
+                continue
+            # Nobody would be left to go on with the work of two who are cut off for so long.
+            if cell.injury is swallow and any(one.injury is swallow for one in chosen):
                 continue
             taken = {one.instant for one in chosen if one.instant} | {one.triple for one in chosen}
             if cell.instant not in taken and cell.triple not in taken and len(chosen) < together:
