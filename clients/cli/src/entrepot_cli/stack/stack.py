@@ -256,10 +256,11 @@ class Stack:
     async def _wait_until_served(self) -> None:
         # The gateway learns of a new plugin a moment after core does: ask for one page of each.
         pages = [f"/api/v3/tasks/{types[0]}/" for types in self._task_types.values() if types]
+        asked = [(self._settings.http, path) for path in ("/api/v3/status/", *pages)]
         give_up = asyncio.get_running_loop().time() + SERVED_SECONDS
-        for path in ("/api/v3/status/", *pages):
-            address = self._settings.http
-            while answer := await asyncio.to_thread(probe.ask, address, path, self._token):
+        for address, path in (*asked, (self._settings.content, "/")):
+            token = self._token if address == self._settings.http else ""
+            while answer := await asyncio.to_thread(probe.ask, address, path, token):
                 if asyncio.get_running_loop().time() > give_up:
                     raise StartError(f"http://{address}{path} is not served: {answer}")
                 await asyncio.sleep(POLL_SECONDS)
