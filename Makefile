@@ -14,7 +14,7 @@ MEMBERS := $(patsubst %/pyproject.toml,%,$(MEMBER_FILES))
 # uv where there is one, else the one that setup puts into the environment.
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 
-PYTEST := $(BIN)/python -m pytest
+PYTEST = $(BIN)/python -m pytest
 PARALLEL := -n $(WORKERS)
 # For tests that share what takes long to start.
 BY_FILE := --dist loadfile --no-loadscope-reorder
@@ -106,6 +106,8 @@ test-faults: $(SETUP) ## Hurt an installation in every way, for an hour; FAULTS=
 
 test-all: test test-e2e ## Everything that needs no system package
 
+# Chance among thousands of tests is told from a fault; both are printed.
+test-ci: PYTEST = $(BIN)/python tests/second_look.py
 test-ci: apt lint breaking test test-oldest-postgres test-e2e ## What CI runs
 
 check: test-ci ## The same

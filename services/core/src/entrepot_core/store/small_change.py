@@ -1,7 +1,7 @@
 """The short way to the next version: a few units that are added or removed by name.
 
 It plans and writes in a statement each what `repository_commit` does in forty, for changes in
-which nothing is out of the ordinary. What that is, `plan_small_change` of 0008_hot_attempt.sql
+which nothing is out of the ordinary. What that is, `plan_small_change` of 0018_plans_that_last.sql
 says; everything else, and every refusal, is left to the general way.
 """
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from entrepot_core.store.database import Cursor
 
 __all__ = ["MAX_UNITS", "Made", "SmallChange", "commit"]
+
+_PLAN_OF_ATTEMPT = "SELECT * FROM plan_small_change(%s, %s, %s, %s::text[], %s::bytea[], %s)"
+_PLAN_AT_ONCE = "SELECT * FROM plan_at_once(%s::uuid, %s, %s, %s::text[], %s::bytea[], %s)"
 
 MAX_UNITS = 100
 """Up to so many units; above, the general way costs no more for each."""
@@ -84,11 +87,11 @@ def commit(
 def _plan(
     cursor: Cursor, task_id: str, change: SmallChange, workspace_id: int | None
 ) -> _Plan | None:
-    function, owner = "plan_small_change(%s", workspace_id or task_id
-    if workspace_id is None:
-        function = "plan_at_once(%s::uuid"
+    statement, owner = (
+        (_PLAN_AT_ONCE, task_id) if workspace_id is None else (_PLAN_OF_ATTEMPT, workspace_id)
+    )
     cursor.execute(
-        f"SELECT * FROM {function}, %s, %s, %s::text[], %s::bytea[], %s)",
+        statement,
         (
             owner,
             change.plugin,
