@@ -94,6 +94,7 @@ def test_a_small_change_is_over_when_it_is_answered(core: Core, unit: str) -> No
         removed = core.create(file_pb2.Remove(repository="foo", content=[unit]))
         again = core.create(file_pb2.Remove(repository="foo", all=True), wait=0)
 
+    assert [core.read(task.name) for task in (added, removed)] == [added, removed]
     assert (added.state, added.attempt) == (removed.state, removed.attempt) == DONE
     assert (added.created_resource, removed.created_resource) == (
         "repositories/file/foo/versions/1",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from entrepot_core.domain.task import State
 from entrepot_core.plugins import differences, shortened
-from entrepot_core.store import api_tokens, commit, queue, small_change
+from entrepot_core.store import api_tokens, at_once, commit, small_change
 from entrepot_rpc import tracing
 from entrepot_rpc.failpoints import failpoint
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from entrepot_core.plugins.registry import Registry
     from entrepot_core.store.database import Cursor, Database
     from entrepot_core.store.small_change import Made, SmallChange
+    from entrepot_core.store.tasks import NewTask, TaskRow
 
-__all__ = ["AtOnce", "TaskTimes"]
+__all__ = ["AtOnce", "Done", "TaskTimes"]
 
 log = structlog.get_logger()
 
@@ -37,6 +39,14 @@ class TaskTimes(Protocol):
 
     def ran(self, task_type: str, outcome: str, seconds: float) -> None:
         """An attempt, by what became of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A task that is over, and what it made."""
+
+    made: Made
+    row: TaskRow
 
 
 class AtOnce:
@@ -77,30 +87,33 @@ class AtOnce:
         """
         return self._turns[hash((change.plugin, change.repository)) % _TURNS]
 
-    def write(
-        self, cursor: Cursor, task_id: str, principal: str, change: SmallChange
-    ) -> Made | None:
-        """Makes the version and completes the task, which this transaction has made.
+    def write(self, cursor: Cursor, task: NewTask, change: SmallChange) -> Done | None:
+        """Makes the version, and stores the task as completed.
 
         None, and nothing is done, if something is in the way. PermissionDeniedError if who makes
         it has no rights any more.
         """
-        api_tokens.require_principal(cursor, principal)
-        made = small_change.commit(cursor, task_id, change, None)
-        if made is not None:
-            outcome = queue.Outcome(
-                state=State.COMPLETED,
-                differences=differences.encode(made.result),
-                created_resource=made.result.created_resource,
-                changed=made.result.changed,
-            )
-            queue.finish_at_once(cursor, task_id, outcome)
-            failpoint("commit.before_commit")
-        return made
+        begun = at_once.begin(cursor, task, change)
+        if begun is None:
+            return None
+        api_tokens.require_principal(cursor, task.principal)
+        made = small_change.write(cursor, task.task_id, change, begun.plan)
+        row = at_once.complete(
+            cursor,
+            task,
+            begun,
+            created_resource=made.result.created_resource,
+            changed=made.result.changed,
+            differences=differences.encode(made.result),
+        )
+        failpoint("create.inserted")
+        failpoint("commit.before_commit")
+        return Done(made, row)
 
-    def tell(self, task_id: str, task_type: str, made: Made, began: float) -> None:
+    def tell(self, done: Done, began: float) -> None:
         """To be called after the transaction, which `began` by time.monotonic()."""
-        log.info("task.completed_at_once", task=task_id, task_type=task_type)
+        task_type, made = done.row.task_type, done.made
+        log.info("task.completed_at_once", task=done.row.task_id, task_type=task_type)
         self._noted()
         if self._times is not None:
             self._times.waited(task_type, 0.0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,11 +23,10 @@ if TYPE_CHECKING:
 
     from google.protobuf import any_pb2
 
-    from entrepot_core.api.at_once import AtOnce
+    from entrepot_core.api.at_once import AtOnce, Done
     from entrepot_core.plugins.parameters import ParameterReader, Parameters
     from entrepot_core.plugins.registry import Registry
     from entrepot_core.store.database import Cursor, Database
-    from entrepot_core.store.small_change import Made, SmallChange
 
 __all__ = ["Order", "Stored", "TaskCreator"]
 
@@ -76,10 +74,11 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The task that a request has, and whether it was there and waited."""
+    """The task that a request has, whether it was there and waited, and whether it is done."""
 
     task_id: str
     is_absorbed: bool = False
+    done: Done | None = None
 
 
 class TaskCreator:
@@ -124,74 +123,76 @@ class TaskCreator:
                 of_dry_run(cursor, order.commits)
         parameters = self._decode(order)
         failpoint("create.decoded")
-        if order.commits is None:
-            parameters = self._reader.checked(parameters)
+        is_checked = order.commits is not None
+        if not is_checked and self._reader.needs_plugin(parameters.view):
+            parameters = self._reader.validate(parameters, self._reader.resolve(parameters))
+            is_checked = True
         failpoint("create.validated")
-        stored, made = Stored(new_id()), None
+        stored = Stored(new_id())
         began = time.monotonic()
         try:
-            stored, made = self._store(order, parameters, stored.task_id)
+            row = self._row(order, parameters, stored.task_id)
+            done = self._done_at_once(order, parameters, row)
+            if done is None and not is_checked:
+                self._reader.require(parameters)
+            stored = done or self._store(order, parameters, row)
         except DatabaseUnavailableError:
             if not self._is_stored(stored.task_id):
                 raise
         failpoint("create.committed", reply=True)
         log.debug("task.created", task=stored.task_id)
-        if made is None:
+        if stored.done is None:
             self._wake()
         else:
-            self._at_once.tell(stored.task_id, parameters.view.name, made, began)
+            self._at_once.tell(stored.done, began)
         return stored
 
-    def _store(
-        self, order: Order, parameters: Parameters, task_id: str
-    ) -> tuple[Stored, Made | None]:
-        wanted = binding.locks(parameters.references)
-        if parameters.view.plugin == builtin.NAME:
-            # Core's own tasks have no resources of their own, and one of a kind runs at a time.
-            wanted[parameters.view.name] = True
-        row = self._row(order, parameters, task_id, wanted)
-        change = None
-        if not order.is_dry_run and order.commits is None and row.priority < tasks.BACKGROUND:
-            change = self._at_once.change(parameters)
+    def _done_at_once(
+        self, order: Order, parameters: Parameters, row: tasks.NewTask
+    ) -> Stored | None:
+        if order.is_dry_run or order.commits is not None or row.priority >= tasks.BACKGROUND:
+            return None
+        change = self._at_once.change(parameters)
+        if change is None:
+            return None
+
+        def write(cursor: Cursor) -> Stored | None:
+            if order.absorbs and (found := tasks.absorb(cursor, row)) is not None:
+                return Stored(found.task_id, is_absorbed=found.is_new)
+            done = self._at_once.write(cursor, row, change)
+            return None if done is None else Stored(row.task_id, done=done)
+
         try:
-            return self._write(order, row, change)
-        except tasks.ResourceMissingError as error:
-            raise binding.absent(parameters.references, error.name) from error
+            with self._at_once.turn(change):
+                return retry.run(self._database, write)
         except ServiceError:
             raise
-        except Exception as error:
-            if change is None:
-                raise
-            # Whatever it was, its task can say it.
+        except Exception as error:  # noqa: BLE001  whatever it was, its task can say it
             log.warning("task.not_done_at_once", error=str(error))
-            return self._write(order, row, None)
+            return None
 
-    def _write(
-        self, order: Order, row: tasks.NewTask, change: SmallChange | None
-    ) -> tuple[Stored, Made | None]:
-        def write(cursor: Cursor) -> tuple[Stored, Made | None]:
+    def _store(self, order: Order, parameters: Parameters, row: tasks.NewTask) -> Stored:
+        def write(cursor: Cursor) -> Stored:
             if order.absorbs and (found := tasks.absorb(cursor, row)) is not None:
-                return Stored(found.task_id, is_absorbed=found.is_new), None
-            stored, made = tasks.create(cursor, row), None
+                return Stored(found.task_id, is_absorbed=found.is_new)
+            stored = tasks.create(cursor, row)
             if stored == row.task_id:
                 if order.commits is not None:
                     plans.approve(cursor, order.commits, stored)
                 failpoint("create.inserted")
-                if change is not None:
-                    made = self._at_once.write(cursor, stored, order.principal, change)
-            return Stored(stored), made
+            return Stored(stored)
 
-        with nullcontext() if change is None else self._at_once.turn(change):
+        try:
             return retry.run(self._database, write)
+        except tasks.ResourceMissingError as error:
+            raise binding.absent(parameters.references, error.name) from error
 
-    def _row(
-        self,
-        order: Order,
-        parameters: Parameters,
-        task_id: str,
-        wanted: dict[str, bool],
-    ) -> tasks.NewTask:
+    def _row(self, order: Order, parameters: Parameters, task_id: str) -> tasks.NewTask:
         view = parameters.view
+        wanted = binding.locks(parameters.references)
+        if view.plugin == builtin.NAME:
+            # Core's own tasks have no resources of their own, and one of a kind runs at a time.
+            wanted[view.name] = True
         is_core_work = view.is_core_work or order.commits is not None
         return tasks.NewTask(
             task_id=task_id,

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from entrepot.type.v1.log_line_pb2 import LogLine
     from entrepot_core.api.event_log import EventLog
-    from entrepot_core.api.task_creator import TaskCreator
+    from entrepot_core.api.task_creator import Stored, TaskCreator
     from entrepot_core.plugins.registry import Registry
     from entrepot_core.store.database import Database
     from entrepot_core.store.tasks import TaskRow
@@ -104,7 +104,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
             return task_service_pb2.CreateTaskResponse(task=self._hypothetical(order))
         stored = self._creator.create(order)
         return task_service_pb2.CreateTaskResponse(
-            task=self._read(stored.task_id, wait, context), absorbed=stored.is_absorbed
+            task=self._stored(stored, wait, context), absorbed=stored.is_absorbed
         )
 
     def GetTask(
@@ -247,7 +247,7 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
             )
         )
         return task_service_pb2.CloneTaskResponse(
-            task=self._read(created.task_id, wait, context), absorbed=created.is_absorbed
+            task=self._stored(created, wait, context), absorbed=created.is_absorbed
         )
 
     def GetLineage(
@@ -287,7 +287,14 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
                 commits=task_id,
             )
         )
-        return task_service_pb2.CommitPlanResponse(task=self._read(created.task_id, wait, context))
+        return task_service_pb2.CommitPlanResponse(task=self._stored(created, wait, context))
+
+    def _stored(
+        self, stored: Stored, wait_seconds: float, context: grpc.ServicerContext
+    ) -> task_service_pb2.Task:
+        if stored.done is not None:
+            return task_message(stored.done.row)
+        return self._read(stored.task_id, wait_seconds, context)
 
     def _read(
         self, task_id: str, wait_seconds: float, context: grpc.ServicerContext

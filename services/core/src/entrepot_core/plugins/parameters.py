@@ -80,16 +80,18 @@ class ParameterReader:
         """What the parameters name. Raises ResourceNotFoundError naming field and resource."""
         return self._resolve(parameters.references)
 
-    def checked(self, parameters: Parameters) -> Parameters:
-        """As `validate`, at less cost where core can check all there is to check.
+    def needs_plugin(self, view: TaskTypeView) -> bool:
+        """Whether there is more to check than core can, or a plugin that is down is to refuse.
 
-        What will be locked is then not looked for: that it is there must be checked under the
-        locks anyway.
+        Refused is better than left to wait for it.
         """
-        if parameters.view.plugin == builtin.NAME or self._needs_validation(parameters.view):
-            return self.validate(parameters, self.resolve(parameters))
+        if view.plugin == builtin.NAME or not view.declared.validated_by_core:
+            return True
+        return not (view.is_core_work or self._registry.is_serving(view.plugin))
+
+    def require(self, parameters: Parameters) -> None:
+        """As `resolve`, for what will not be locked: the rest is looked for under its locks."""
         self._resolve([one for one in parameters.references if not one.lock])
-        return parameters
 
     def validate(self, parameters: Parameters, bounds: list[binding.Bound]) -> Parameters:
         """The parameters with the plugin's defaults and warnings.
@@ -120,12 +122,6 @@ class ParameterReader:
             return []
         with self._database.statements() as cursor:
             return binding.resolve(cursor, self._registry.catalog(), references)
-
-    def _needs_validation(self, view: TaskTypeView) -> bool:
-        if not view.declared.validated_by_core:
-            return True
-        # One that is down refuses here, rather than leaving the task to wait for it.
-        return not (view.is_core_work or self._registry.is_serving(view.plugin))
 
     def _ask(
         self, plugin: str, request: plugin_tasks_pb2.ValidateRequest

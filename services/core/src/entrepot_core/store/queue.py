@@ -27,7 +27,6 @@ __all__ = [
     "claim_at_once",
     "end_unowned",
     "finish",
-    "finish_at_once",
     "is_cancel_requested",
     "lock_workspace",
     "locks",
@@ -183,14 +182,6 @@ def finish(cursor: Cursor, workspace_id: int, task_id: str, outcome: Outcome) ->
     row = cursor.fetchone()
     if row is None or not row[0]:
         raise AttemptSupersededError("Another attempt owns the task now.")
-
-
-def finish_at_once(cursor: Cursor, task_id: str, outcome: Outcome) -> None:
-    """Completes a task that this transaction has made, and whose locks it holds."""
-    cursor.execute(
-        "SELECT finish_at_once(%s::uuid, %s, %s, %s::bytea[])",
-        (task_id, outcome.created_resource, outcome.changed, list(outcome.differences)),
-    )
 
 
 def lose(

@@ -8,7 +8,7 @@ says; everything else, and every refusal, is left to the general way.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from entrepot_core.domain import set_digest
 from entrepot_core.domain.change import CommitResult, Difference
@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
     from entrepot_core.store.database import Cursor
 
-__all__ = ["MAX_UNITS", "Made", "SmallChange", "commit"]
-
-_PLAN_OF_ATTEMPT = "SELECT * FROM plan_small_change(%s, %s, %s, %s::text[], %s::bytea[], %s)"
-_PLAN_AT_ONCE = "SELECT * FROM plan_at_once(%s::uuid, %s, %s, %s::text[], %s::bytea[], %s)"
+__all__ = ["MAX_UNITS", "Made", "Plan", "SmallChange", "commit", "write"]
 
 MAX_UNITS = 100
 """Up to so many units; above, the general way costs no more for each."""
@@ -48,7 +45,9 @@ class Made:
     retains_all: bool
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
+    """A row of plan_small_change: what the change does to the repository."""
+
     repository_id: int
     base: int
     number: int
@@ -61,39 +60,23 @@ class _Plan(NamedTuple):
     replaced: int
     fetch_files: int
     fetch_bytes: int
-    # Of each unit: its type, key digest, unit digest, and whether it is added.
-    units: list[list[Any]]
+    # Of each unit.
+    types: list[str]
+    key_digests: list[bytes]
+    unit_digests: list[bytes]
+    are_added: list[bool]
 
 
-def commit(
-    cursor: Cursor, task_id: str, change: SmallChange, workspace_id: int | None
-) -> Made | None:
+def commit(cursor: Cursor, task_id: str, change: SmallChange, workspace_id: int) -> Made | None:
     """Writes the next version for an attempt, or nothing if the content stays the same.
 
     None if it must be done the general way; nothing has been done then. The caller finishes the
-    task in the same transaction. `workspace_id` None: this transaction has made the task, whose
-    locks it holds; None also if the task has to wait for anything then.
+    task in the same transaction.
     """
-    planned = _plan(cursor, task_id, change, workspace_id)
-    if planned is None:
-        return None
-    failpoint("commit.workspace_locked")
-    if planned.added or planned.removed:
-        _write(cursor, task_id, planned)
-    failpoint("commit.version_inserted")
-    return Made(_result(change, planned), planned.is_served, not planned.retain_versions)
-
-
-def _plan(
-    cursor: Cursor, task_id: str, change: SmallChange, workspace_id: int | None
-) -> _Plan | None:
-    statement, owner = (
-        (_PLAN_AT_ONCE, task_id) if workspace_id is None else (_PLAN_OF_ATTEMPT, workspace_id)
-    )
     cursor.execute(
-        statement,
+        "SELECT * FROM plan_small_change(%s, %s, %s, %s::text[], %s::bytea[], %s)",
         (
-            owner,
+            workspace_id,
             change.plugin,
             change.repository,
             [name for name, _ in change.units],
@@ -102,14 +85,23 @@ def _plan(
         ),
     )
     row = cursor.fetchone()
-    return None if row is None else _Plan._make([*row[:12], list(row[12:])])
+    return None if row is None else write(cursor, task_id, change, Plan._make(row))
 
 
-def _write(cursor: Cursor, task_id: str, planned: _Plan) -> None:
+def write(cursor: Cursor, task_id: str, change: SmallChange, planned: Plan) -> Made:
+    """Writes the version that was planned in the same transaction, if it is another."""
+    failpoint("commit.workspace_locked")
+    if planned.added or planned.removed:
+        _write(cursor, task_id, planned)
+    failpoint("commit.version_inserted")
+    return Made(_result(change, planned), planned.is_served, not planned.retain_versions)
+
+
+def _write(cursor: Cursor, task_id: str, planned: Plan) -> None:
     state = set_digest.changed(
         bytes(planned.set_state),
-        _elements(planned.units, is_added=True),
-        _elements(planned.units, is_added=False),
+        _elements(planned, is_added=True),
+        _elements(planned, is_added=False),
     )
     cursor.execute(
         "SELECT write_small_change(%s, %s, %s, %s::bigint[], %s::bigint[], %s, %s, %s::uuid)",
@@ -126,7 +118,7 @@ def _write(cursor: Cursor, task_id: str, planned: _Plan) -> None:
     )
 
 
-def _result(change: SmallChange, planned: _Plan) -> CommitResult:
+def _result(change: SmallChange, planned: Plan) -> CommitResult:
     full_name = f"repositories/{change.plugin}/{change.repository}"
     changed = bool(planned.added or planned.removed)
     difference = Difference(
@@ -148,7 +140,14 @@ def _result(change: SmallChange, planned: _Plan) -> CommitResult:
     )
 
 
-def _elements(units: list[list[Any]], *, is_added: bool) -> Iterator[bytes]:
-    for name, key_digest, unit_digest, was_added in zip(*units, strict=True):
+def _elements(planned: Plan, *, is_added: bool) -> Iterator[bytes]:
+    units = zip(
+        planned.types,
+        planned.key_digests,
+        planned.unit_digests,
+        planned.are_added,
+        strict=True,
+    )
+    for name, key_digest, unit_digest, was_added in units:
         if was_added is is_added:
             yield set_digest.element(name, bytes(key_digest), bytes(unit_digest))

@@ -14,7 +14,7 @@ RETURNS TABLE (
   types text[], key_digests bytea[], unit_digests bytea[], are_added boolean[]
 ) LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-SET enable_sort = off AS $$
+SET enable_sort = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
   c_current CONSTANT int := 2147483647;
