@@ -143,18 +143,19 @@ def test_many_who_want_one_repository_keep_no_connection_from_others(
                 " WHERE name = 'repositories/file/foo'"
             )
             waiting = [clients.submit(core.create, add(unit)) for _ in range(40)]
-            until(lambda: _waiters(core) == 1, "somebody to wait for the repository")
+            until(lambda: _waiters(core, "advisory") == 1, "somebody to wait for the repository")
             until(lambda: _callers() >= 40, "all to be on their way")
             assert core.read(first.name).state == Task.STATE_COMPLETED
             until(lambda: core.database.connections()[1] > 20, "most connections to be free")
         assert {one.result(60).state for one in waiting} == {Task.STATE_COMPLETED}
 
 
-def _waiters(core: Core) -> int:
-    """How many sessions wait for an advisory lock."""
+def _waiters(core: Core, lock: str) -> int:
+    """How many sessions wait for a lock of a kind."""
     found = core.database.fetch(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND wait_event = 'advisory'"
+        " AND wait_event = %s",
+        (lock,),
     )
     return int(found[0][0])
 
@@ -291,6 +292,24 @@ def test_a_request_that_is_sent_again_makes_one_version(core: Core, unit: str) -
         second = core.create(add(unit), request_id="once")
 
     assert (first.name, versions(core)) == (second.name, 1)
+
+
+def test_a_request_under_way_elsewhere_is_waited_for(core: Core, unit: str) -> None:
+    """Of two of one id at the same moment one makes a task, and the other hears of it."""
+    a_repository(core.database, "bar")
+    elsewhere = file_pb2.Add(repository="bar", content=[unit])
+    with a_dispatcher_that_is_busy(core), ThreadPoolExecutor(1) as clients:
+        with core.database.transaction() as cursor:
+            cursor.execute(
+                "INSERT INTO creation_request (principal, request_id, digest, task_id)"
+                " VALUES ('admin', 'once', 'another', gen_random_uuid())"
+            )
+            second = clients.submit(core.create, elsewhere, request_id="once")
+            until(lambda: _waiters(core, "transactionid") == 1, "the second to meet the first")
+        with pytest.raises(ServiceError, match="another request"):
+            second.result(60)
+    found = core.database.fetch("SELECT latest FROM repository WHERE name = 'bar'")
+    assert found == [(0,)]
 
 
 def test_a_dispatcher_that_comes_meanwhile_finds_nothing_to_do(core: Core, unit: str) -> None:

@@ -97,15 +97,10 @@ class AtOnce:
         if begun is None:
             return None
         api_tokens.require_principal(cursor, task.principal)
-        made = small_change.write(cursor, task.task_id, change, begun.plan)
-        row = at_once.complete(
-            cursor,
-            task,
-            begun,
-            created_resource=made.result.created_resource,
-            changed=made.result.changed,
-            differences=differences.encode(made.result),
-        )
+        failpoint("commit.workspace_locked")
+        made = small_change.made(change, begun.plan)
+        row = at_once.complete(cursor, task, begun, made, differences.encode(made.result))
+        failpoint("commit.version_inserted")
         failpoint("create.inserted")
         failpoint("commit.before_commit")
         return Done(made, row)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from entrepot_core.domain.task import State
-from entrepot_core.store import prepared
+from entrepot_core.store import prepared, small_change
 from entrepot_core.store.small_change import Plan
 from entrepot_core.store.tasks import TaskRow
 
@@ -15,10 +15,18 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from entrepot_core.store.database import Cursor
-    from entrepot_core.store.small_change import SmallChange
+    from entrepot_core.store.small_change import Made, SmallChange
     from entrepot_core.store.tasks import NewTask
 
 __all__ = ["Begun", "begin", "complete"]
+
+_STORED = (
+    "s.* FROM store_completed(%s::uuid, %s, %s, %s, %s, %s::uuid, %s::bigint[], %s::boolean[],"
+    " %s, %s, %s, %s, %s, %s::bytea, %s, %s, %s::bytea, %s, %s, %s, %s::bytea[], %s::bytea[]) AS s"
+)
+_STORE = f"SELECT {_STORED}"
+# One statement of both: a round trip costs about as much as what it does here.
+_WRITE_AND_STORE = f"SELECT {small_change.WRITE}, {_STORED}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +67,20 @@ def begin(cursor: Cursor, task: NewTask, change: SmallChange) -> Begun | None:
 
 
 def complete(
-    cursor: Cursor,
-    task: NewTask,
-    begun: Begun,
-    *,
-    created_resource: str,
-    changed: bool,
-    differences: Sequence[bytes],
+    cursor: Cursor, task: NewTask, begun: Begun, made: Made, differences: Sequence[bytes]
 ) -> TaskRow:
-    """Stores the task, completed, and returns it; `differences` are serialised messages.
+    """Writes the version, if there is another, and stores the task as completed; returns it.
 
-    Raises what makes the transaction run again if the same request has made a task meanwhile.
+    `differences` are serialised messages. Raises what makes the transaction run again if the same
+    request has made a task meanwhile.
     """
+    result, plan = made.result, begun.plan
+    written = small_change.written(plan, task.task_id) if plan.is_change else ()
     prepared.execute(
         cursor,
-        "SELECT * FROM store_completed(%s::uuid, %s, %s, %s, %s, %s::uuid, %s::bigint[],"
-        " %s::boolean[], %s, %s, %s, %s, %s, %s::bytea, %s, %s, %s::bytea, %s, %s, %s,"
-        " %s::bytea[], %s::bytea[])",
+        _WRITE_AND_STORE if plan.is_change else _STORE,
         (
+            *written,
             task.task_id,
             task.executor,
             task.task_type,
@@ -86,8 +90,8 @@ def complete(
             list(begun.resources),
             list(task.locks.values()),
             begun.at,
-            created_resource,
-            changed,
+            result.created_resource,
+            result.changed,
             task.principal,
             task.request_id,
             task.request_digest,
@@ -101,7 +105,7 @@ def complete(
             list(task.warnings),
         ),
     )
-    created_at, ended_at = cursor.fetchone() or ()
+    *_, created_at, ended_at = cursor.fetchone() or ()
     return TaskRow(
         task_id=task.task_id,
         task_type=task.task_type,
@@ -115,8 +119,8 @@ def complete(
         cancel_requested=False,
         is_repeatable=task.is_repeatable,
         is_dry_run=False,
-        changed=changed,
-        created_resource=created_resource,
+        changed=result.changed,
+        created_resource=result.created_resource,
         cloned_from=task.cloned_from,
         created_at=created_at,
         first_ready_at=begun.at,

@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
     from entrepot_core.store.database import Cursor
 
-__all__ = ["MAX_UNITS", "Made", "Plan", "SmallChange", "commit", "write"]
+__all__ = ["MAX_UNITS", "WRITE", "Made", "Plan", "SmallChange", "commit", "made", "written"]
 
 MAX_UNITS = 100
 """Up to so many units; above, the general way costs no more for each."""
+
+WRITE = "write_small_change(%s, %s, %s, %s::bigint[], %s::bigint[], %s, %s, %s::uuid)"
+"""The call that writes a version, with what `written` returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,11 @@ class Plan(NamedTuple):
     unit_digests: list[bytes]
     are_added: list[bool]
 
+    @property
+    def is_change(self) -> bool:
+        """Whether there is another version to be written."""
+        return bool(self.added or self.removed)
+
 
 def commit(cursor: Cursor, task_id: str, change: SmallChange, workspace_id: int) -> Made | None:
     """Writes the next version for an attempt, or nothing if the content stays the same.
@@ -85,42 +93,43 @@ def commit(cursor: Cursor, task_id: str, change: SmallChange, workspace_id: int)
         ),
     )
     row = cursor.fetchone()
-    return None if row is None else write(cursor, task_id, change, Plan._make(row))
-
-
-def write(cursor: Cursor, task_id: str, change: SmallChange, planned: Plan) -> Made:
-    """Writes the version that was planned in the same transaction, if it is another."""
+    if row is None:
+        return None
+    planned = Plan._make(row)
     failpoint("commit.workspace_locked")
-    if planned.added or planned.removed:
-        _write(cursor, task_id, planned)
+    if planned.is_change:
+        cursor.execute(f"SELECT {WRITE}", written(planned, task_id))
     failpoint("commit.version_inserted")
-    return Made(_result(change, planned), planned.is_served, not planned.retain_versions)
+    return made(change, planned)
 
 
-def _write(cursor: Cursor, task_id: str, planned: Plan) -> None:
+def written(planned: Plan, task_id: str) -> tuple[object, ...]:
+    """What is written of a change, by a task."""
     state = set_digest.changed(
         bytes(planned.set_state),
         _elements(planned, is_added=True),
         _elements(planned, is_added=False),
     )
-    cursor.execute(
-        "SELECT write_small_change(%s, %s, %s, %s::bigint[], %s::bigint[], %s, %s, %s::uuid)",
-        (
-            planned.repository_id,
-            planned.number,
-            planned.unit_count + len(planned.added) - len(planned.removed),
-            planned.added,
-            planned.removed,
-            state,
-            set_digest.digest(state),
-            task_id,
-        ),
+    return (
+        planned.repository_id,
+        planned.number,
+        planned.unit_count + len(planned.added) - len(planned.removed),
+        planned.added,
+        planned.removed,
+        state,
+        set_digest.digest(state),
+        task_id,
     )
+
+
+def made(change: SmallChange, planned: Plan) -> Made:
+    """What the change comes to."""
+    return Made(_result(change, planned), planned.is_served, not planned.retain_versions)
 
 
 def _result(change: SmallChange, planned: Plan) -> CommitResult:
     full_name = f"repositories/{change.plugin}/{change.repository}"
-    changed = bool(planned.added or planned.removed)
+    changed = planned.is_change
     difference = Difference(
         repository=full_name,
         base_version=planned.base,
