@@ -28,7 +28,8 @@ _PARK = "UPDATE task SET parked = true, not_before = now() + interval '1 day' WH
 def let_wait(home: Path, count: int) -> None:
     """Have so many tasks wait for one lock, made in bulk straight in the database of a stack.
 
-    Returns when all have heard of them: they are to have waited for long.
+    Returns when they have waited for long: all have heard of them, the database has its statistics
+    and no dead rows, and has written out what it had to.
     """
     with closing(connect(EmbeddedPostgres(home / "postgres").dsn)) as connection:
         connection.autocommit = False
@@ -40,6 +41,9 @@ def let_wait(home: Path, count: int) -> None:
                 cursor.execute(_STORE, (min(_AT_ONCE, count),))
                 connection.commit()
             until(lambda: _is_told(cursor), "the events of all tasks", 300)
+            connection.autocommit = True
+            cursor.execute("VACUUM (ANALYZE)")
+            cursor.execute("CHECKPOINT")
 
 
 def _is_told(cursor: Cursor) -> bool:

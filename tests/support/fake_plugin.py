@@ -35,6 +35,8 @@ class FakePlugin(plugin_tasks_pb2_grpc.PluginTasksServicer):
         self.declaration = declaration or file_plugin()
         self.validation = plugin_tasks_pb2.ValidateResponse()
         self.execute: Execute = completes
+        # Called when an answer to Describe has been decided on, and not been sent yet.
+        self.described: Callable[[], None] = lambda: None
         self.validated: list[plugin_tasks_pb2.ValidateRequest] = []
         self.executed: list[plugin_tasks_pb2.ExecuteRequest] = []
         self.released = threading.Event()
@@ -63,7 +65,9 @@ class FakePlugin(plugin_tasks_pb2_grpc.PluginTasksServicer):
     def Describe(
         self, request: describe_pb2.DescribeRequest, context: grpc.ServicerContext
     ) -> describe_pb2.DescribeResponse:
-        return self.declaration
+        declaration = self.declaration
+        self.described()
+        return declaration
 
     def Validate(
         self, request: plugin_tasks_pb2.ValidateRequest, context: grpc.ServicerContext

@@ -3,7 +3,9 @@
 None of them is forgotten, and none does what its locks do not cover.
 """
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -202,6 +204,27 @@ def test_work_that_core_does_now(core: Core, plugin: FakePlugin) -> None:
 
     assert ended.state == Task.STATE_COMPLETED, ended.error
     assert plugin.executed == []
+
+
+def test_an_answer_that_was_overtaken_is_not_believed(core: Core, plugin: FakePlugin) -> None:
+    """What a plugin said before it was replaced comes late, and it is asked again."""
+    is_said, may_come = threading.Event(), threading.Event()
+
+    def held() -> None:
+        plugin.described = lambda: None
+        is_said.set()
+        may_come.wait(30)
+
+    plugin.described = held
+    with ThreadPoolExecutor(1) as threads:
+        late = threads.submit(ask, core)
+        assert is_said.wait(30)
+        replace(core, plugin, lambda one: setattr(one, "max_concurrent_attempts", 1))
+        may_come.set()
+        late.result(30)
+
+    found = core.database.fetch("SELECT max_running, version FROM plugin WHERE name = 'file'")
+    assert found == [(1, "0.2.0")]
 
 
 def test_less_room_after_a_restart(core: Core, plugin: FakePlugin) -> None:

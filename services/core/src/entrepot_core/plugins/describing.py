@@ -66,8 +66,13 @@ class Describer:
                 metadata={"plugin": new.name},
             )
 
-    def record(self, declaration: Declaration, target: str) -> None:
-        """Makes a checked declaration the plugin's current one; `target` is where it came from."""
+    def record(
+        self, declaration: Declaration, target: str, known: plugins.PluginRow | None = None
+    ) -> bool:
+        """Makes a checked declaration the plugin's current one; `target` is where it came from.
+
+        False, and nothing is done, if another answer was recorded since `known` was read.
+        """
         response = declaration.response
         max_running = capacity(target, response)
         with self._database.transaction() as cursor:
@@ -77,7 +82,7 @@ class Describer:
                 _digest(response),
                 response.SerializeToString(deterministic=True),
             )
-            plugins.record(
+            is_recorded = plugins.record(
                 cursor,
                 declaration.name,
                 health="serving",
@@ -86,8 +91,10 @@ class Describer:
                 instance_id=response.instance_id,
                 max_running=max_running,
                 declaration_id=declaration_id,
+                known=known,
             )
         self._registry.refresh()
+        return is_recorded
 
     def record_incompatible(self, declaration: Declaration, error: ServiceError) -> None:
         """Notes that a plugin answers, and why its declaration is not used."""
@@ -104,7 +111,19 @@ class Describer:
         self._registry.refresh()
 
     def poll(self, row: plugins.PluginRow) -> bool:
-        """Asks a registered plugin again and records how it is; True if it serves."""
+        """Asks a registered plugin again and records how it is; True if it serves.
+
+        An answer that another has overtaken is not recorded: it is asked once more.
+        """
+        while (serves := self._poll(row)) is None:
+            with self._database.statements() as cursor:
+                found = plugins.find(cursor, row.name)
+            if found is None:
+                return False
+            row = found
+        return serves
+
+    def _poll(self, row: plugins.PluginRow) -> bool | None:
         try:
             declaration = self.ask(row.target)
             if declaration.name != row.name:
@@ -120,18 +139,22 @@ class Describer:
             return False
         except ServiceError as error:
             with self._database.transaction() as cursor:
-                plugins.record(
+                is_recorded = plugins.record(
                     cursor,
                     row.name,
                     health="incompatible",
                     message=error.message,
                     version=row.version,
                     instance_id=row.instance_id,
+                    known=row,
                 )
+            if not is_recorded:
+                return None
             if row.message != error.message:
                 log.warning("plugin.incompatible", plugin=row.name, error=error.message)
             return False
-        self.record(declaration, row.target)
+        if not self.record(declaration, row.target, row):
+            return None
         if row.health != "serving":
             log.info("plugin.serving", plugin=row.name, version=declaration.response.version)
         return True

@@ -156,12 +156,19 @@ def record(
     instance_id: str,
     max_running: int | None = None,
     declaration_id: int | None = None,
-) -> None:
-    """Notes that a plugin answered, and what; None keeps what was."""
+    known: PluginRow | None = None,
+) -> bool:
+    """Notes that a plugin answered, and what; None keeps what was.
+
+    False, and nothing is noted, if another answer was since `known` was read: that may be newer.
+    """
     cursor.execute(
-        "UPDATE plugin SET seen_at = clock_timestamp(), instance_id = %s WHERE name = %s",
-        (instance_id, name),
+        "UPDATE plugin SET seen_at = clock_timestamp(), instance_id = %s WHERE name = %s"
+        " AND (%s OR seen_at IS NOT DISTINCT FROM %s::timestamptz)",
+        (instance_id, name, known is None, known and known.seen_at),
     )
+    if known is not None and cursor.rowcount == 0:
+        return False
     # Only what is different, so that nobody re-reads what has not changed.
     cursor.execute(
         "UPDATE plugin SET health = %(health)s, message = %(message)s, version = %(version)s,"
@@ -179,6 +186,7 @@ def record(
             "name": name,
         },
     )
+    return True
 
 
 def mark_down(cursor: Cursor, name: str, message: str) -> bool:
