@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from entrepot_core.domain.blob import Blob
-from entrepot_core.store import blobs
+from entrepot_core.store import blobs, prepared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,7 +35,8 @@ class Remembered:
 def recall(cursor: Cursor, asked: Iterable[tuple[int, str]]) -> dict[tuple[int, str], Remembered]:
     """What is remembered of these (remote, URL), as far as the blobs are still there."""
     wanted = list(asked)
-    cursor.execute(
+    prepared.execute(
+        cursor,
         "SELECT c.remote_id, c.url, c.digest, b.size_bytes, c.final_url, c.etag, c.last_modified"
         " FROM unnest(%s::bigint[], %s::text[]) AS u(remote_id, url)"
         " JOIN fetch_cache c USING (remote_id, url) JOIN blob b USING (digest)",

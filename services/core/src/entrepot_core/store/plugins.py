@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from entrepot_core.store import prepared
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -92,7 +94,9 @@ def revision(cursor: Cursor) -> int:
 
 def find(cursor: Cursor, name: str) -> PluginRow | None:
     """The registered plugin of a name, or None."""
-    cursor.execute(f"{_SELECT} WHERE name = %s AND NOT is_removed AND name <> %s", (name, CORE))
+    prepared.execute(
+        cursor, f"{_SELECT} WHERE name = %s AND NOT is_removed AND name <> %s", (name, CORE)
+    )
     rows = _rows(cursor)
     return rows[0] if rows else None
 

@@ -134,7 +134,9 @@ def _claim(
 
 def lock_workspace(cursor: Cursor, workspace_id: int) -> None:
     """Holds off take-over and staging until the end; AttemptSupersededError if it is gone."""
-    cursor.execute("SELECT FROM workspace WHERE workspace_id = %s FOR UPDATE", (workspace_id,))
+    prepared.execute(
+        cursor, "SELECT FROM workspace WHERE workspace_id = %s FOR UPDATE", (workspace_id,)
+    )
     if cursor.fetchone() is None:
         raise AttemptSupersededError("Another attempt owns the task now.")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from entrepot_core.domain.errors import AttemptSupersededError
+from entrepot_core.store import prepared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,8 @@ class Workspace:
 
 def find(cursor: Cursor, token_digest: bytes) -> Workspace | None:
     """The attempt whose token has this SHA-256, or None."""
-    cursor.execute(
+    prepared.execute(
+        cursor,
         "SELECT w.workspace_id, w.task_id::text, w.attempt, split_part(t.task_type, '/', 1)"
         " FROM workspace w JOIN task t USING (task_id) WHERE w.token_digest = %s",
         (token_digest,),
