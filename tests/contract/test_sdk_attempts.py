@@ -11,7 +11,7 @@ from entrepot.plugin.v1.plugin_tasks_pb2 import Failed
 from entrepot.type.v1.content_pb2 import ContentUnit
 from entrepot_rpc.errors import Code
 from entrepot_sdk.testing import FakeCore, Faults, PluginProcess, Scenario, repository, unit
-from entrepot_test_graph.fixtures import start_graph_plugin
+from entrepot_test_graph.fixtures import GRAPH_COMMAND, GRAPH_ENVIRONMENT, start_graph_plugin
 from entrepot_test_graph.graph_pb2 import Growth, Leaf, Mischief, Move, Node, Wait
 
 REPOSITORY = "repositories/graph/one"
@@ -112,6 +112,17 @@ def test_a_fault_shows_no_trace(core: FakeCore, plugin: PluginProcess) -> None:
     )
 
 
+def test_a_plugin_without_memory_asks_for_another_attempt(core: FakeCore) -> None:
+    """What the process lacks is a fault that may pass; core repeats the task."""
+    lacks = {**GRAPH_ENVIRONMENT, "ENTREPOT_FAILPOINTS": "plugin.opened=fail(ENOMEM)"}
+    attempt = core.lend(a_growth())
+    with PluginProcess(GRAPH_COMMAND, core.address, environment=lacks) as plugin:
+        outcome = core.execute(plugin.address, attempt.request())
+
+    failure = outcome.events[-1].failed
+    assert (reason_of(failure).reason, failure.retryable) == ("PLUGIN_FAULT", True)
+
+
 def test_a_unit_of_another_type_is_a_fault(core: FakeCore, plugin: PluginProcess) -> None:
     """When core yields what was not asked for, the attempt fails instead of guessing."""
     leaf = unit(Leaf(name="x"), name="content/graph/leaves/x")
@@ -174,13 +185,7 @@ def test_the_state_of_a_version_comes_and_goes(core: FakeCore, plugin: PluginPro
 
 def test_a_core_that_ends_is_asked_again(core: FakeCore, plugin: PluginProcess) -> None:
     """A call that core cancels as it is started anew does not end the attempt."""
-    scenario = Scenario(
-        name="growth",
-        task_type="graph/growths",
-        parameters=Growth(repository=REPOSITORY, state="after"),
-        resources=[repository()],
-    )
-    attempt = core.lend(scenario)
+    attempt = core.lend(a_growth(state="after"))
     attempt.faults.end_calls["OpenWorkspace"] = 2
 
     (*_, last) = core.execute(plugin.address, attempt.request()).events
@@ -191,13 +196,7 @@ def test_a_core_that_ends_is_asked_again(core: FakeCore, plugin: PluginProcess) 
 
 def test_a_store_that_fails_ends_the_attempt(core: FakeCore, plugin: PluginProcess) -> None:
     """Core has been patient with its store already: the attempt fails at once, to be repeated."""
-    scenario = Scenario(
-        name="growth",
-        task_type="graph/growths",
-        parameters=Growth(repository=REPOSITORY, state="after"),
-        resources=[repository()],
-    )
-    attempt = core.lend(scenario)
+    attempt = core.lend(a_growth(state="after"))
     attempt.faults.fail_storage["OpenWorkspace"] = 1
 
     (*_, last) = core.execute(plugin.address, attempt.request()).events

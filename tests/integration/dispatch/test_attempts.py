@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from errno import ENOMEM
 from pathlib import Path
 
 import grpc
@@ -21,6 +22,7 @@ from entrepot.core.v1 import task_service_pb2
 from entrepot.plugin.v1 import plugin_tasks_pb2
 from entrepot.plugins.file.v1 import file_pb2
 from entrepot.type.v1 import diagnostic_pb2, progress_pb2
+from entrepot_core.dispatch.attempt import Attempt
 from entrepot_rpc.status import from_status
 from fake_plugin import FakePlugin, completed
 
@@ -134,6 +136,29 @@ def test_a_retryable_failure_is_repeated(core: Core, plugin: FakePlugin) -> None
 
     assert (task.state, task.attempt) == (Task.STATE_COMPLETED, 2)
     assert [(lost.number, lost.counted) for lost in task.lost_attempts] == [(1, True)]
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("can't start new thread"), OSError(ENOMEM, "No memory")]
+)
+def test_a_dispatcher_without_memory_gives_up_the_attempt_alone(
+    core: Core, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What this process lacks is no fault of the task: it is repeated, where there may be more."""
+    works, errors = Attempt._parameters, [error]
+
+    def lacks_once(attempt: Attempt) -> object:
+        if errors:
+            raise errors.pop()
+        return works(attempt)
+
+    monkeypatch.setattr(Attempt, "_parameters", lacks_once)
+    task = core.create(SYNC, wait=30)
+
+    assert (task.state, task.attempt) == (Task.STATE_COMPLETED, 2)
+    assert [(lost.reason, lost.counted) for lost in task.lost_attempts] == [
+        ("The dispatcher had no memory left for it.", True)
+    ]
 
 
 def two_finals(_request: object, _context: object) -> Events:

@@ -21,7 +21,7 @@ from entrepot.plugin.v1.plugin_tasks_pb2 import (
     Heartbeat,
 )
 from entrepot.type.v1.unit_failure_pb2 import UnitFailure
-from entrepot_rpc import correlation
+from entrepot_rpc import correlation, memory
 from entrepot_rpc.errors import Code, ServiceError, plugin_domain
 from entrepot_rpc.failpoints import failpoint
 from entrepot_rpc.status import to_status
@@ -273,7 +273,8 @@ class Attempt:
                 "PLUGIN_FAULT",
                 f"The plugin {self._plugin.name} has a fault; its log has more about the task.",
                 domain=plugin_domain(self._plugin.name),
-            )
+            ),
+            retryable=memory.is_exhausted(error),
         )
 
     def _failed(self, error: ServiceError, *, retryable: bool = False) -> ExecuteResponse:

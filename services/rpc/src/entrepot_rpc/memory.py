@@ -1,11 +1,12 @@
-"""Memory that starting a process took, and running it does not need."""
+"""Memory: what starting a process took and running it does not need, and when there is none."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 
-__all__ = ["give_back"]
+__all__ = ["give_back", "is_exhausted"]
 
 
 def give_back() -> None:
@@ -21,3 +22,16 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def is_exhausted(error: BaseException | None) -> bool:
+    """Whether the process had no memory left, for a thread for instance.
+
+    That says nothing of what it was doing, which another process may be able to do.
+    """
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    # Python has no type of its own for the second.
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and "start new thread" in str(error)
+    )

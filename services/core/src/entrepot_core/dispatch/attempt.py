@@ -48,7 +48,7 @@ from entrepot_core.store import (
     tasks,
     workspaces,
 )
-from entrepot_rpc import correlation, tracing
+from entrepot_rpc import correlation, memory, tracing
 from entrepot_rpc.failpoints import failpoint
 
 if TYPE_CHECKING:
@@ -188,14 +188,7 @@ class Attempt:
                 self._settle_error(error)
             except Exception as error:  # noqa: BLE001  logged, and the task says so
                 self._log.exception("attempt.broken")
-                self._settle_error(
-                    ServiceError.of(
-                        Code.INTERNAL,
-                        "INTERNAL",
-                        "Something went wrong inside Entrepot while the task ran "
-                        f"({type(error).__name__}). The log has more under the task's name.",
-                    )
-                )
+                self._settle_broken(error)
         except AttemptSupersededError:
             self._log.warning("attempt.superseded")
         except DatabaseUnavailableError as error:
@@ -418,6 +411,27 @@ class Attempt:
             # Nobody claims for it until the poller has seen it again.
             with self._tools.database.transaction() as cursor:
                 plugins.mark_down(cursor, plugin, loss.reason)
+
+    def _settle_broken(self, error: Exception) -> None:
+        fault = ServiceError.of(
+            Code.INTERNAL,
+            "INTERNAL",
+            "Something went wrong inside Entrepot while the task ran "
+            f"({type(error).__name__}). The log has more under the task's name.",
+        )
+        if self._stop is None and memory.is_exhausted(error):
+            self._fetching.end()
+            self._tools.settler.lose(
+                self.claimed,
+                Loss(
+                    "The dispatcher had no memory left for it.",
+                    is_counted=True,
+                    error=fault,
+                    never_ran=not self._execution.has_begun,
+                ),
+            )
+        else:
+            self._settle_error(fault)
 
     def _settle_error(self, error: ServiceError) -> None:
         failures = self.progress.failures
