@@ -115,6 +115,12 @@ class Installation:
             return [self.wires[name]]
         return [wire for called, wire in self.wires.items() if called.startswith("dispatch")]
 
+    def serves(self, program: Program) -> bool:
+        """Whether it takes connections; PostgreSQL does not say so, it has to be asked."""
+        if program.name == "postgres":
+            return bool(program.pid) and self.postgres.is_ready(program.pid)
+        return program.ready.is_set()
+
     @staticmethod
     def signal(pid: int, number: signal.Signals) -> None:
         """Send a process a signal, if it is there."""
@@ -195,7 +201,7 @@ class Installation:
     def _start(self) -> None:
         postgres = self.programs["postgres"]
         postgres.start()
-        until(lambda: self.postgres.is_ready(postgres.pid), "PostgreSQL", _READY_SECONDS)
+        until(lambda: self.serves(postgres), "PostgreSQL", _READY_SECONDS)
         log = (self.home / "logs" / "migrate.log").open("wb")
         with log, self._core("migrate", "api").start(log) as migration:
             assert migration.wait(_READY_SECONDS) == 0

@@ -81,7 +81,7 @@ class Storm:
         began, starts = time.monotonic(), program.starts
         if program.send(signal.SIGKILL):
             until(lambda: program.starts > starts, f"{program.name} to be started again")
-        until(program.ready.is_set, f"{program.name} to serve again")
+        until(lambda: self._installation.serves(program), f"{program.name} to serve again")
         self._note(program, began)
 
     def _stop(self, program: "Program", seconds: float) -> None:
