@@ -28,4 +28,5 @@ def environment(offset: str) -> dict[str, str]:
         "LD_PRELOAD": str(preloaded),
         "FAKETIME": offset,
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "PYTHONPATH": str(Path(__file__).parent / "skewed"),
     }
