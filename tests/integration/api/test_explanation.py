@@ -142,6 +142,17 @@ def test_nobody_dispatches(core: Core) -> None:
     assert "and none runs" in explain(core, task.name).sentences[0]
 
 
+def test_the_only_dispatcher_says_nothing(core: Core) -> None:
+    """One that hangs is there and of no use, and the task that waits for it says so."""
+    core.database.fetch(
+        "INSERT INTO dispatcher (name, slots, process, beat_at)"
+        " VALUES ('hung', 4, '', now() - interval '1 minute')"
+    )
+    task = core.create(SYNC)
+
+    assert "none says anything" in explain(core, task.name).sentences[0]
+
+
 def test_a_place_far_back_is_not_counted(core: Core) -> None:
     """Beyond a thousand the place is only said to be that."""
     core.create(SYNC)

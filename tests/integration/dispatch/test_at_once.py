@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,29 @@ def test_a_small_change_is_over_when_it_is_answered(core: Core, unit: str) -> No
     assert again.state == Task.STATE_WAITING
     core.cancel(again.name)
     assert core.database.fetch("SELECT FROM lock_entry") == []
+
+
+def test_a_version_is_as_old_as_its_change(core: Core, unit: str) -> None:
+    """One that had to wait for another is not dated before it."""
+    with a_dispatcher_that_is_busy(core), ThreadPoolExecutor(1) as clients:
+        core.create(add(unit))
+        with core.database.transaction() as cursor:
+            cursor.execute(
+                "SELECT pg_advisory_xact_lock(resource_id) FROM resource"
+                " WHERE name = 'repositories/file/foo'"
+            )
+            second = clients.submit(core.create, file_pb2.Remove(repository="foo", content=[unit]))
+            until(lambda: _waiters(core, "advisory") == 1, "it to wait for the repository")
+            cursor.execute("SELECT clock_timestamp()")
+            ((released,),) = cursor.fetchall()
+        task = second.result(60)
+
+    ((made,),) = core.database.fetch(
+        "SELECT v.created_at FROM version v JOIN repository r USING (repository_id)"
+        " WHERE r.name = 'foo' AND v.number = 2"
+    )
+    assert released < made < task.end_time.ToDatetime(UTC)
+    assert task.create_time == task.start_time
 
 
 def test_what_changes_nothing_says_so(core: Core, unit: str) -> None:

@@ -102,6 +102,17 @@ def test_a_silent_dispatcher_is_a_problem(silent_seconds: int, count: int) -> No
     assert all("The dispatcher one has said nothing since" in text for text in found)
 
 
+def test_who_takes_over_is_said_as_it_is() -> None:
+    """Of several, others take over; of none that says anything, nobody does."""
+    alone = problems.dispatcher_problems([a_dispatcher(60)], waiting=3)
+    beside = problems.dispatcher_problems([a_dispatcher(60), a_dispatcher(0)], waiting=3)
+
+    assert [("No other is there" in text, "Others take" in text) for text in alone + beside] == [
+        (True, False),
+        (False, True),
+    ]
+
+
 def test_no_dispatcher_is_a_problem() -> None:
     """The sentence says how much waits for one."""
     assert problems.dispatcher_problems([], waiting=3) == [

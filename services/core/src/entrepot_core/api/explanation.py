@@ -133,9 +133,12 @@ def _of_waiting(
 
 
 def _of_ready(cursor: Cursor, row: TaskRow) -> str:
-    alive = dispatchers.alive(cursor)
-    if not alive:
+    there = dispatchers.alive(cursor)
+    if not there:
         return "It waits for a dispatcher, and none runs: start `entrepot-core dispatch`."
+    alive = [one for one in there if not one.is_silent]
+    if not alive:
+        return "It waits for a dispatcher, and none says anything: `entrepot status` has more."
     if all(one.running >= one.slots for one in alive):
         return "It waits for its turn: every dispatcher runs as many tasks as it may."
     if row.executor == plugins.CORE:

@@ -29,8 +29,6 @@ __all__ = [
 # A running task that has told nothing new for so long may be stuck.
 STALLED_SECONDS = 900.0
 
-# A dispatcher beats every two seconds.
-_SILENT_SECONDS = 10.0
 _LAG_SECONDS = 10.0
 _CLOCK_SECONDS = 5.0
 
@@ -54,18 +52,23 @@ def plugin_problems(rows: Sequence[PluginRow], waiting: Mapping[str, int]) -> li
     if not rows:
         problems.append(
             "No plugin is registered, so there is nothing to sync. "
-            "Register one with `entrepot plugin register`."
+            "Register one with `entrepot plugin create`."
         )
     return problems
 
 
 def dispatcher_problems(rows: Sequence[DispatcherRow], waiting: int) -> list[str]:
     """Of dispatchers, while so many tasks wait."""
+    others = (
+        "No other is there to take its tasks over"
+        if all(row.is_silent for row in rows)
+        else "Others take its tasks over"
+    )
     problems = [
-        f"The dispatcher {row.name} has said nothing since {_when(row.beat_at)}. Others take its "
-        "tasks over; look whether its process hangs, or its host is cut off."
+        f"The dispatcher {row.name} has said nothing since {_when(row.beat_at)}. {others}; look "
+        "whether its process hangs, or its host is cut off."
         for row in rows
-        if row.silent_seconds > _SILENT_SECONDS
+        if row.is_silent
     ]
     problems += [
         text

@@ -92,7 +92,8 @@ def parse_unit_name(catalog: Catalog, name: str, field_path: str) -> UnitKey:
             return UnitKey(content_type.name, bytes.fromhex(segments[3]))
     raise FieldInvalidError.at(
         field_path,
-        f'"{name}" is not a unit\'s name: content/<plugin>/<collection>/<64 hex digits>.',
+        f'"{name}" is not a unit\'s name: content/<plugin>/<collection>/<64 hex digits, in lower '
+        "case>.",
     )
 
 

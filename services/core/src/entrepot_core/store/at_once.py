@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Begun", "begin", "complete"]
 
 _STORED = (
-    "s.* FROM store_completed(%s::uuid, %s, %s, %s, %s, %s::uuid, %s::bigint[], %s::boolean[],"
-    " %s, %s, %s, %s, %s, %s::bytea, %s, %s, %s::bytea, %s, %s, %s, %s::bytea[], %s::bytea[]) AS s"
+    "store_completed(%s::uuid, %s, %s, %s, %s, %s::uuid, %s::bigint[], %s::boolean[],"
+    " %s, %s, %s, %s, %s, %s::bytea, %s, %s, %s::bytea, %s, %s, %s, %s::bytea[], %s::bytea[])"
 )
 _STORE = f"SELECT {_STORED}"
 # One statement of both: a round trip costs about as much as what it does here.
@@ -105,7 +105,7 @@ def complete(
             list(task.warnings),
         ),
     )
-    *_, created_at, ended_at = cursor.fetchone() or ()
+    *_, ended_at = cursor.fetchone() or ()
     return TaskRow(
         task_id=task.task_id,
         task_type=task.task_type,
@@ -122,7 +122,7 @@ def complete(
         changed=result.changed,
         created_resource=result.created_resource,
         cloned_from=task.cloned_from,
-        created_at=created_at,
+        created_at=begun.at,
         first_ready_at=begun.at,
         not_before=None,
         started_at=begun.at,

@@ -24,6 +24,9 @@ __all__ = [
     "unregister",
 ]
 
+# A dispatcher beats every two seconds.
+_SILENT_SECONDS = 10.0
+
 _LIVENESS = 1  # first half of the advisory lock that a dispatcher holds while it lives
 
 _LOCK_IS_HELD = """
@@ -44,6 +47,11 @@ class DispatcherRow:
     slots: int = 0
     silent_seconds: float = 0.0
     clock_ahead_seconds: float = 0.0
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it is not to be counted on, as plan_at_once does not either."""
+        return self.silent_seconds > _SILENT_SECONDS
 
 
 def register(cursor: Cursor, name: str, slots: int, process: str = "") -> int:

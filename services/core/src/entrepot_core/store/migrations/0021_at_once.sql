@@ -41,18 +41,16 @@ BEGIN
   RETURN QUERY SELECT clock_timestamp(), v_numbers, p.* FROM plan_small_change(NULL, p_plugin, p_name, p_types, p_keys, p_remove) AS p;
 END $$;
 
--- Stores a task that is completed, in the transaction that planned and wrote its change; returns the times it did not have.
+-- Stores a task that is completed, in the transaction that planned and wrote its change; returns when it ended. It has not waited.
 CREATE FUNCTION store_completed(
   p_task uuid, p_executor text, p_task_type text, p_class int, p_repeatable boolean, p_cloned_from uuid,
   p_resources bigint[], p_exclusive boolean[], p_began timestamptz, p_created_resource text, p_changed boolean,
   p_principal text, p_request_id text, p_digest bytea, p_declaration bigint, p_parameters_type text, p_parameters bytea,
   p_origin_request text, p_keeps_going boolean, p_only_failures boolean, p_differences bytea[], p_warnings bytea[]
-) RETURNS TABLE (created_at timestamptz, ended_at timestamptz) LANGUAGE plpgsql
+) RETURNS timestamptz LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_bitmapscan = off AS $$
-#variable_conflict use_column
+DECLARE v_ended timestamptz := clock_timestamp();
 BEGIN
-  created_at := now();
-  ended_at := clock_timestamp();
   IF p_request_id <> '' THEN
     INSERT INTO creation_request (principal, request_id, digest, task_id)
     VALUES (p_principal, p_request_id, p_digest, p_task) ON CONFLICT DO NOTHING;
@@ -66,7 +64,7 @@ BEGIN
   VALUES (p_task, (SELECT p.plugin_id FROM plugin p WHERE p.name = p_executor), p_task_type, 'completed', p_class, p_class,
           coalesce((SELECT r FROM unnest(p_resources, p_exclusive) AS u(r, x) ORDER BY x DESC, r LIMIT 1), 0), 0,
           nextval('lock_seq'), 1, p_repeatable, false,
-          p_cloned_from, store_completed.created_at, p_began, p_began, store_completed.ended_at, p_created_resource, p_changed);
+          p_cloned_from, p_began, p_began, p_began, v_ended, p_created_resource, p_changed);
   INSERT INTO task_detail (task_id, principal, request_id, declaration_id, parameters_type, parameters, origin_request, keeps_going,
                            only_failures, differences)
   VALUES (p_task, p_principal, p_request_id, p_declaration, p_parameters_type, p_parameters, p_origin_request, p_keeps_going,
@@ -77,5 +75,8 @@ BEGIN
     INSERT INTO progress (task_id, warnings) VALUES (p_task, p_warnings);
   END IF;
   INSERT INTO event_inbox (task_id, kind) VALUES (p_task, 'created'), (p_task, 'started'), (p_task, 'completed');
-  RETURN NEXT;
+  RETURN v_ended;
 END $$;
+
+-- A version is as old as it is, and not as its transaction: of two of one repository the later is the younger.
+ALTER TABLE version ALTER COLUMN created_at SET DEFAULT clock_timestamp();
