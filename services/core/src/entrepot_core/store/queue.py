@@ -214,11 +214,6 @@ def lose(
         if workspace_id is not None:
             cursor.execute("DELETE FROM workspace WHERE workspace_id = %s", (workspace_id,))
         cursor.execute(
-            "UPDATE task SET first_ready_at = ready_at"
-            " WHERE task_id = %s::uuid AND first_ready_at IS NULL",
-            (task_id,),
-        )
-        cursor.execute(
             "SELECT repeat_task(%s::uuid, %s, %s, make_interval(secs => %s))",
             (task_id, loss.reason, loss.is_counted, verdict.delay_seconds),
         )
