@@ -6,7 +6,7 @@ import pytest
 
 from contents import Scene, sha
 from entrepot_core.domain import set_digest
-from entrepot_core.domain.change import CommitMode
+from entrepot_core.domain.change import CommitMode, CommitRequest
 from entrepot_core.domain.errors import (
     AttemptSupersededError,
     BlobMissingError,
@@ -16,8 +16,11 @@ from entrepot_core.domain.errors import (
     VersionConflictError,
 )
 from entrepot_core.domain.unit import Artifact, Source, Unit, unit_digest
-from entrepot_core.store import repositories
+from entrepot_core.store import commit, repositories
 from entrepot_core.store.database import Database
+
+# So many that a commit is planned for a large change.
+MANY = 2_100
 
 
 @pytest.fixture
@@ -259,6 +262,37 @@ def test_only_immediate_files_must_be_there(scene: Scene, policy: str) -> None:
         attempt.commit()
 
     assert (dry.differences[0].fetch_files, dry.differences[0].fetch_bytes) == (1, 1)
+
+
+def test_a_source_ends_with_its_remote(scene: Scene) -> None:
+    """A file of a remote that was deleted meanwhile cannot be had any more."""
+    remote = scene.remote(policy="on_demand")
+    attempt = scene.attempt()
+    attempt.stage(scene.unfetched("a", sources=(Source(remote, "http://up.test/a"),)))
+    scene.database.fetch("DELETE FROM remote WHERE remote_id = %s", (remote,))
+
+    with pytest.raises(BlobMissingError, match="neither the bytes"):
+        attempt.commit()
+
+
+def test_a_commit_reads_the_sources_of_its_own_files_alone(scene: Scene) -> None:
+    """However many sources of other files there are, none is looked at."""
+    remote = scene.remote(policy="on_demand")
+    attempt = scene.attempt()
+    attempt.stage(
+        *(
+            scene.unfetched(f"{n}", sources=(Source(remote, f"http://up.test/{n}"),))
+            for n in range(MANY)
+        )
+    )
+    request = CommitRequest(attempt.workspace_id, attempt.task_id, modes={}, states={})
+
+    with scene.database.transaction() as cursor:
+        (difference,) = commit.commit(cursor, request).differences
+        cursor.execute("SELECT pg_stat_get_xact_numscans('artifact_source'::regclass)")
+        whole_reads = cursor.fetchone()
+
+    assert (difference.added, whole_reads) == (MANY, (0,))
 
 
 def test_bytes_of_others_cannot_be_named(scene: Scene) -> None:

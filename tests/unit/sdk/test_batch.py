@@ -46,6 +46,20 @@ async def test_batches_have_at_most_so_many_items() -> None:
     assert sorted(sender.batches) == [["a", "b", "c"], ["d", "e", "f"], ["g"]]
 
 
+async def test_the_first_batches_are_small() -> None:
+    """Core begins while the author still reads; then batches grow up to the limit."""
+    flight, sender = Flight(), Sender()
+    sender.gate.set()
+    batches = batcher(flight, sender, items=180, size=10_000)
+
+    for _ in range(50 + 100 + 180 + 180 + 7):
+        await batches.put("a", 1)
+    await batches.flush()
+    await flight.land()
+
+    assert [len(batch) for batch in sender.batches] == [50, 100, 180, 180, 7]
+
+
 async def test_batches_have_at_most_so_many_bytes() -> None:
     """A batch goes out before an item would make it too large."""
     flight, sender = Flight(), Sender()

@@ -16,6 +16,8 @@ __all__ = ["Batcher", "Flight"]
 T = TypeVar("T")
 
 _IN_FLIGHT = 4
+# Core is to have something to do while the author is still reading.
+_FIRST_ITEMS = 50
 
 
 class Flight:
@@ -57,7 +59,10 @@ class Flight:
 
 
 class Batcher(Generic[T]):
-    """Batches of at most so many items and bytes, in the order in which they came."""
+    """Batches of at most so many items and bytes, in the order in which they came.
+
+    The first is small, and each that is full is twice as large as the one before.
+    """
 
     def __init__(
         self,
@@ -70,6 +75,7 @@ class Batcher(Generic[T]):
         self._flight = flight
         self._send = send
         self._max_items = max_items
+        self._full_at = min(_FIRST_ITEMS, max_items)
         self._max_bytes = max_bytes
         self._items: list[T] = []
         self._bytes = 0
@@ -80,7 +86,8 @@ class Batcher(Generic[T]):
             await self.flush()
         self._items.append(item)
         self._bytes += size_bytes
-        if len(self._items) >= self._max_items:
+        if len(self._items) >= self._full_at:
+            self._full_at = min(2 * self._full_at, self._max_items)
             await self.flush()
 
     async def flush(self) -> None:

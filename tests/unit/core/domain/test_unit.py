@@ -47,3 +47,11 @@ def test_what_counts() -> None:
     )
 
     assert len(others) == len({unit_digest(unit) for unit in others})
+
+
+def test_the_digest_is_the_same_for_ever() -> None:
+    """It is stored with every unit, and compared with what comes later."""
+    unit = replace(UNIT, artifacts=(FILE, Artifact("b", None, 3, {"sha1": "22", "md5": "11"})))
+
+    expected = "e0065762f07198d0385a2be8d0203de4f41189dcdd9f82c63c263afc339c3c07"
+    assert unit_digest(unit).hex() == expected

@@ -151,7 +151,7 @@ class WorkspaceService(workspace_service_pb2_grpc.WorkspaceServiceServicer):
         missing = set(answer.missing_blobs)
         given = {
             value: one
-            for unit in request.adds
+            for unit in (request.adds if missing else ())
             for artifact in unit.artifacts
             for one in artifact.digests
             if one.hex and (value := _sha256(one)) in missing

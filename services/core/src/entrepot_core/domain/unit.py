@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TypeAlias
 
 __all__ = [
@@ -118,26 +119,29 @@ def unit_digest(unit: Unit) -> bytes:
     A file counts by its SHA-256, or by the other digests while that is not known; its sources do
     not count.
     """
-    state = hashlib.sha256()
-
-    def part(data: bytes) -> None:
-        state.update(len(data).to_bytes(8, "little"))
-        state.update(data)
-
-    part(unit.attributes)
-    state.update(len(unit.artifacts).to_bytes(4, "little"))
-    for artifact in sorted(unit.artifacts, key=lambda a: a.relative_path):
-        part(artifact.relative_path.encode())
+    parts = [_sized(unit.attributes), len(unit.artifacts).to_bytes(4, "little")]
+    for artifact in sorted(unit.artifacts, key=_path_of):
+        parts.append(_sized(artifact.relative_path.encode()))
         if artifact.sha256 is not None:
-            part(b"sha256")
-            part(artifact.sha256)
+            parts += (_SHA256, _sized(artifact.sha256))
         else:
-            part(";".join(f"{k}={v}" for k, v in sorted(artifact.other_digests.items())).encode())
+            others = sorted(artifact.other_digests.items())
+            parts.append(_sized(";".join(f"{k}={v}" for k, v in others).encode()))
     own = sorted(
         {(e.kind, e.type_name, e.key_digest) for e in unit.edges if e.scope == EdgeScope.GLOBAL}
     )
     for kind, type_name, key_digest in own:
-        part(kind.to_bytes(1, "little"))
-        part(type_name.encode())
-        part(key_digest)
-    return state.digest()
+        parts += (
+            _sized(kind.to_bytes(1, "little")),
+            _sized(type_name.encode()),
+            _sized(key_digest),
+        )
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def _sized(data: bytes) -> bytes:
+    return len(data).to_bytes(8, "little") + data
+
+
+_SHA256 = _sized(b"sha256")
+_path_of = attrgetter("relative_path")

@@ -151,12 +151,12 @@ def _content_faults(declaration: Declaration, view: ContentTypeView) -> Iterator
             yield f'The path "{index.path}" of an index of {view.name} cannot be served: {fault}'
         if "\n" in index.line or "\r" in index.line:
             yield f"The line of the index {index.path} of {view.name} is not one line."
-    if not view.declared.key_fields:
+    if not view.key_fields:
         yield f"The content type {view.name} has no key fields."
     for name in (
-        *view.declared.key_fields,
-        *view.declared.repository_key_fields,
-        *view.declared.filterable_fields,
+        *view.key_fields,
+        *view.repository_key_fields,
+        *view.filterable_fields,
     ):
         field = descriptor.fields_by_name.get(name)
         if field is None:

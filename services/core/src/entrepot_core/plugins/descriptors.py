@@ -92,6 +92,9 @@ class ContentTypeView:
     plugin: str
     collection: str
     declared: describe_pb2.ContentType
+    key_fields: tuple[str, ...]
+    repository_key_fields: tuple[str, ...]
+    filterable_fields: tuple[str, ...]
 
     @property
     def attributes_message(self) -> str:
@@ -106,9 +109,18 @@ class Declaration:
         self.name = response.name
         self.digest = response.declaration_digest
         self.pool = self._build_pool()
+        self._classes: dict[str, type[Message]] = {}
         self.task_types = tuple(self._task_type(declared) for declared in response.task_types)
         self.content_types = tuple(
-            ContentTypeView(declared.name, self.name, declared.collection, declared)
+            ContentTypeView(
+                declared.name,
+                self.name,
+                declared.collection,
+                declared,
+                tuple(declared.key_fields),
+                tuple(declared.repository_key_fields),
+                tuple(declared.filterable_fields),
+            )
             for declared in response.content_types
         )
         self._specs: dict[int, str] = {
@@ -117,7 +129,11 @@ class Declaration:
 
     def message_class(self, full_name: str) -> type[Message]:
         """The class of one of the plugin's messages. KeyError if there is none of this name."""
-        return message_factory.GetMessageClass(self.pool.FindMessageTypeByName(full_name))
+        known = self._classes.get(full_name)
+        if known is None:
+            known = message_factory.GetMessageClass(self.pool.FindMessageTypeByName(full_name))
+            self._classes[full_name] = known
+        return known
 
     def descriptor(self, full_name: str) -> Descriptor | None:
         """The descriptor of one of the plugin's messages; None if there is none of this name."""

@@ -29,7 +29,7 @@ def field_kinds(catalog: Catalog, view: ContentTypeView) -> dict[str, str]:
     fields = descriptor.fields_by_name
     return {
         name: _kind(fields[name])
-        for name in view.declared.filterable_fields
+        for name in view.filterable_fields
         if name in fields and not fields[name].is_repeated
     }
 

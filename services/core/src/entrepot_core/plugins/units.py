@@ -11,6 +11,8 @@ import json
 import math
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -21,7 +23,10 @@ from entrepot_core.plugins.descriptors import pack_bytes
 from entrepot_rpc.declaration import type_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from google.protobuf import any_pb2
+    from google.protobuf.descriptor import Descriptor
     from google.protobuf.message import Message
 
     from entrepot_core.plugins.catalog import Catalog
@@ -121,7 +126,7 @@ def parse_attributes(
         attributes=messages.serialize(message),
         filter={
             name: value
-            for name in content_type.declared.filterable_fields
+            for name in content_type.filterable_fields
             if (value := _scalar(message, name, field_path)) is not None
         },
     )
@@ -154,24 +159,53 @@ def _resolve(
 
 def _key_digest(content_type: ContentTypeView, message: Message, field_path: str) -> bytes:
     key = type(message)()
-    for name in content_type.declared.key_fields:
-        if message.DESCRIPTOR.fields_by_name[name].is_repeated:
-            getattr(key, name).extend(getattr(message, name))
-        elif not message.DESCRIPTOR.fields_by_name[name].has_presence or message.HasField(name):
-            setattr(key, name, getattr(message, name))
+    for name, copy in _copiers(message.DESCRIPTOR, content_type.key_fields):
+        copy(key, message, name)
     data = messages.serialize(key)
     if not data:
-        names = ", ".join(content_type.declared.key_fields)
+        names = ", ".join(content_type.key_fields)
         raise FieldInvalidError.at(
             field_path, f"the key of a {content_type.name} is empty: set {names}."
         )
     return hashlib.sha256(content_type.name.encode() + b"\0" + data).digest()
 
 
+@lru_cache(maxsize=1024)
+def _copiers(
+    descriptor: Descriptor, names: tuple[str, ...]
+) -> tuple[tuple[str, Callable[[Message, Message, str], None]], ...]:
+    """What copies each of these fields; asked once, as descriptors are slow to ask."""
+    fields = descriptor.fields_by_name
+    return tuple(
+        (
+            name,
+            _copy_all
+            if fields[name].is_repeated
+            else _copy_if_set
+            if fields[name].has_presence
+            else _copy,
+        )
+        for name in names
+    )
+
+
+def _copy(target: Message, source: Message, name: str) -> None:
+    setattr(target, name, getattr(source, name))
+
+
+def _copy_if_set(target: Message, source: Message, name: str) -> None:
+    if source.HasField(name):
+        setattr(target, name, getattr(source, name))
+
+
+def _copy_all(target: Message, source: Message, name: str) -> None:
+    getattr(target, name).extend(getattr(source, name))
+
+
 def _repository_key(
     content_type: ContentTypeView, message: Message, field_path: str
 ) -> str | None:
-    names = content_type.declared.repository_key_fields
+    names = content_type.repository_key_fields
     if not names:
         return None
     values = [_scalar(message, name, field_path) for name in names]
@@ -190,17 +224,41 @@ def _repository_key(
 
 def _scalar(message: Message, name: str, field_path: str) -> Any:  # noqa: ANN401  a JSON scalar
     """The value of a field as JSON has it, numbers as numbers; None if it is absent."""
-    descriptor = message.DESCRIPTOR.fields_by_name[name]
-    if descriptor.has_presence and not message.HasField(name):
-        return None
-    value = getattr(message, name)
-    if descriptor.enum_type is not None:
-        return descriptor.enum_type.values_by_number[value].name
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if descriptor.cpp_type in {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}:
-        return value if math.isfinite(value) else None
+    value = _reader(message.DESCRIPTOR, name)(message)
     if isinstance(value, str) and "\0" in value:
         # PostgreSQL's text cannot hold it, and nothing that people filter by does.
         raise FieldInvalidError.at(f"{field_path}.{name}", "has a NUL character in it.")
     return value
+
+
+@lru_cache(maxsize=4096)
+def _reader(descriptor: Descriptor, name: str) -> Callable[[Message], Any]:
+    """What reads one field as JSON has it; asked once, as descriptors are slow to ask."""
+    field = descriptor.fields_by_name[name]
+    read: Callable[[Message], Any] = attrgetter(name)
+    if field.enum_type is not None:
+        names = {number: one.name for number, one in field.enum_type.values_by_number.items()}
+        convert: Callable[[Any], Any] | None = names.__getitem__
+    elif field.type == FieldDescriptor.TYPE_BYTES:
+        convert = _base64
+    elif field.cpp_type in {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}:
+        convert = _finite
+    else:
+        convert = None
+    if not field.has_presence:
+        return read if convert is None else lambda message: convert(read(message))
+    return lambda message: (
+        None
+        if not message.HasField(name)
+        else read(message)
+        if convert is None
+        else convert(read(message))
+    )
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -78,18 +78,29 @@ def check_blobs(cursor: Cursor, request: CommitRequest, scope: Scope) -> None:
     Files of a remote whose policy is immediate must be stored by now, but for a dry run. What a
     plugin staged without a source must be bytes that its attempt may use.
     """
-    cursor.execute(_WITHOUT_BLOB, {"dry_run": request.dry_run})
-    row = cursor.fetchone()
-    if row is not None:
-        path, digest, has_source = row
+    cursor.execute(
+        _IN_QUESTION,
+        {
+            **scope.parameters,
+            "dry_run": request.dry_run,
+            "asks_for_given": not request.is_ready_made,
+        },
+    )
+    given: dict[bytes, str] = {}
+    for path, digest, is_here, has_source in cursor.fetchall():
         shown = "" if digest is None else bytes(digest).hex()
-        if not has_source:
+        if is_here:
+            given.setdefault(bytes(digest), path)
+        elif has_source:
+            raise BlobMissingError(
+                f'The file "{path}" was not downloaded.', metadata={"digest": shown, "unit": path}
+            )
+        else:
             raise _absent(path, shown)
-        raise BlobMissingError(
-            f'The file "{path}" was not downloaded.', metadata={"digest": shown, "unit": path}
-        )
-    if not request.is_ready_made:
-        _check_given(cursor, request, scope)
+    unusable = possession.unusable(cursor, request.workspace_id, given) if given else []
+    if unusable:
+        # In the words for bytes that nobody has, so that a digest cannot be probed.
+        raise _absent(given[unusable[0]], unusable[0].hex())
     cursor.execute(_OTHER_SIZE)
     row = cursor.fetchone()
     if row is not None:
@@ -98,17 +109,6 @@ def check_blobs(cursor: Cursor, request: CommitRequest, scope: Scope) -> None:
             f'The file "{path}" has {actual} bytes, not {expected}.',
             metadata={"unit": path, "expected": str(expected), "actual": str(actual)},
         )
-
-
-def _check_given(cursor: Cursor, request: CommitRequest, scope: Scope) -> None:
-    cursor.execute(_WITHOUT_SOURCE, scope.parameters)
-    paths = {bytes(row[0]): row[1] for row in cursor.fetchall()}
-    if not paths:
-        return
-    unusable = possession.unusable(cursor, request.workspace_id, paths)
-    if unusable:
-        # In the words for bytes that nobody has, so that a digest cannot be probed.
-        raise _absent(paths[unusable[0]], unusable[0].hex())
 
 
 def _absent(path: str, digest: str) -> BlobMissingError:
@@ -270,18 +270,33 @@ LIMIT 1
 """
 )
 
-_WITHOUT_BLOB = """
-SELECT a.relative_path, a.digest, EXISTS (
-         SELECT FROM artifact_source s JOIN remote USING (remote_id)
-          WHERE s.content_id = a.content_id AND s.relative_path = a.relative_path)
-  FROM added_unit u
-  JOIN artifact a USING (content_id)
- WHERE NOT EXISTS (SELECT FROM blob b WHERE b.digest = a.digest AND b.state = 'live')
-   AND NOT EXISTS (
-     SELECT FROM artifact_source s JOIN remote r USING (remote_id)
-      WHERE s.content_id = a.content_id AND s.relative_path = a.relative_path
-        AND (%(dry_run)s OR r.policy <> 'immediate'))
- ORDER BY a.relative_path LIMIT 1
+# Files that are not here and cannot be had later, and those that a plugin gave without a source.
+# What belongs to a file is looked up, and not joined: a join would read the sources of all files
+# that there are, and a commit costs what it changes. The first that is found is enough.
+_IN_QUESTION = """
+SELECT relative_path, digest, is_here,
+       (SELECT true FROM artifact_source s
+         WHERE s.content_id = f.content_id AND s.relative_path = f.relative_path
+           AND (SELECT true FROM remote r WHERE r.remote_id = s.remote_id) LIMIT 1) AS has_source
+  FROM (
+    SELECT a.content_id, a.relative_path, a.digest, g.content_id IS NOT NULL AS is_given,
+           (SELECT true FROM blob b
+             WHERE b.digest = a.digest AND b.state = 'live') IS NOT NULL AS is_here
+      FROM added_unit u
+      JOIN artifact a USING (content_id)
+      LEFT JOIN staged g ON g.workspace_id = %(workspace)s AND g.repository_id = %(repository)s
+       AND g.content_id = u.content_id AND g.has_scope
+    OFFSET 0) f
+ WHERE CASE WHEN is_here THEN %(asks_for_given)s AND is_given AND (
+         SELECT true FROM artifact_source s
+          WHERE s.content_id = f.content_id AND s.relative_path = f.relative_path LIMIT 1) IS NULL
+       ELSE (
+         SELECT true FROM artifact_source s
+          WHERE s.content_id = f.content_id AND s.relative_path = f.relative_path
+            AND (SELECT %(dry_run)s OR r.policy <> 'immediate'
+                   FROM remote r WHERE r.remote_id = s.remote_id) LIMIT 1) IS NULL
+       END
+ ORDER BY is_here, relative_path
 """
 
 _OTHER_SIZE = """
@@ -290,16 +305,4 @@ SELECT a.relative_path, a.size_bytes, b.size_bytes
   JOIN artifact a USING (content_id)
   JOIN blob b ON b.digest = a.digest AND b.size_bytes <> a.size_bytes
  ORDER BY a.relative_path LIMIT 1
-"""
-
-_WITHOUT_SOURCE = """
-SELECT DISTINCT ON (a.digest) a.digest, a.relative_path
-  FROM added_unit u
-  JOIN staged g ON g.workspace_id = %(workspace)s AND g.repository_id = %(repository)s
-   AND g.content_id = u.content_id AND g.has_scope
-  JOIN artifact a ON a.content_id = u.content_id
- WHERE a.digest IS NOT NULL AND NOT EXISTS (
-   SELECT FROM artifact_source s
-    WHERE s.content_id = a.content_id AND s.relative_path = a.relative_path)
- ORDER BY a.digest, a.relative_path
 """
