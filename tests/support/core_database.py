@@ -53,6 +53,7 @@ def empty(dsn: str) -> None:
 def database(core_dsn: str) -> Iterator[Database]:
     """Connections to a database of this test alone."""
     database = Database(core_dsn, size=20)
-    database.on_connect(temporary.prepare)
+    database.on_connect(temporary.for_staging)
+    database.on_connect(temporary.for_commits)
     yield database
     database.close()

@@ -93,7 +93,7 @@ class ApiServer:
     def __init__(self, config: Config) -> None:
         self._config = config
         self.database = Database(config.database_url, size=_CONNECTIONS, name="entrepot api")
-        self.database.on_connect(temporary.prepare)
+        self.database.on_connect(temporary.for_staging)
         self._clients = Clients()
         self.registry = Registry(self.database)
         self._stopping = threading.Event()

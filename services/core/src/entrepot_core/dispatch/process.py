@@ -58,7 +58,7 @@ class DispatchProcess:
         slots = self._slots = config.dispatcher_slots
         # One connection for each attempt that commits or reports, and some for the loops.
         self.database = Database(config.database_url, size=slots + 8, name="entrepot dispatch")
-        self.database.on_connect(temporary.prepare)
+        self.database.on_connect(temporary.for_commits)
         self._clients = Clients()
         self.registry = Registry(self.database)
         self._stopping = threading.Event()
