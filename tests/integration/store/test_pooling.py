@@ -15,7 +15,13 @@ from psycopg2.extensions import parse_dsn
 
 from addresses import free_addresses
 from entrepot_core.domain.errors import DatabaseUnavailableError
-from entrepot_core.store.database import PooledSessionsError, connect, wait_until_ready
+from entrepot_core.store import pooling
+from entrepot_core.store.database import (
+    Connection,
+    PooledSessionsError,
+    connect,
+    wait_until_ready,
+)
 from entrepot_core.store.pooling import require_own_sessions
 from polling import until
 
@@ -125,6 +131,24 @@ def test_a_pool_of_sessions_is_taken(pgbouncer: Start) -> None:
 
     wait_until_ready(url, 30)
     require_own_sessions(url)
+
+
+def test_a_database_that_goes_away_meanwhile_is_something_else(
+    core_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that starts while PostgreSQL is stopped says that, and has no stack trace."""
+
+    def connect_and_lose(url: str, name: str) -> Connection:
+        connection = connect(url, name=name)
+        with psycopg2.connect(core_dsn) as other, other.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
+        other.close()
+        return connection
+
+    monkeypatch.setattr(pooling, "connect", connect_and_lose)
+
+    with pytest.raises(DatabaseUnavailableError, match="cannot be reached"):
+        require_own_sessions(core_dsn)
 
 
 def test_a_database_that_is_not_there_is_something_else() -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "Database",
     "PooledSessionsError",
     "connect",
+    "unavailable",
     "wait_until_ready",
 ]
 
@@ -218,7 +219,7 @@ class Database:
                 self._discard(connection)
                 # The server is gone or going: the idle connections are as dead as this one.
                 self.close()
-                raise _unavailable(error) from error
+                raise unavailable(error) from error
             if error.pgcode is not None and error.pgcode.startswith("53"):
                 message = f"The database is out of resources: {error.diag.message_primary}"
                 raise StorageFailedError(message, retry_after_seconds=30) from error
@@ -303,11 +304,12 @@ def _open(url: str, name: str) -> Connection:
             url, options=_OPTIONS, **{**_LIBPQ, "application_name": f"{name} {PROCESS}"}
         )
     except psycopg2.OperationalError as error:
-        raise _unavailable(error) from error
+        raise unavailable(error) from error
     return connection
 
 
-def _unavailable(error: Exception) -> DatabaseUnavailableError:
+def unavailable(error: Exception) -> DatabaseUnavailableError:
+    """The error that says so, for one of libpq's about a connection."""
     # libpq's text may name host and user, which helps; it never has the password.
     detail = str(error).strip().splitlines()
     return DatabaseUnavailableError(

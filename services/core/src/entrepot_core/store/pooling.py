@@ -9,7 +9,9 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from entrepot_core.store.database import PooledSessionsError, connect
+import psycopg2
+
+from entrepot_core.store.database import PooledSessionsError, connect, unavailable
 
 if TYPE_CHECKING:
     from entrepot_core.store.database import Connection
@@ -21,6 +23,8 @@ _TURNS = 6
 
 def require_own_sessions(url: str) -> None:
     """Returns if every connection keeps its session; PooledSessionsError with what to do if not.
+
+    DatabaseUnavailableError if the database goes away meanwhile.
 
     Two connections that are open at the same time take turns: with sessions of their own they
     never meet in the same server process, and none ever sees another one.
@@ -39,9 +43,12 @@ def _open(url: str) -> Connection:
 
 
 def _pid(connection: Connection) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        return int((cursor.fetchone() or (0,))[0])
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            return int((cursor.fetchone() or (0,))[0])
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        raise unavailable(error) from error
 
 
 def _refusal() -> PooledSessionsError:
