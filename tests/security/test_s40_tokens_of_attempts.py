@@ -121,10 +121,17 @@ def taken(core: Core, plugin: FakePlugin, end: Callable[[str], None]) -> tuple[s
 def test_a_token_dies_with_the_commit(core: Core, plugin: FakePlugin) -> None:
     """S40: after the task is over its token is refused everywhere."""
     tokens: list[Session] = []
+    before: list[str] = []
 
-    task = run(core, plugin, tokens.append)
+    def work(session: Session) -> None:
+        # Used, so that what was known of it then is known to all who might remember.
+        before.extend(refusal(call, session) for call in CALLS if call is not stage)
+        tokens.append(session)
+
+    task = run(core, plugin, work)
 
     assert task.state == Task.STATE_COMPLETED
+    assert set(before) == {""}
     assert {refusal(call, tokens[0]) for call in CALLS} == {"ATTEMPT_SUPERSEDED"}
 
 
