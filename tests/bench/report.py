@@ -21,6 +21,7 @@ _TITLES = {
     "peer": "The same tasks with Pulp",
     "uploads": "Uploads",
     "content": "Serving",
+    "survival": "Killed programs",
 }
 
 

@@ -29,6 +29,9 @@ class Size:
     waiting: int = 100_000
     # Of what a peer is given to do: it takes seconds for what is done in milliseconds here.
     peer_tasks: int = 40
+    # How often a dispatcher is killed, and how many files a sync has whose plugin is.
+    kills: int = 7
+    interrupted: int = 100_000
     # Of a file that is uploaded, and how many small ones are.
     upload_mib: int = 1024
     uploads: int = 2_000
@@ -52,6 +55,8 @@ QUICK = Size(
     burst_on_one=20,
     waiting=1_000,
     peer_tasks=5,
+    kills=2,
+    interrupted=2_000,
     upload_mib=64,
     uploads=100,
     seconds=1,

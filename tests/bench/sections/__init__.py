@@ -9,6 +9,7 @@ from sections.content import content
 from sections.growth import growth
 from sections.memory import memory
 from sections.peer import peer
+from sections.survival import survival
 from sections.sync import sync
 from sections.tasks import tasks
 from sections.uploads import uploads
@@ -29,6 +30,7 @@ SECTIONS: Mapping[str, Callable[[Stack, Size], Iterator[Figure]]] = {
     "content": content,
     "uploads": uploads,
     "watchers": watchers,
+    "survival": survival,
     # Last, as it leaves much behind: it has a stack of its own.
     "growth": growth,
 }
