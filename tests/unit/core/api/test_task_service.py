@@ -150,7 +150,18 @@ def test_a_page_is_asked_for_rightly(
 
 
 @pytest.mark.parametrize(
-    ("given", "field"), [({"state": 99}, "state"), ({"cloned_from": "x"}, "cloned_from")]
+    ("given", "field"),
+    [
+        ({"state": 99}, "state"),
+        ({"cloned_from": "x"}, "cloned_from"),
+        ({"resource": "foo"}, "resource"),
+        ({"resource": "repositories/file"}, "resource"),
+        ({"resource": "tasks/file/foo"}, "resource"),
+        ({"resource": "repositories/file/a\0"}, "resource"),
+        ({"created_resource": "!"}, "created_resource"),
+        ({"created_resource": "repositories/file/foo/versions/latest"}, "created_resource"),
+        ({"created_resource": "remotes/file/foo/versions/1"}, "created_resource"),
+    ],
 )
 def test_a_list_is_filtered_by_what_there_is(
     servicer: TaskService, given: dict[str, Any], field: str
@@ -161,6 +172,28 @@ def test_a_list_is_filtered_by_what_there_is(
     error = refusal(lambda: servicer._filter(request))
 
     assert [field] == fields(error)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("", ""),
+        ("/api/v3/repositories/file/foo/", "repositories/file/foo"),
+        ("http://a.test/api/v3/remotes/file/bar/", "remotes/file/bar"),
+        ("repositories/file/foo@3", "repositories/file/foo/versions/3"),
+        (f"publications/file/{ID}", f"publications/file/{ID}"),
+        ("core/orphans", "core/orphans"),
+    ],
+)
+def test_a_resource_is_filtered_by_in_any_spelling(
+    servicer: TaskService, given: str, name: str
+) -> None:
+    """Names, addresses and versions are understood, and what core's own tasks lock."""
+    request = task_service_pb2.ListTasksRequest(resource=given, created_resource=given)
+
+    found = servicer._filter(request)
+
+    assert (name, name) == (found.resource, found.created_resource)
 
 
 @pytest.mark.parametrize(

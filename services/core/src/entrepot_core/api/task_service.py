@@ -31,6 +31,7 @@ from entrepot_core.domain.errors import (
     TaskTypeUnknownError,
     TooManyWaitingError,
 )
+from entrepot_core.domain.names import resource_name
 from entrepot_core.plugins import binding, messages
 from entrepot_core.plugins.descriptors import pack_bytes
 from entrepot_core.store import queue, task_failures, task_logs, tasks
@@ -350,11 +351,11 @@ class TaskService(task_service_pb2_grpc.TaskServiceServicer):
             state=state,
             task_type=request.task_type if is_type else "",
             plugin="" if is_type else request.task_type,
-            resource=request.resource,
+            resource=_named(request.resource, "resource"),
             cloned_from=read_name(request.cloned_from, "cloned_from")
             if request.cloned_from
             else "",
-            created_resource=request.created_resource,
+            created_resource=_named(request.created_resource, "created_resource"),
             commits=read_name(request.commits, "commits") if request.commits else "",
             priority=_priority(request.priority),
         )
@@ -394,6 +395,11 @@ def read_name(name: str, field: str = "name") -> str:
     if not _is_id(task_id):
         raise FieldInvalidError.at(field, f'"{name}" is not the name of a task: tasks/<id>.')
     return str(uuid.UUID(task_id))
+
+
+def _named(name: str, field: str) -> str:
+    """The resource of a filter in full; empty if it does not restrict."""
+    return resource_name(name, field=field) if name else ""
 
 
 def _keeps_going(asked: UnitFailure.Policy.ValueType, *, default: bool = False) -> bool:
