@@ -133,14 +133,29 @@ def test_a_crowd_makes_one_task(core: Core) -> None:
 
 
 def test_a_request_id_keeps_to_its_task(core: Core) -> None:
-    """Asked again, a request gets the task that absorbed it; another request is refused."""
+    """Asked again, with absorb or without, a request is answered as before; another is refused."""
     first = core.create(SYNC)
     absorbed = ask(core, SYNC, request_id="r")
     fresh = ask(core, COPY, request_id="s")
 
-    assert ask(core, SYNC, request_id="r").task.name == absorbed.task.name == first.name
-    assert not ask(core, SYNC, request_id="r").absorbed
-    assert ask(core, COPY, request_id="s").task.name == fresh.task.name
+    again = [ask(core, SYNC, request_id="r", absorb=absorb) for absorb in (True, False)]
+    once_more = [ask(core, COPY, request_id="s", absorb=absorb) for absorb in (True, False)]
+
+    assert absorbed.task.name == first.name
+    assert [(one.task.name, one.absorbed) for one in again] == [(first.name, True)] * 2
+    assert again[-1].task.absorbed_requests == 1
+    assert [(one.task.name, one.absorbed) for one in once_more] == [(fresh.task.name, False)] * 2
     with pytest.raises(ServiceError, match="request id r") as caught:
         ask(core, COPY, request_id="r")
     assert caught.value.reason == "REQUEST_ID_REUSED"
+
+
+def test_requests_of_one_id_at_once_are_answered_alike(core: Core) -> None:
+    """Of eight that come together one is absorbed, and all are told so."""
+    first = core.create(SYNC)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: ask(core, SYNC, request_id="r"), range(8)))
+
+    assert {(one.task.name, one.absorbed) for one in answers} == {(first.name, True)}
+    assert core.read(first.name).absorbed_requests == 1

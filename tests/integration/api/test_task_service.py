@@ -244,6 +244,25 @@ def test_a_request_id_makes_one_task(core: Core) -> None:
     assert caught.value.reason == "REQUEST_ID_REUSED"
 
 
+def test_a_request_is_the_same_however_it_names_a_resource(core: Core, plugin: FakePlugin) -> None:
+    """A name, its address and its last segment are one request, also once its plugin is down."""
+    named = file_pb2.Sync(repository="repositories/file/foo", remote="remotes/file/bar")
+    addressed = file_pb2.Sync(
+        repository="/api/v3/repositories/file/foo/", remote="http://a.test/api/v3/remotes/file/bar"
+    )
+    first = core.create(SYNC, request_id="1")
+
+    again = {core.create(one, request_id="1").name for one in (SYNC, named, addressed)}
+
+    assert again == {first.name}
+    assert len(plugin.validated) == 1
+    with pytest.raises(ServiceError) as caught:
+        core.create(file_pb2.Sync(repository="foo", remote="baz"), request_id="1")
+    assert caught.value.reason == "REQUEST_ID_REUSED"
+    plugin.stop()
+    assert core.create(addressed, request_id="1").name == first.name
+
+
 def test_concurrent_requests_with_one_id_make_one_task(core: Core) -> None:
     """Five clients that retry at once get one task."""
     names: list[str] = []

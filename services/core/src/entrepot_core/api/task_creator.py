@@ -53,12 +53,16 @@ class Order:
     absorbs: bool = False
     only_failures: bool = False
 
-    def digest(self) -> bytes:
-        """Equal for equal requests, so that a request id is not taken for another one."""
+    def digest(self, parameters: bytes) -> bytes:
+        """Equal for equal requests, so that a request id is not taken for another one.
+
+        `parameters` are as they came, or as they were understood, with names in full. How the
+        answer is to be given, such as `absorbs`, is not looked at.
+        """
         state = hashlib.sha256()
         for part in (
             self.parameters.type_url.rpartition("/")[2].encode(),
-            self.parameters.value,
+            parameters,
             b"dry" if self.is_dry_run else b"",
             (self.cloned_from or "").encode(),
             # Not there, where there is none: then it is the request of the release before.
@@ -101,27 +105,33 @@ class TaskCreator:
     def check(self, order: Order) -> Parameters:
         """Everything but storing: the parameters as a task would have them."""
         check_request_id(order.request_id)
-        parameters = self._decode(order)
+        parameters = self._reader.decode(order.parameters)
+        self._require_own(order, parameters)
         return self._reader.validate(parameters, self._reader.resolve(parameters))
 
-    def _decode(self, order: Order) -> Parameters:
-        parameters = self._reader.decode(order.parameters)
+    def _require_own(self, order: Order, parameters: Parameters) -> None:
         if order.principal != api_tokens.ADMIN:
             with self._database.statements() as cursor:
                 binding.require_own(cursor, order.principal, parameters.references)
-        return parameters
 
     def create(self, order: Order) -> Stored:
         """The new task, or the one that the same request made before, or one that absorbs it."""
         check_request_id(order.request_id)
-        known = self._made_before(order)
-        if known is not None:
-            return Stored(known)
-        if order.commits is not None:
+        earlier = self._earlier(order)
+        # As it came: then it is the same even if its plugin is gone meanwhile.
+        if earlier is not None and earlier.digest == order.digest(order.parameters.value):
+            return Stored(earlier.task_id, is_absorbed=earlier.is_absorbed)
+        if earlier is None and order.commits is not None:
             # The dry run was checked, and what it planned is committed without its plugin.
             with self._database.transaction() as cursor:
                 of_dry_run(cursor, order.commits)
-        parameters = self._decode(order)
+        parameters = self._reader.decode(order.parameters)
+        # As it was understood: one reference may be written in several ways.
+        digest = order.digest(parameters.data) if order.request_id else b""
+        if earlier is not None:
+            earlier.check(digest)
+            return Stored(earlier.task_id, is_absorbed=earlier.is_absorbed)
+        self._require_own(order, parameters)
         failpoint("create.decoded")
         is_checked = order.commits is not None
         if not is_checked and self._reader.needs_plugin(parameters.view):
@@ -131,7 +141,7 @@ class TaskCreator:
         stored = Stored(new_id())
         began = time.monotonic()
         try:
-            row = self._row(order, parameters, stored.task_id)
+            row = self._row(order, parameters, stored.task_id, digest)
             done = self._done_at_once(order, parameters, row)
             if done is None and not is_checked:
                 self._reader.require(parameters)
@@ -157,8 +167,8 @@ class TaskCreator:
             return None
 
         def write(cursor: Cursor) -> Stored | None:
-            if order.absorbs and (found := tasks.absorb(cursor, row)) is not None:
-                return Stored(found.task_id, is_absorbed=found.is_new)
+            if order.absorbs and (found := _absorbing(cursor, row)) is not None:
+                return found
             done = self._at_once.write(cursor, row, change)
             return None if done is None else Stored(row.task_id, done=done)
 
@@ -173,8 +183,8 @@ class TaskCreator:
 
     def _store(self, order: Order, parameters: Parameters, row: tasks.NewTask) -> Stored:
         def write(cursor: Cursor) -> Stored:
-            if order.absorbs and (found := tasks.absorb(cursor, row)) is not None:
-                return Stored(found.task_id, is_absorbed=found.is_new)
+            if order.absorbs and (found := _absorbing(cursor, row)) is not None:
+                return found
             stored = tasks.create(cursor, row)
             if stored == row.task_id:
                 if order.commits is not None:
@@ -187,7 +197,9 @@ class TaskCreator:
         except tasks.ResourceMissingError as error:
             raise binding.absent(parameters.references, error.name) from error
 
-    def _row(self, order: Order, parameters: Parameters, task_id: str) -> tasks.NewTask:
+    def _row(
+        self, order: Order, parameters: Parameters, task_id: str, digest: bytes
+    ) -> tasks.NewTask:
         view = parameters.view
         wanted = binding.locks(parameters.references)
         if view.plugin == builtin.NAME:
@@ -208,7 +220,7 @@ class TaskCreator:
             is_dry_run=order.is_dry_run,
             declaration_id=self._registry.declaration_id(view.plugin),
             request_id=order.request_id,
-            request_digest=order.digest() if order.request_id else b"",
+            request_digest=digest,
             cloned_from=order.cloned_from,
             priority=_priority(order, view.plugin),
             keeps_going=order.keeps_going,
@@ -218,11 +230,11 @@ class TaskCreator:
             warnings=[one.SerializeToString() for one in parameters.warnings],
         )
 
-    def _made_before(self, order: Order) -> str | None:
+    def _earlier(self, order: Order) -> tasks.EarlierRequest | None:
         if not order.request_id:
             return None
         with self._database.statements() as cursor:
-            return tasks.find_request(cursor, order.principal, order.request_id, order.digest())
+            return tasks.find_request(cursor, order.principal, order.request_id)
 
     def _is_stored(self, task_id: str) -> bool:
         # COMMIT was sent and its answer lost: unknown is not failed, so look.
@@ -235,6 +247,17 @@ class TaskCreator:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
+
+
+def _absorbing(cursor: Cursor, row: tasks.NewTask) -> Stored | None:
+    """The task that waits and would do the same, or that answered the same request before."""
+    found = tasks.absorb(cursor, row)
+    if found is None:
+        return None
+    if found.is_new:
+        return Stored(found.task_id, is_absorbed=True)
+    earlier = tasks.find_request(cursor, row.principal, row.request_id)
+    return Stored(found.task_id, is_absorbed=earlier is not None and earlier.is_absorbed)
 
 
 def _priority(order: Order, plugin: str) -> int:

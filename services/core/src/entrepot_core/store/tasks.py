@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Absorbed",
+    "EarlierRequest",
     "LostAttempt",
     "NewTask",
     "ResourceMissingError",
@@ -84,6 +85,23 @@ class Absorbed:
 
     task_id: str
     is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierRequest:
+    """A request id that was used: for which request, and what that made or was answered with."""
+
+    request_id: str
+    digest: bytes
+    task_id: str
+    resource: str
+    # The task was there, and answered it.
+    is_absorbed: bool
+
+    def check(self, digest: bytes) -> None:
+        """Raises RequestIdReusedError unless it was the request of this digest."""
+        made = self.resource or f"tasks/{self.task_id}"
+        creation_requests.check(self.request_id, digest, self.digest, made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,19 +255,20 @@ _FROM = """
 """
 
 
-def find_request(cursor: Cursor, principal: str, request_id: str, digest: bytes) -> str | None:
-    """The id of the task that a request made before; RequestIdReusedError if it was another."""
+def find_request(cursor: Cursor, principal: str, request_id: str) -> EarlierRequest | None:
+    """The request that a request id was used for before, or None."""
     cursor.execute(
-        "SELECT digest, task_id::text, resource FROM creation_request"
-        " WHERE principal = %s AND request_id = %s",
+        "SELECT q.digest, q.task_id::text, q.resource,"
+        " coalesce(d.request_id <> q.request_id, false)"
+        " FROM creation_request q LEFT JOIN task_detail d USING (task_id)"
+        " WHERE q.principal = %s AND q.request_id = %s",
         (principal, request_id),
     )
     row = cursor.fetchone()
     if row is None:
         return None
-    earlier, made, resource = row
-    creation_requests.check(request_id, digest, bytes(earlier), resource or f"tasks/{made}")
-    return str(made)
+    digest, task_id, resource, is_absorbed = row
+    return EarlierRequest(request_id, bytes(digest), task_id, resource, is_absorbed)
 
 
 def create(cursor: Cursor, task: NewTask) -> str:
