@@ -142,6 +142,17 @@ def test_nobody_dispatches(core: Core) -> None:
     assert "and none runs" in explain(core, task.name).sentences[0]
 
 
+def test_nobody_dispatches_the_one_before(core: Core) -> None:
+    """What the last of a chain waits for is said of it, and not of who asks."""
+    first, last = core.create(SYNC), core.create(SYNC)
+
+    text = "\n".join(explain(core, last.name).sentences)
+
+    assert f"{first.name} (file/syncs, waiting itself" in text
+    assert f"{first.name} waits for a dispatcher, and none runs" in text
+    assert "It waits for a dispatcher" not in text
+
+
 def test_the_only_dispatcher_says_nothing(core: Core) -> None:
     """One that hangs is there and of no use, and the task that waits for it says so."""
     core.database.fetch(
@@ -219,10 +230,11 @@ def test_progress_that_stopped(core: Core, plugin: FakePlugin) -> None:
 
 
 def test_a_task_that_is_over_says_what_became_of_it(core: Core, plugin: FakePlugin) -> None:
-    """State, length, and why nothing changed; it waits for nothing any more."""
+    """State, length, and why nothing changed, or would; it waits for nothing any more."""
     plugin.released.set()
     with running_dispatch(core.config):
         task = core.create(SYNC, wait=30)
+        plan = core.create(SYNC, wait=30, dry_run=True)
 
     found = explain(core, task.name)
 
@@ -230,6 +242,9 @@ def test_a_task_that_is_over_says_what_became_of_it(core: Core, plugin: FakePlug
     assert not found.blocked_by
     assert found.sentences[0].startswith("It completed")
     assert "Nothing changed in repositories/file/foo: " in found.sentences[1]
+    assert (
+        "Nothing would change in repositories/file/foo: " in explain(core, plan.name).sentences[1]
+    )
 
 
 @pytest.mark.parametrize(

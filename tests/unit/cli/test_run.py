@@ -152,6 +152,21 @@ def test_nothing_to_do_is_done(cli: Cli) -> None:
     assert "nothing changed: the manifest has not changed" in result.out
 
 
+@pytest.mark.parametrize(
+    ("is_plan", "words"), [(False, "  nothing changed: no orphans"),
+                           (True, "  nothing would change: no orphans")],
+)  # fmt: skip
+def test_nothing_to_do_without_a_repository(
+    cli: Cli,
+    is_plan: bool,
+    words: str,
+) -> None:
+    """Of a dry run of core's own tasks it is said that nothing would change."""
+    creating(cli, a_task(changed=False, unchanged_reason="no orphans", dry_run=is_plan))
+
+    assert words in cli(*SYNC).out.splitlines()
+
+
 def test_a_task_that_waits_may_answer(cli: Cli) -> None:
     """--absorb reaches core, as --priority does, and that no task was created is said."""
     response = task_service_pb2.CreateTaskResponse(task=a_task(), absorbed=True)

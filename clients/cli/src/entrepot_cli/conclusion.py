@@ -65,8 +65,13 @@ def in_words(task: task_service_pb2.Task, result: Json | None) -> list[str]:
         lines += [f"  {line}" for line in _lists(result or {})]
         if not task.changed:
             why = f": {task.unchanged_reason}" if task.unchanged_reason else ""
-            lines.append(f"  nothing changed{why}")
+            lines.append(f"  {nothing(is_plan=task.dry_run)}{why}")
     return lines
+
+
+def nothing(*, is_plan: bool) -> str:
+    """That a task had nothing to do, or, if it is a dry run, would have."""
+    return "nothing would change" if is_plan else "nothing changed"
 
 
 def result_in_words(result: Json) -> str:
@@ -102,7 +107,7 @@ def _difference(difference: difference_pb2.Difference, *, is_plan: bool) -> list
     repository = short_name(difference.repository)
     if not difference.changed:
         reason = f": {difference.unchanged_reason}" if difference.unchanged_reason else ""
-        return [f"  {repository}: nothing {'would change' if is_plan else 'changed'}{reason}"]
+        return [f"  {repository}: {nothing(is_plan=is_plan)}{reason}"]
     counts = f"{difference.added:,} added, {difference.removed:,} removed"
     if difference.replaced:
         counts += f" ({difference.replaced:,} of them replaced)"

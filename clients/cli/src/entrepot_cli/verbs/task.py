@@ -4,7 +4,7 @@ from argparse import Namespace
 
 from entrepot.core.v1 import task_service_pb2
 from entrepot_cli.arguments import Parser, add_limit, add_output, choose, read_ahead
-from entrepot_cli.conclusion import conclude, in_words, result_in_words
+from entrepot_cli.conclusion import conclude, in_words, nothing, result_in_words
 from entrepot_cli.duration import seconds
 from entrepot_cli.flag import fill
 from entrepot_cli.follow import SERVICE, cancel, follow
@@ -274,8 +274,8 @@ def _outcome(item: Json) -> str:
     if item.get("blocked_by"):
         return str(item["blocked_by"][0]["message"])
     is_unchanged = item.get("state") == "completed" and not item.get("changed")
-    if item.get("dry_run"):
-        return "nothing would change" if is_unchanged else "dry run"
     if is_unchanged:
-        return "nothing changed"
+        return nothing(is_plan=bool(item.get("dry_run")))
+    if item.get("dry_run"):
+        return "dry run"
     return result_in_words(item.get("result") or {})

@@ -61,9 +61,9 @@ def explain(cursor: Cursor, row: TaskRow) -> task_service_pb2.Explanation:
     if moved:
         explanation.progress_time.FromDatetime(max(moved))
     if row.state == "waiting":
-        chain = _chain(cursor, row)
+        chain, ready = _chain(cursor, row)
         explanation.blocked_by.extend(link.blocker for link in chain)
-        sentences = _of_waiting(cursor, row, chain, now)
+        sentences = _of_waiting(cursor, row, chain, ready, now)
     elif row.state == "running":
         sentences = _of_running(row, progress, max(moved, default=None), now)
     else:
@@ -83,9 +83,13 @@ class _Link:
     block: waits.Block | None = None
 
 
-def _chain(cursor: Cursor, row: TaskRow) -> list[_Link]:
-    """What the task waits for, then what those wait for; each resource once."""
+def _chain(cursor: Cursor, row: TaskRow) -> tuple[list[_Link], list[TaskRow]]:
+    """What the task waits for, then what those wait for; each resource once.
+
+    At its ends may be tasks that nothing is in the way of; they come apart.
+    """
     found: list[_Link] = []
+    ready: list[TaskRow] = []
     seen, told = {row.task_id}, set[str]()
     waiting = [row.task_id]
     for step in range(MAX_STEPS):
@@ -96,23 +100,29 @@ def _chain(cursor: Cursor, row: TaskRow) -> list[_Link]:
         for task_id in set(waiting) - {block.waiting for block in blocks}:
             other = row if task_id == row.task_id else tasks.find(cursor, task_id)
             if other is not None and other.state == "waiting" and not other.waits_for:
-                found += map(_Link, other_blockers(cursor, other))
+                others = other_blockers(cursor, other)
+                found += map(_Link, others)
+                ready += [] if others else [other]
         ahead = dict.fromkeys(block.task_id for block in new if not block.is_running)
         waiting = [task_id for task_id in ahead if task_id not in seen]
         seen.update(waiting)
         if not waiting or len(found) >= MAX_BLOCKERS:
             break
-    return found[:MAX_BLOCKERS]
+    return found[:MAX_BLOCKERS], ready if found or ready else [row]
 
 
 def _of_waiting(
-    cursor: Cursor, row: TaskRow, chain: Sequence[_Link], now: datetime
+    cursor: Cursor,
+    row: TaskRow,
+    chain: Sequence[_Link],
+    ready: Sequence[TaskRow],
+    now: datetime,
 ) -> Iterator[str]:
     blocking = [link.block.task_id for link in chain if link.block is not None]
     counters = tasks.counters(cursor, blocking)
     for link in chain:
         one, block = link.blocker, link.block
-        subject = "It" if one.waiting == row.name else one.waiting
+        subject = _subject(row, one.waiting)
         if block is None:
             ago = ""
             if one.HasField("since") and one.cause == _Blocker.CAUSE_PLUGIN_DOWN:
@@ -127,23 +137,31 @@ def _of_waiting(
         else:
             whom = subject.replace("It", "it")
             yield f"Next before {whom} in the queue for {block.resource}: {_who(block, (), now)}."
-    if not chain:
-        yield _of_ready(cursor, row)
+    there = dispatchers.alive(cursor) if ready else []
+    for other in ready[:MAX_BLOCKERS]:
+        yield _of_ready(there, other, _subject(row, other.name))
     yield from _of_lost(row)
 
 
-def _of_ready(cursor: Cursor, row: TaskRow) -> str:
-    there = dispatchers.alive(cursor)
+def _subject(row: TaskRow, name: str) -> str:
+    return "It" if name == row.name else name
+
+
+def _of_ready(there: Sequence[dispatchers.DispatcherRow], row: TaskRow, subject: str) -> str:
     if not there:
-        return "It waits for a dispatcher, and none runs: start `entrepot-core dispatch`."
+        return f"{subject} waits for a dispatcher, and none runs: start `entrepot-core dispatch`."
     alive = [one for one in there if not one.is_silent]
     if not alive:
-        return "It waits for a dispatcher, and none says anything: `entrepot status` has more."
+        return (
+            f"{subject} waits for a dispatcher, and none says anything: "
+            "`entrepot status` has more."
+        )
     if all(one.running >= one.slots for one in alive):
-        return "It waits for its turn: every dispatcher runs as many tasks as it may."
+        return f"{subject} waits for its turn: every dispatcher runs as many tasks as it may."
     if row.executor == plugins.CORE:
-        return "It waits for its turn among the tasks that core does itself."
-    return "Nothing is in its way: it starts in a moment."
+        return f"{subject} waits for its turn among the tasks that core does itself."
+    whose = "its" if subject == "It" else f"{subject}'s"
+    return f"Nothing is in {whose} way: it starts in a moment."
 
 
 def _of_running(
@@ -179,11 +197,13 @@ def _of_ended(row: TaskRow, now: datetime) -> Iterator[str]:
         left_out = " and were left out" if row.state == "completed" else ""
         yield f"{row.failures:,} of its units failed{left_out}; its failures are listed."
     if row.unchanged_reason:
-        yield f"There was nothing to do: {row.unchanged_reason}"
+        to_do = "would be" if row.is_dry_run else "was"
+        yield f"There {to_do} nothing to do: {row.unchanged_reason}"
     differences = [difference_pb2.Difference.FromString(one) for one in row.differences]
     for one in differences:
         if not one.changed:
-            yield f"Nothing changed in {one.repository}: {one.unchanged_reason}"
+            would = "would change" if row.is_dry_run else "changed"
+            yield f"Nothing {would} in {one.repository}: {one.unchanged_reason}"
 
 
 _ENDS = {"completed": "completed", "failed": "failed", "canceled": "was canceled"}
