@@ -41,7 +41,7 @@ from entrepot_rpc.field import (
     names,
     spec_field,
 )
-from entrepot_rpc.problem import InputError, escape
+from entrepot_rpc.problem import InputError, escape, unescape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -382,9 +382,15 @@ class Decoder:
             return self._refuse(here, "FIELD_TYPE", f"{_at(here)} must be base64.")
 
     def _text(self, item: FieldDescriptor, value: str, here: str) -> Any:
-        if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+        if "\0" in value:
             return self._refuse(
-                here, "FIELD_INVALID", f"{_at(here)} has a character that is none."
+                here, "FIELD_INVALID", f"{_at(here)} has a NUL character, which is not allowed."
+            )
+        if any("\ud800" <= char <= "\udfff" for char in value):
+            return self._refuse(
+                here,
+                "FIELD_INVALID",
+                f"{_at(here)} has half a surrogate pair, which is no character.",
             )
         is_core = item.full_name.startswith("entrepot.core.v1.")
         if is_reference(item) or (is_core and item.name in _CORE_REFERENCES):
@@ -443,8 +449,15 @@ def _offer(
 
 
 def _at(pointer: str) -> str:
-    """A field as people name it: "cages/0/bars"."""
-    return pointer.removeprefix("#/") or "The document"
+    """A field as core names it, which is what google.rpc.BadRequest says: "cages[0].bars"."""
+    path = ""
+    for token in pointer.split("/")[1:]:
+        name = unescape(token)
+        if name.isdecimal():
+            path += f"[{name}]"
+        else:
+            path += f".{name}" if name.isidentifier() else f'["{name}"]'
+    return path.removeprefix(".") or "The document"
 
 
 def _kind(value: object) -> str:

@@ -169,6 +169,23 @@ def test_everything_wrong_is_named_at_once() -> None:
 
 
 @pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({"cages": [{"bars": "x"}]}, "cages[0].bars must be a whole number"),
+        ({"tags": {"a/b.c": 1}}, 'tags["a/b.c"] must be text'),
+        ({"animals": ["a", "b\0"]}, "animals[1] has a NUL character, which is not allowed."),
+        ({"remote": "\ud800"}, "remote has half a surrogate pair"),
+    ],
+)
+def test_a_place_is_named_as_core_names_it(document: dict[str, object], words: str) -> None:
+    """In words a place in a list is "cages[0].bars", as google.rpc.BadRequest writes it."""
+    with pytest.raises(InputRefusedError) as refused:
+        decode({"repository": "r", **document}, FEEDING())
+
+    assert words in refused.value.message
+
+
+@pytest.mark.parametrize(
     ("field", "hint"),
     [("reposiory", "Did you mean repository?"), ("add_animal", "Did you mean add_animals?")],
 )

@@ -65,6 +65,7 @@ def test_a_plugins_reason_has_the_title_of_its_code() -> None:
         ("token.name", "#/name"),
         ("sources[2].url", "#/sources/2/url"),
         ("a/b.c~d", "#/a~1b/c~0d"),
+        ('repository.labels["app.test/[x]"]', "#/labels/app.test~1[x]"),
         ("", "#"),
     ],
 )

@@ -26,6 +26,7 @@ __all__ = [
     "pointer_of",
     "reason_comments",
     "title",
+    "unescape",
 ]
 
 HTTP_STATUS = {
@@ -136,10 +137,16 @@ def pointer_of(field: str) -> str:
     """
     path = _WRAPPERS.sub("", field)
     path = re.sub(r"^spec\.", "", path)
-    parts = re.findall(r"[^.\[\]]+", path)
-    return "#" + "".join("/" + escape(part.strip("\"'")) for part in parts)
+    # A key of a map stands between quotes, whatever is in it.
+    parts = re.findall(r'\["(.*)"\]|([^.\[\]]+)', path)
+    return "#" + "".join("/" + escape(key or name) for key, name in parts)
 
 
 def escape(token: str) -> str:
-    """A reference token of a JSON pointer."""
+    """A reference token of a JSON pointer (RFC 6901 section 3)."""
     return token.replace("~", "~0").replace("/", "~1")
+
+
+def unescape(token: str) -> str:
+    """What a reference token of a JSON pointer stands for (RFC 6901 section 4)."""
+    return token.replace("~1", "/").replace("~0", "~")

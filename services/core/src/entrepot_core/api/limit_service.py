@@ -121,8 +121,8 @@ class LimitService(limit_service_pb2_grpc.LimitServiceServicer):
             if not 1 <= limit.max_running <= _MOST_RUNNING:
                 raise FieldInvalidError.at(
                     "limit.max_running",
-                    f"must be from 1 to {_MOST_RUNNING:,}. To keep tasks from running, "
-                    "do not create them, or remove their plugin.",
+                    f"must be from 1 to {_MOST_RUNNING:,}: a limit does not pause tasks. "
+                    "To do that, stop their plugin: those that wait run when it is back.",
                 )
             values["max_running"] = limit.max_running
         if "task_type" in wanted:
