@@ -119,6 +119,27 @@ def test_a_field_that_is_wrong(api: Api, path: str, body: Json, pointer: str) ->
     assert "secret" not in str(problem)
 
 
+@pytest.mark.parametrize("path", ["repositories/", "tasks/file/", "content/file/files/"])
+def test_a_page_of_a_size_that_is_none(api: Api, path: str) -> None:
+    """A negative size is refused wherever pages are, and zero means the usual one."""
+    problem = refused(api, api.request("GET", f"{path}?page_size=-1"), 400, "FIELD_INVALID")
+
+    assert pointers(problem) == ["#/page_size"]
+    assert "zero means 100" in problem["detail"]
+    assert "results" in api.get(f"{path}?page_size=0")
+
+
+@pytest.mark.parametrize("field", ["resource", "created_resource"])
+def test_a_filter_by_what_is_no_resource(api: Api, field: str) -> None:
+    """Nonsense is refused, with what it should be; what is not there is in no task."""
+    answer = api.request("GET", f"tasks/?{field}=nonsense")
+
+    problem = refused(api, answer, 400, "FIELD_INVALID", "repositories/<plugin>/<name>")
+
+    assert [(one["pointer"], one["in"]) for one in problem["errors"]] == [(f"#/{field}", "query")]
+    assert api.get(f"tasks/?{field}=repositories/file/none")["results"] == []
+
+
 def test_a_text_that_is_very_long(api: Api) -> None:
     """What is far too long is refused like anything else that is wrong, and shown shortened."""
     long = "é" * 4_000

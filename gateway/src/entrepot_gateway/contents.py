@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, cast
 from entrepot.core.v1 import content_service_pb2
 from entrepot_gateway.answer import JsonAnswer
 from entrepot_gateway.body import Words
-from entrepot_gateway.transcode import check_page
 from entrepot_rpc.field import descriptor_of
 
 if TYPE_CHECKING:
@@ -60,7 +59,6 @@ class Contents:
         terms = [_condition(fields[name], words, reader) for name, words in conditions.items()]
         _name_the_fields(reader, fields)
         reader.finish()
-        check_page(request)
         request.parent = parent
         if terms:
             # A filter alone stays as it was sent, so that positions in errors are the client's.

@@ -12,7 +12,7 @@ from entrepot.core.v1 import task_service_pb2
 from entrepot_gateway.answer import JsonAnswer
 from entrepot_gateway.events import TERMINAL_KINDS
 from entrepot_gateway.problem import refuse
-from entrepot_gateway.transcode import check_page, read_key, two_ids
+from entrepot_gateway.transcode import read_key, two_ids
 from entrepot_rpc.address import href
 from entrepot_rpc.duration import parse_nanos
 from entrepot_rpc.errors import Code, ServiceError
@@ -92,7 +92,6 @@ class Tasks:
             reader.wrong("#/task_type", "FIELD_UNKNOWN", "The address says the task type already.")
         reader.message(call.query, request, given=("task_type",), partial=True)
         reader.finish()
-        check_page(request)
         response = await self._core.call(_RPCS["ListTasks"], request, call.credentials)
         return JsonAnswer(call.encoder.answer(response))
 

@@ -59,7 +59,6 @@ class Transcoder:
         for path, value in values.items():
             _bind(request, path, value)
         self._read_headers(request, binding, call)
-        check_page(request)
         return request
 
     def response(self, binding: Binding, response: Message, call: Call) -> Response:
@@ -185,12 +184,6 @@ def _bind(request: Message, path: str, value: str) -> None:
     for name in parents:
         request = getattr(request, name)
     setattr(request, last, value)
-
-
-def check_page(request: Message) -> None:
-    """Refuse a page of a size that is none."""
-    if getattr(request, "page_size", 0) < 0:
-        raise refuse("#/page_size", "A page has 1 to 1,000 entries.", where="query")
 
 
 def _etag(message: Message) -> dict[str, str]:

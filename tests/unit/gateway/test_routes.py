@@ -180,9 +180,9 @@ async def test_lists_are_results_and_a_token(client: Client, core: FakeCore) -> 
     assert core.last("ListRepositories").label == "a=b"
 
 
-@pytest.mark.parametrize("number", [2**31, 10**30])
+@pytest.mark.parametrize(("number", "heard"), [(2**31, 2**31 - 1), (10**30, 2**31 - 1), (-1, -1)])
 async def test_core_tells_the_limits_of_a_number(
-    client: Client, core: FakeCore, number: int
+    client: Client, core: FakeCore, number: int, heard: int
 ) -> None:
     """What 32 bits cannot hold goes to core as the most they can: core knows the field's limit."""
     words = "page_size: must be from 1 to 1,000."
@@ -193,7 +193,7 @@ async def test_core_tells_the_limits_of_a_number(
 
     answer = await client.request("GET", f"/api/v3/repositories/?page_size={number}")
 
-    assert core.last("ListRepositories").page_size == 2**31 - 1
+    assert core.last("ListRepositories").page_size == heard
     assert answer.status == 400
     assert answer.json["errors"][0]["in"] == "query"
     assert "1,000" in answer.json["errors"][0]["detail"]
@@ -202,7 +202,6 @@ async def test_core_tells_the_limits_of_a_number(
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [
-        ("page_size=-1", "#/page_size"),
         ("page_size=many", "#/page_size"),
         ("page_size=", "#/page_size"),
         ("page_sise=1", "#/page_sise"),
