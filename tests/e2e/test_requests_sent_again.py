@@ -49,6 +49,23 @@ def test_a_named_resource_is_created_once(api: Api, path: str) -> None:
         assert post(api, path, fields, key).expect(404)["reason"] == "RESOURCE_NOT_FOUND"
 
 
+def test_what_is_served_may_be_named_in_another_way(api: Api) -> None:
+    """A repository by its last segment, its name or its address is the same request."""
+    repository = api.a_repository()
+    fields, key = body(api, "distributions/file/"), api.a_name("key")
+    last = repository["name"].rpartition("/")[2]
+    spellings = (last, f"file/{last}", repository["name"], repository["href"])
+
+    made = [
+        post(api, "distributions/file/", fields | {"repository": one}, key).expect(201)
+        for one in spellings
+    ]
+
+    assert [one["repository"] for one in made] == [repository["name"]] * len(spellings)
+    other = fields | {"repository": api.a_repository()["name"]}
+    post(api, "distributions/file/", other, key).expect(409)
+
+
 def test_a_secret_is_told_again_while_the_token_lives(stack: Stack, api: Api) -> None:
     """The secret of a token comes again for the same request, and no more once it is revoked."""
     fields, key = body(api, "tokens/"), api.a_name("key")

@@ -72,6 +72,8 @@ class DistributionService(distribution_service_pb2_grpc.DistributionServiceServi
             "grace_seconds": _grace_seconds(given),
             "spec": self._resource.new_spec(values["plugin"], given.spec),
         }
+        # In the request itself: with another spelling it is the same request.
+        _spell_out(given, values["plugin"], set(_TARGETS))
         full_name = f"distributions/{values['plugin']}/{values['name']}"
         with self._database.transaction() as cursor:
             if self._requests.earlier(cursor, context, request, full_name):
@@ -127,6 +129,7 @@ class DistributionService(distribution_service_pb2_grpc.DistributionServiceServi
             if spec:
                 values["spec"] = self._resource.changed_spec(row, given.spec, spec)
             if own & set(_TARGETS):
+                _spell_out(given, row.plugin, own)
                 values |= self._target(cursor, row.plugin, given, own & set(_TARGETS))
             row = distributions.update(cursor, given.name, values, given.etag)
         notify_pointers(self._database)
@@ -166,7 +169,7 @@ class DistributionService(distribution_service_pb2_grpc.DistributionServiceServi
     def _target(
         cursor: Cursor, plugin: str, given: pb.Distribution, wanted: set[str]
     ) -> dict[str, Any]:
-        """The columns that say what is served: at most one of the three, found by name."""
+        """The columns that say what is served: at most one of the three, found by full name."""
         chosen = [name for name in _TARGETS if name in wanted and getattr(given, name)]
         if len(chosen) > 1:
             raise FieldInvalidError.at(
@@ -177,8 +180,7 @@ class DistributionService(distribution_service_pb2_grpc.DistributionServiceServi
         if not chosen:
             return columns
         field = f"distribution.{chosen[0]}"
-        collection = "publications" if chosen[0] == "publication" else "repositories"
-        name = full_name(getattr(given, chosen[0]), collection, plugin, field=field)
+        name = getattr(given, chosen[0])
         if name.split("/")[1] != plugin:
             raise FieldInvalidError.at(field, f"{name} is not of the plugin {plugin}.")
         try:
@@ -222,6 +224,15 @@ def distribution_message(
         update_time=timestamp(row.updated_at),
         grace_seconds=row.grace_seconds,
     )
+
+
+def _spell_out(given: pb.Distribution, plugin: str, wanted: set[str]) -> None:
+    """Has what is to be served named in full."""
+    for name in _TARGETS:
+        if name in wanted and getattr(given, name):
+            collection = "publications" if name == "publication" else "repositories"
+            field = f"distribution.{name}"
+            setattr(given, name, full_name(getattr(given, name), collection, plugin, field=field))
 
 
 def _grace_seconds(given: pb.Distribution) -> int:
