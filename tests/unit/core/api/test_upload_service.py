@@ -89,7 +89,7 @@ def test_what_cannot_fit_is_refused_at_once(servicing: Servicing) -> None:
         ("", "FIELD_INVALID"),
         ("http://[x", "FIELD_INVALID"),
         ("uploads/x", "RESOURCE_NOT_FOUND"),
-        ("uploads/\0", "RESOURCE_NOT_FOUND"),
+        ("uploads/\0", "FIELD_INVALID"),
         (f"tasks/{ID}", "RESOURCE_NOT_FOUND"),
         (f"{NAME}/parts/1", "RESOURCE_NOT_FOUND"),
         (NAME, "DATABASE_UNAVAILABLE"),
