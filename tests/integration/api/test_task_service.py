@@ -19,7 +19,7 @@ from core_under_test import (
     running_api,
     running_dispatch,
 )
-from entrepot.core.v1 import task_service_pb2
+from entrepot.core.v1 import plugin_service_pb2, task_service_pb2
 from entrepot.plugin.v1 import plugin_tasks_pb2
 from entrepot.plugins.file.v1 import file_pb2
 from entrepot.type.v1 import diagnostic_pb2
@@ -261,6 +261,20 @@ def test_a_request_is_the_same_however_it_names_a_resource(core: Core, plugin: F
     assert caught.value.reason == "REQUEST_ID_REUSED"
     plugin.stop()
     assert core.create(addressed, request_id="1").name == first.name
+
+
+def test_a_request_is_known_again_without_its_plugin(core: Core) -> None:
+    """Sent again as it was, with names in full, it needs nobody who understands it."""
+    named = file_pb2.Sync(repository="repositories/file/foo", remote="remotes/file/bar")
+    first = core.create(named, request_id="1")
+    core.cancel(first.name)
+    core.plugins.DeletePlugin(
+        plugin_service_pb2.DeletePluginRequest(name="plugins/file"),
+        metadata=core.metadata,
+        timeout=20,
+    )
+
+    assert core.create(named, request_id="1").name == first.name
 
 
 def test_concurrent_requests_with_one_id_make_one_task(core: Core) -> None:
