@@ -8,7 +8,7 @@ import pytest
 from entrepot_sdk.testing import PluginProcess
 from entrepot_test_graph.fixtures import start_graph_plugin
 from polling import until
-from rest import Api
+from rest import Api, Json
 from stack import Stack, StackFactory
 from upstream import Upstream
 
@@ -65,6 +65,13 @@ def upstream() -> Iterator[Upstream]:
     """An upstream of ten small files."""
     with Upstream().fill(10) as upstream:
         yield upstream
+
+
+@pytest.fixture
+def names(api: Api, upstream: Upstream) -> Json:
+    """A new repository and a remote of the upstream, as parameters of a sync."""
+    repository, remote = api.a_repository(), api.a_remote(upstream, max_retries=0)
+    return {"repository": repository["name"], "remote": remote["name"]}
 
 
 @pytest.fixture(scope="module")
