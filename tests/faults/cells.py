@@ -14,7 +14,7 @@ from itertools import product
 
 import injuries
 from injuries import Scene
-from work import Add, Canceled, Deferred, Fetch, Queued, Read, Send, Sync, Work
+from work import Add, Canceled, Collect, Deferred, Fetch, Queued, Read, Send, Sync, Work
 
 Injury = Callable[[Scene], None]
 
@@ -62,6 +62,10 @@ COMMIT = (
     "commit.committed",
 )  # fmt: skip
 COMMIT_OF_SYNC = ("execute.completed_received", "commit.downloaded", *COMMIT)
+COLLECT = (
+    "collect.marked", "collect.condemned", "collect.waited", "collect.set_aside",
+    "collect.deleted", "collect.discarded",
+)  # fmt: skip
 PLUGIN = ("plugin.opened", "plugin.staged", "plugin.before_verdict")
 
 
@@ -131,6 +135,11 @@ def _of_who_is_there() -> Iterator[Cell]:
     yield from _at(
         "D k p11", ("take_over.deleted",), kill, (Sync,), first="execute.first_event",
     )  # fmt: skip
+    yield from _at("D k p10", COLLECT, kill, (Collect,))
+    yield from _at("D z p10", COLLECT, stop, (Collect,), injuries.wake_zombie)
+    yield from _at("D s p10", COLLECT, slow, (Collect,))
+    yield from _at("D e p10", ("collect.set_aside", "collect.discarded"), full[1:], (Collect,),
+                   injuries.hasten)  # fmt: skip
     yield from _at("P k p4", PLUGIN, kill, (Sync,))
     yield from _at("P z p4", PLUGIN, stop, (Sync,), injuries.wake_silent)
     yield from _at("P s p4", PLUGIN, slow, (Sync,))
@@ -141,14 +150,15 @@ def _of_others() -> Iterator[Cell]:
     hold = ("hold",)
     phases: dict[str, tuple[tuple[str, ...], type[Work]]] = {
         "p1": (CREATE, Add), "p3": (CLAIM, Sync), "p4": (STAGE, Sync), "p5": (BYTES, Sync),
-        "p6": (COMMIT, Deferred), "p7": (("events.numbered",), Add), "p12": (CLAIM, Sync),
+        "p6": (COMMIT, Deferred), "p7": (("events.numbered",), Add), "p10": (COLLECT, Collect),
+        "p12": (CLAIM, Sync),
     }  # fmt: skip
     phases["p2"] = (("commit.before_commit", "commit.committed"), Queued)
     hurt: tuple[tuple[str, Injury, tuple[str, ...]], ...] = (
-        ("Q k", injuries.kill("postgres"), ("p1", "p2", "p3", "p4", "p5", "p6", "p7")),
+        ("Q k", injuries.kill("postgres"), ("p1", "p2", "p3", "p4", "p5", "p6", "p7", "p10")),
         ("Q z", injuries.stop_database, ("p4", "p6")),
         ("A f", injuries.end_sessions("entrepot api"), ("p1", "p4")),
-        ("D f", injuries.end_sessions("entrepot dispatch"), ("p2", "p3", "p4", "p6", "p7")),
+        ("D f", injuries.end_sessions("entrepot dispatch"), ("p2", "p3", "p4", "p6", "p7", "p10")),
         ("L f", injuries.end_sessions("entrepot dispatch"), ("p5",)),
         ("A n", injuries.cut("api-Q"), ("p1", "p4")),
         ("D n", injuries.cut("D-Q"), ("p2", "p3", "p5", "p6")),
@@ -168,7 +178,7 @@ def _of_others() -> Iterator[Cell]:
         ("D o", injuries.starve("dispatch"), ("p4", "p6")),
         ("L o", injuries.starve("dispatch"), ("p5",)),
         ("P o", injuries.starve("plugin"), ("p4",)),
-        ("H k", injuries.kill_everything, ("p1", "p4", "p5", "p6")),
+        ("H k", injuries.kill_everything, ("p1", "p4", "p5", "p6", "p10")),
     )
     for letters, injury, at in hurt:
         for phase in at:

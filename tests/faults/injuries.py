@@ -104,7 +104,7 @@ def kill(*names: str) -> Callable[[Scene], None]:
 
 def kill_runner(scene: Scene) -> None:
     """Kill the dispatcher that runs the work, once its user has asked it to stop."""
-    number = until(lambda: _task_number(scene), "the task", END_SECONDS)
+    number = until(scene.work.number, "the task", END_SECONDS)
     until(
         lambda: scene.installation.query(
             "SELECT 1 FROM task WHERE task_id = %s::uuid AND state = 'running'", (number,)
@@ -281,18 +281,9 @@ def _runner(scene: Scene) -> Program:
     return scene.installation.programs[name or "dispatch-1"]
 
 
-def _task_number(scene: Scene) -> str | None:
-    rows = scene.installation.query(
-        "SELECT task_id::text FROM task_resource JOIN resource USING (resource_id)"
-        " WHERE name = %s ORDER BY task_id DESC LIMIT 1",
-        (scene.work.repository["name"],),
-    )
-    return rows[0][0] if rows else None
-
-
 def _until_lost(scene: Scene) -> bool:
     """Return once an attempt of the task is lost, or the task over; say whether one was lost."""
-    number = _task_number(scene)
+    number = scene.work.number()
     give_up = time.monotonic() + TAKEN_SECONDS
     while time.monotonic() < give_up and not _has_ended(scene):
         if scene.installation.query(
@@ -305,7 +296,7 @@ def _until_lost(scene: Scene) -> bool:
 
 def hasten(scene: Scene) -> None:
     """Shorten the pause after which what failed on a full disk is tried again."""
-    number = until(lambda: _task_number(scene), "the task", END_SECONDS)
+    number = until(scene.work.number, "the task", END_SECONDS)
     give_up = time.monotonic() + TAKEN_SECONDS
     while time.monotonic() < give_up and not _has_ended(scene):
         scene.installation.query(
@@ -319,7 +310,7 @@ def _has_ended(scene: Scene) -> bool:
     return bool(
         scene.installation.query(
             "SELECT 1 FROM task WHERE task_id = %s::uuid AND ended_at IS NOT NULL",
-            (_task_number(scene),),
+            (scene.work.number(),),
         )
     )
 

@@ -25,8 +25,8 @@ FAULTS = {
 }  # fmt: skip
 PHASES = {
     "p1": "create", "p2": "ready", "p3": "claim", "p4": "execute", "p5": "bytes", "p6": "commit",
-    "p7": "after the commit", "p8": "serve", "p9": "upload", "p11": "take over, cancel",
-    "p12": "start and stop",
+    "p7": "after the commit", "p8": "serve", "p9": "upload", "p10": "collect",
+    "p11": "take over, cancel", "p12": "start and stop",
 }  # fmt: skip
 
 

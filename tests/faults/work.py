@@ -94,6 +94,17 @@ class Client:
         return until(look, f"the end of {task['name']}", END_SECONDS)
 
 
+def _is_exhausted(task: Json) -> bool:
+    """Say whether so many attempts were lost that the task had to fail, saying so."""
+    counted = [one for one in task.get("lost_attempts", []) if one["counted"]]
+    return bool(task["state"] == "failed" and len(counted) == MOST_LOST)
+
+
+def _met_a_bad_disk(task: Json) -> bool:
+    """Say whether the task failed because its disk was said to fail, and says that."""
+    return (task.get("error") or {}).get("reason") in {"STORAGE_FULL", "STORAGE_FAILED"}
+
+
 class Work(ABC):
     """Something that makes one version of one new repository.
 
@@ -115,6 +126,15 @@ class Work(ABC):
     def do(self) -> None:
         """Have a task done, to its end."""
 
+    def number(self) -> str | None:
+        """The number of the task that is hurt, which need not have been told of yet."""
+        rows = self.client.installation.query(
+            "SELECT task_id::text FROM task_resource JOIN resource USING (resource_id)"
+            " WHERE name = %s ORDER BY task_id DESC LIMIT 1",
+            (self.repository["name"],),
+        )
+        return rows[0][0] if rows else None
+
     def close(self) -> None:  # noqa: B027, most have nothing to give back
         """Give back what `prepare` took."""
 
@@ -122,7 +142,7 @@ class Work(ABC):
         """Every invariant that does not hold, in words; empty if all do."""
         wrong = []
         task, repository = self.task, self.repository
-        if self._is_exhausted() or self._met_a_bad_disk():
+        if _is_exhausted(task) or _met_a_bad_disk(task):
             self.state = "failed"
         if task.get("state") != self.state:
             return [f"I5: it ended {task.get('state')}: {task.get('error')}"]
@@ -138,16 +158,6 @@ class Work(ABC):
         if len(tasks) != 1:
             wrong.append(f"I12: there are {len(tasks)} tasks")
         return wrong + self._judge_rows(task)
-
-    def _is_exhausted(self) -> bool:
-        """Say whether so many attempts were lost that the task had to fail, saying so."""
-        lost = self.task.get("lost_attempts", [])
-        counted = [one for one in lost if one["counted"]]
-        return bool(self.task["state"] == "failed" and len(counted) == MOST_LOST)
-
-    def _met_a_bad_disk(self) -> bool:
-        """Say whether the task failed because its disk was said to fail, and says that."""
-        return (self.task.get("error") or {}).get("reason") in {"STORAGE_FULL", "STORAGE_FAILED"}
 
     def _judge_rows(self, task: Json) -> list[str]:
         number = task["name"].partition("/")[2]
@@ -165,9 +175,9 @@ class Work(ABC):
         kinds = until(lambda: self._events(number), "the events to be numbered")
         starts, losses = kinds.count("started"), kinds.count("lost")
         ends = [kind for kind in kinds if kind in TERMINAL]
-        if kinds[0] != "created" or ends != [self.state] or kinds[-1] != self.state:
+        if kinds[0] != "created" or ends != [task["state"]] or kinds[-1] != task["state"]:
             wrong.append(f"I11: the events are {kinds}")
-        if self.state == "completed" and (starts, losses) != (task["attempt"], starts - 1):
+        if task["state"] == "completed" and (starts, losses) != (task["attempt"], starts - 1):
             wrong.append(f"I11: {task['attempt']} attempts, and the events {kinds}")
         return wrong
 
@@ -280,6 +290,46 @@ class Canceled(Sync):
     def _runs(self, task: Json) -> bool:
         answer = self.client.ask("GET", task["href"])
         return answer is not None and answer.expect(200)["state"] == "running"
+
+
+class Collect(Sync):
+    """Collects what nobody has, without grace, while a sync brings the same files back."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        api = self.client.api
+        self._path = api.a_distribution(self.repository)["base_path"]
+        api.delete(api.a_synced_repository(self.upstream)["href"]).expect(200, 204)
+        self._collection: Json = {}
+
+    def number(self) -> str | None:
+        rows = self.client.installation.query(
+            "SELECT task_id::text FROM task WHERE task_type = 'core/orphans'"
+            " ORDER BY ended_at IS NULL DESC, task_id DESC LIMIT 1"
+        )
+        return rows[0][0] if rows else None
+
+    def do(self) -> None:
+        collection = self.client.create("core/orphans", grace="0s")
+        super().do()
+        self._collection = self.client.finished(collection)
+
+    def judge(self) -> list[str]:
+        one = self._collection
+        wrong = super().judge() + self._judge_rows(one)
+        if one["state"] != "completed" and not (_is_exhausted(one) or _met_a_bad_disk(one)):
+            wrong.append(f"I5: the collection ended {one['state']}: {one.get('error')}")
+        return wrong + (self._judge_bytes() if self.state == "completed" else [])
+
+    def _judge_bytes(self) -> list[str]:
+        """I8, I9: what came back while it was collected is there."""
+        origin = self.client.installation.content
+        wrong = []
+        for path, digest in self.files.items():
+            answer = origin.request("GET", f"/{self._path}/{path}", timeout=15)
+            if answer.status != 200 or digest_of(answer.body) != digest:
+                wrong.append(f"I9: {path} is answered {answer.status}")
+        return wrong
 
 
 class Send(Work):

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from entrepot_core.blobs.blob_store import StoredFile
 from entrepot_core.blobs.directory_batch import DirectoryBatch
 from entrepot_core.blobs.disk import Disk
-from entrepot_core.blobs.durability import storage_error
+from entrepot_core.blobs.durability import storage_error, storage_errors
 from entrepot_core.blobs.scratch import Scratch
 from entrepot_core.domain.blob import CHUNK_BYTES
 from entrepot_core.domain.errors import BlobMissingError
+from entrepot_rpc.failpoints import failpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,11 +45,9 @@ class DirectoryBlobStore:
         self.disk = Disk(root, reserve_bytes)
         # At most 65,536.
         self._folders: set[str] = set()
-        try:
+        with storage_errors():
             for folder in (root, self._blobs, self._aside):
                 folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-        except OSError as error:
-            raise storage_error(error) from error
         self._scratch = Scratch(root / "tmp")
 
     def begin(self) -> BlobBatch:
@@ -83,23 +82,28 @@ class DirectoryBlobStore:
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def set_aside(self, digests: Iterable[bytes]) -> None:
-        for digest in digests:
-            with suppress(FileNotFoundError):
-                self.path(digest).rename(self._aside / digest.hex())
+        with storage_errors():
+            for digest in digests:
+                with suppress(FileNotFoundError):
+                    self.path(digest).rename(self._aside / digest.hex())
+            failpoint("collect.set_aside")
 
     def restore(self, digests: Iterable[bytes]) -> None:
-        for digest in digests:
-            target = self.path(digest)
-            target.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):
-                if target.exists():
-                    (self._aside / digest.hex()).unlink()
-                else:
-                    (self._aside / digest.hex()).rename(target)
+        with storage_errors():
+            for digest in digests:
+                target = self.path(digest)
+                target.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+                with suppress(FileNotFoundError):
+                    if target.exists():
+                        (self._aside / digest.hex()).unlink()
+                    else:
+                        (self._aside / digest.hex()).rename(target)
 
     def discard(self, digests: Iterable[bytes]) -> None:
-        for digest in digests:
-            (self._aside / digest.hex()).unlink(missing_ok=True)
+        with storage_errors():
+            for digest in digests:
+                (self._aside / digest.hex()).unlink(missing_ok=True)
+            failpoint("collect.discarded")
 
     def files(self) -> Iterator[StoredFile]:
         now = self._now()
@@ -123,14 +127,12 @@ class DirectoryBlobStore:
         return self.disk.free_bytes()
 
     def probe(self) -> None:
-        try:
+        with storage_errors():
             with tempfile.TemporaryFile(dir=self.root) as file:
                 file.write(b"?")
                 file.flush()
             for folder in (self._blobs, self._aside):
                 os.scandir(folder).close()
-        except OSError as error:
-            raise storage_error(error) from error
 
     def close(self) -> None:
         self._scratch.close()

@@ -5,10 +5,15 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from entrepot_core.domain.errors import StorageFailedError, StorageFullError
 
-__all__ = ["storage_error", "sync_directory", "sync_file", "sync_filesystem"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["storage_error", "storage_errors", "sync_directory", "sync_file", "sync_filesystem"]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -59,3 +64,12 @@ def storage_error(
     return StorageFailedError(
         f"The blob store fails: {os.strerror(error.errno or 0)} ({name}).", retry_after_seconds=30
     )
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Tells every error of the filesystem in its block as `storage_error` does."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error) from error

@@ -17,6 +17,7 @@ import structlog
 from entrepot_core.store.blob_references import IS_REFERENCED
 from entrepot_core.store.horizon import wait_for_older
 from entrepot_core.store.plan_items import BLOB_IS_PLANNED
+from entrepot_rpc.failpoints import failpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -138,6 +139,7 @@ def remove_blobs(
     if dry_run:
         return _count(database, which)
     _condemn(database, which)
+    failpoint("collect.condemned")
     removed = CollectedBlobs(0, 0)
     if not database.fetch("SELECT 1 FROM blob WHERE state = 'condemned' LIMIT 1"):
         return removed
@@ -145,6 +147,7 @@ def remove_blobs(
         # They stay condemned; the next run goes on from here.
         log.warning("collector.gave_up_waiting")
         return removed
+    failpoint("collect.waited")
     last = b""
     while condemned := _condemned_after(database, last):
         report(removed)
@@ -267,5 +270,6 @@ def _delete(
         # The rows are still there, or nobody knows: recover_aside will look.
         log.warning("collector.interrupted", blobs=len(gone))
         raise
+    failpoint("collect.deleted")
     files.discard(digest for digest, _ in gone)
     return gone

@@ -24,6 +24,7 @@ from entrepot_core.store.plan_items import (
     check_units,
 )
 from entrepot_core.store.plans import REMOVAL
+from entrepot_rpc.failpoints import failpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,6 +80,7 @@ def collect(
         return _plan(database, files, grace_seconds)
     check()
     mark(database)
+    failpoint("collect.marked")
     check()
     if plan is not None:
         _check(database, grace_seconds, plan)
