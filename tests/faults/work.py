@@ -293,13 +293,16 @@ class Canceled(Sync):
 
 
 class Collect(Sync):
-    """Collects what nobody has, without grace, while a sync brings the same files back."""
+    """Collects what nobody has, without grace, while a sync brings some of it back."""
 
     def prepare(self) -> None:
         super().prepare()
         api = self.client.api
         self._path = api.a_distribution(self.repository)["base_path"]
-        api.delete(api.a_synced_repository(self.upstream)["href"]).expect(200, 204)
+        with Upstream().fill(2, 2000) as lonely:
+            for upstream in (self.upstream, lonely):
+                api.delete(api.a_synced_repository(upstream)["href"]).expect(200, 204)
+            self._dead = [bytes.fromhex(digest) for digest in lonely.digests().values()]
         self._collection: Json = {}
 
     def number(self) -> str | None:
@@ -319,6 +322,11 @@ class Collect(Sync):
         wrong = super().judge() + self._judge_rows(one)
         if one["state"] != "completed" and not (_is_exhausted(one) or _met_a_bad_disk(one)):
             wrong.append(f"I5: the collection ended {one['state']}: {one.get('error')}")
+        kept = "SELECT encode(digest, 'hex') FROM blob WHERE digest = ANY(%s::bytea[])"
+        if one["state"] == "completed" and (
+            rows := self.client.installation.query(kept, (self._dead,))
+        ):
+            wrong.append(f"I9: nobody has {rows}, and they are there")
         return wrong + (self._judge_bytes() if self.state == "completed" else [])
 
     def _judge_bytes(self) -> list[str]:

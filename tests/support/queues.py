@@ -21,7 +21,7 @@ def a_plugin(cursor: Cursor, name: str = "test", *, max_running: int = 1000) -> 
 def a_dispatcher(database: Database) -> int:
     """The number of a dispatcher that nobody runs."""
     with database.transaction() as cursor:
-        cursor.execute("INSERT INTO dispatcher (name, slots) VALUES ('test', 1) RETURNING 1")
+        cursor.execute("INSERT INTO dispatcher (name, slots) VALUES ('test', 10000) RETURNING 1")
         cursor.execute("SELECT max(dispatcher_id) FROM dispatcher")
         row = cursor.fetchone()
     assert row is not None

@@ -356,3 +356,19 @@ def test_a_burst_over_many_repositories_is_passed_within_two_rounds(
         (before,) = cursor.fetchone() or (0,)
 
     assert before <= 2 * 500
+
+
+def test_one_plugin_leaves_room_for_others(database: Database, dispatcher: int) -> None:
+    """Of 16 slots a plugin that could run thousands gets 14, with limits set and without."""
+    with database.transaction() as cursor:
+        cursor.execute("UPDATE dispatcher SET slots = 16")
+        for _ in range(40):
+            a_task(cursor, plugin="file")
+
+    hogged = claim(database, dispatcher, 16)
+    with database.transaction() as cursor:
+        limits.create(cursor, {"name": "any", "max_running": 99, "task_type": "file"})
+        other = a_task(cursor, plugin="rpm")
+
+    assert len(hogged) == 14
+    assert ids(claim(database, dispatcher, 2)) == [other]

@@ -71,11 +71,13 @@ def _of_plugin(cursor: Cursor, row: TaskRow) -> list[task_service_pb2.Task.Block
             if ended is None:
                 blocker.since.FromDatetime(began)
         return [blocker]
-    if plugin.running >= plugin.max_running:
+    most = plugins.most_running(cursor, plugin)
+    if plugin.running >= most:
         blocker.cause = _Blocker.CAUSE_PLUGIN_FULL
-        blocker.message = (
-            f"The plugin {row.executor} runs {plugin.running} attempts, as many as it can."
-        )
+        why = "as many as it can"
+        if most < plugin.max_running:
+            why = "as many as one plugin may; what dispatchers have room for besides is for others"
+        blocker.message = f"The plugin {row.executor} runs {plugin.running} attempts, {why}."
         return [blocker]
     return []
 

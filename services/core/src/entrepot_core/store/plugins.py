@@ -19,6 +19,7 @@ __all__ = [
     "declarations",
     "find",
     "mark_down",
+    "most_running",
     "page",
     "put",
     "put_declaration",
@@ -99,6 +100,12 @@ def find(cursor: Cursor, name: str) -> PluginRow | None:
     )
     rows = _rows(cursor)
     return rows[0] if rows else None
+
+
+def most_running(cursor: Cursor, plugin: PluginRow) -> int:
+    """How many attempts a plugin may run now: what it can, or seven in eight slots."""
+    cursor.execute("SELECT least(%s, share_of_one())", (plugin.max_running,))
+    return int((cursor.fetchone() or (0,))[0])
 
 
 def page(cursor: Cursor, size: int, after: str = "") -> list[PluginRow]:
