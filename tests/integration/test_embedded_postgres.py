@@ -13,7 +13,13 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from entrepot_cli.postgres import MAX_SOCKET_PATH, EmbeddedPostgres, PostgresError
+from entrepot_cli.postgres import (
+    LOCK_NAME,
+    MAX_SOCKET_PATH,
+    SOCKET_LOCK_NAME,
+    EmbeddedPostgres,
+    PostgresError,
+)
 
 
 @pytest.fixture
@@ -112,13 +118,25 @@ def test_a_start_after_kill_waits_for_what_is_left(server: EmbeddedPostgres) -> 
     connection.close()
 
 
-def test_a_lock_of_another_process_is_removed(server: EmbeddedPostgres) -> None:
-    """A lock file whose number now belongs to another process does not stop a start."""
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is neither PostgreSQL nor one that started it."""
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("name", [LOCK_NAME, SOCKET_LOCK_NAME])
+@pytest.mark.parametrize("is_torn", [False, True])
+def test_a_lock_that_a_power_cut_left_is_removed(
+    server: EmbeddedPostgres, stranger: subprocess.Popen[bytes], name: str, *, is_torn: bool
+) -> None:
+    """A lock file whose number now belongs to another process, or is lost, stops no start."""
     dsn = server.start()
     server.kill()
-    lock = server.data_dir / "postmaster.pid"
+    lock = server.data_dir / name
     lines = lock.read_text().splitlines()
-    lock.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+    lock.write_text("" if is_torn else "\n".join([str(stranger.pid), *lines[1:]]) + "\n")
 
     server.start()
 

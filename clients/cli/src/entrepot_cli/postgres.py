@@ -26,6 +26,9 @@ from entrepot_cli.outcome import StartError
 ROLE = "entrepot"
 DATABASE = "entrepot"
 SOCKET_NAME = ".s.PGSQL.5432"
+# PostgreSQL's own files, with the number of the process that serves.
+LOCK_NAME = "postmaster.pid"
+SOCKET_LOCK_NAME = f"{SOCKET_NAME}.lock"
 # Bytes in a socket's path, without its zero at the end: Linux has 108, macOS 104.
 MAX_SOCKET_PATH = 107 if sys.platform == "linux" else 103
 
@@ -64,7 +67,8 @@ class EmbeddedPostgres:
 
     Args:
         data_dir: Where the data is.
-        runtime_dir: Where the socket is; by default in the data folder, or where names are short.
+        runtime_dir: Where the socket is, and no other server's; by default in the data folder, or
+            where names are short.
         settings: Replace or extend ours. With fsync off a new data folder is not flushed either.
         log: What the server writes to; by default a file beside the data folder.
     """
@@ -159,15 +163,16 @@ class EmbeddedPostgres:
         if not (self.data_dir / "PG_VERSION").exists():
             self._create(binaries, account)
         self._check_version(binaries)
-        _clear_stale_lock(self.data_dir)
         self._create_runtime_dir(account)
+        for lock in (self.data_dir / LOCK_NAME, self.runtime_dir / SOCKET_LOCK_NAME):
+            _clear_stale_lock(lock, self.data_dir)
         settings = {**self._settings, "unix_socket_directories": str(self.runtime_dir)}
         options = [f"--{name}={value}" for name, value in settings.items()]
         return _command(account, binaries / "postgres", "-D", str(self.data_dir), *options)
 
     def is_ready(self, pid: int) -> bool:
         """Say whether the server with this process id takes connections."""
-        lines = _lock_file(self.data_dir)
+        lines = _read_lock(self.data_dir / LOCK_NAME)
         # As PostgreSQL's own pg_ctl does it: line 1 is the pid, line 8 the state.
         return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"  # noqa: PLR2004
 
@@ -294,21 +299,25 @@ def _run(command: Command, text: str = "") -> None:
         raise PostgresError(f"PostgreSQL cannot make its data folder: {words}")
 
 
-def _lock_file(data_dir: Path) -> list[str]:
+def _read_lock(lock: Path) -> list[str]:
     try:
-        return (data_dir / "postmaster.pid").read_text().splitlines()
+        return lock.read_text().splitlines()
     except FileNotFoundError:
         return []
 
 
-def _clear_stale_lock(data_dir: Path) -> None:
-    """Wait for a server that our last life left behind, and drop a lock that no server holds."""
+def _clear_stale_lock(lock: Path, data_dir: Path) -> None:
+    """Wait for a server that our last life left behind, and drop a lock that no server holds.
+
+    After a power cut, the number in it may be that of any process, or missing.
+    """
     give_up = time.monotonic() + RETRY_SECONDS
-    while lines := _lock_file(data_dir):
-        pid = int(lines[0])
-        if not _is_server_of(pid, data_dir):
+    while lock.exists():
+        lines = _read_lock(lock)
+        pid = int(lines[0]) if lines and lines[0].isdecimal() else 0
+        if not pid or not _is_server_of(pid, data_dir):
             # Whatever this file says, a server does not start while its memory is in use.
-            (data_dir / "postmaster.pid").unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
             return
         if time.monotonic() > give_up:
             raise PostgresError(
