@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,23 @@ def test_a_name_or_action_there_is_not_is_refused(text: str) -> None:
     """A setting that would silently do nothing is an error."""
     with pytest.raises(ValueError, match=re.escape(text)):
         configure(text)
+
+
+def test_a_note_says_who_came_by_and_when(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`note` appends a line with the time, the name and the process, and nothing else happens."""
+    monkeypatch.setenv("ENTREPOT_FAILPOINT_DIR", str(tmp_path))
+    configure("commit.committed=note;stage.locked=note")
+    began = time.monotonic()
+
+    failpoint("stage.locked")
+    failpoint("commit.committed")
+
+    lines = [line.split() for line in (tmp_path / "notes").read_text().splitlines()]
+    assert [["stage.locked", str(os.getpid())], ["commit.committed", str(os.getpid())]] == [
+        line[1:] for line in lines
+    ]
+    first, second = (float(line[0]) for line in lines)
+    assert began - 0.001 <= first <= second <= time.monotonic()
 
 
 def test_a_count_limits_how_often() -> None:

@@ -11,6 +11,8 @@ They cost a dict look-up when none is set.
 - `fail(ENOSPC)`: an OSError with that number, as a full disk would raise
 - `hold`: waits, at most a minute, until the file with which it was armed is gone (see `ask`)
 - `drop_reply`: the work is done, its answer is lost (only where `failpoint` is told it may)
+- `note`: appends the time (monotonic, in seconds), its name and the process to the file `notes` in
+  ENTREPOT_FAILPOINT_DIR
 
 each optionally followed by `*n` (at most n times in this process), `@n` (not before the n-th time)
 and `%p` (with probability p). With `ENTREPOT_FAILPOINT_DIR` set, the count is kept in that folder,
@@ -83,7 +85,7 @@ _FOLDER = "ENTREPOT_FAILPOINT_DIR"
 
 _NUMBER = r"[0-9]{1,6}(\.[0-9]{1,6})?"
 _ACTION = re.compile(
-    r"(?P<kind>kill|stop|sleep|raise|fail|hold|drop_reply)(\((?P<argument>[^)]*)\))?"
+    r"(?P<kind>kill|stop|sleep|raise|fail|hold|drop_reply|note)(\((?P<argument>[^)]*)\))?"
     r"(\*(?P<most>\d+))?(@(?P<first>\d+))?(%(?P<probability>0|1|0?\.[0-9]{1,9}))?"
 )
 
@@ -109,7 +111,7 @@ _LOOK_SECONDS = 0.01
 def arm() -> None:
     """Sets those of the environment, at the start of a process; ValueError as from `configure`."""
     text, folder = os.environ.get(_SETTING, ""), os.environ.get(_FOLDER, "")
-    needs_folder = text.strip() == _ASK or "=hold" in text or (text and folder)
+    needs_folder = text.strip() == _ASK or re.search("=(hold|note)", text) or (text and folder)
     if needs_folder and not (folder and Path(folder).is_dir()):
         raise ValueError(f"{_FOLDER}: it must name a folder that is there.")
     configure(text)
@@ -202,6 +204,8 @@ def _do(name: str, kind: str, argument: str, *, reply: bool) -> None:
         time.sleep(float(argument or 1))
     elif kind == "hold":
         _hold(_folder() / f"{name}.{os.getpid()}")
+    elif kind == "note":
+        _append(_folder() / "notes", f"{time.monotonic():.6f} {name} {os.getpid()}\n")
     elif kind == "fail":
         number = getattr(errno, argument)
         raise OSError(number, f"{os.strerror(number)} (the failpoint {name} fired)")
@@ -226,10 +230,14 @@ def _count(name: str, fired: int) -> int:
     folder = os.environ.get(_FOLDER)
     if not folder:
         return fired + 1
-    path = Path(folder) / name
+    return _append(Path(folder) / name, ".")
+
+
+def _append(path: Path, text: str) -> int:
+    """Appends to a file that others append to as well; returns how long it is then."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        os.write(descriptor, b".")
+        os.write(descriptor, text.encode())
         return os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)
