@@ -101,6 +101,7 @@ test-e2e: $(SETUP) ## All processes, real clients
 test-faults: $(SETUP) ## Hurt an installation in every way, for an hour; FAULTS="--each 1" for less
 	$(BIN)/python tests/faults/run.py sweep $(FAULTS)
 	$(BIN)/python tests/faults/run.py weather $(FAULTS)
+	$(BIN)/python tests/faults/run.py power $(FAULTS)
 	ENTREPOT_TEST_LONG=1 $(PYTEST) $(PARALLEL) tests/faults/cells
 	PYTHONPATH=tests/support:tests/bench $(BIN)/python tests/faults/killed_plugin.py
 

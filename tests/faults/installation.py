@@ -42,16 +42,21 @@ class Installation:
     Args:
         dispatchers: How many.
         extra: Added to the environment of one program, by its name.
+        data: Where the database and the blobs are, and stay; by default they go at the end.
     """
 
     def __init__(
-        self, dispatchers: int = 2, extra: Mapping[str, Mapping[str, str]] | None = None
+        self,
+        dispatchers: int = 2,
+        extra: Mapping[str, Mapping[str, str]] | None = None,
+        data: Path | None = None,
     ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="entrepot-f-"))
+        self.data = data or self.home
         self.failpoints = self.home / "failpoints"
         self._extra = extra or {}
         self.http, self.content_address, self.grpc = free_addresses(3)
-        self.postgres = EmbeddedPostgres(self.home / "postgres")
+        self.postgres = EmbeddedPostgres(self.data / "postgres")
         sockets = self.home / "wire"
         # The files that arm failpoints are made and taken by whoever runs a program.
         for folder in (self.failpoints, sockets, self.home / "logs"):
@@ -194,7 +199,7 @@ class Installation:
             self.programs["postgres"].stop(signal.SIGINT)
         for wire in self.wires.values():
             wire.__exit__(None, None, None)
-        for process in processes_of(self.home):
+        for process in processes_of(self.data):
             process.kill()
         shutil.rmtree(self.home, ignore_errors=True)
 
@@ -277,7 +282,7 @@ class Installation:
     def _environment(self, *, grpc: str = "", database_url: str = "") -> Environment:
         settings = Settings.from_environment(
             {
-                "ENTREPOT_HOME": str(self.home),
+                "ENTREPOT_HOME": str(self.data),
                 "ENTREPOT_HTTP": self.http,
                 "ENTREPOT_CONTENT": self.content_address,
                 "ENTREPOT_GRPC": grpc or self.grpc,

@@ -11,9 +11,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import clocks
+import mounts
 from cells import CELLS, TRIPLES
 from installation import Installation
 from journal import Journal
+from power import Power
+from recording_disk import missing
 from sweep import Sweep
 from weather import Weather
 
@@ -23,7 +26,7 @@ RECORDS = Path(__file__).parents[2] / ".build" / "faults"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a tier, leave a record, and say what did not hold."""
     parser = argparse.ArgumentParser(prog="faults", description=__doc__)
-    parser.add_argument("tier", choices=["sweep", "weather"])
+    parser.add_argument("tier", choices=["sweep", "weather", "power"])
     parser.add_argument("--seed", type=int, default=secrets.randbits(32))
     parser.add_argument("--each", type=int, default=20, help="firings of each triple")
     parser.add_argument("--most", type=int, default=100_000, help="firings in all")
@@ -34,12 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=10, help="of the weather")
     parser.add_argument("--storm-seconds", type=float, default=60, help="of each seed")
     parser.add_argument("--storm-faults", type=int, default=16, help="of each seed")
+    parser.add_argument("--power-seconds", type=float, default=60, help="of the recording")
+    parser.add_argument("--points", type=int, default=200, help="at which the power is cut")
     parser.add_argument("--record", type=Path, help="where each injection leaves a line")
     options = parser.parse_args(arguments)
     record = options.record or RECORDS / f"{options.tier}-{options.seed}.jsonl"
     journal = Journal(record, tier=options.tier, seed=options.seed)
     print(f"seed {options.seed}, record {record}", flush=True)
-    tier = _sweep if options.tier == "sweep" else _weather
+    tier = {"sweep": _sweep, "weather": _weather, "power": _power}[options.tier]
     broken = tier(options, journal)
     for line in broken:
         print(f"BROKEN {line}")
@@ -83,6 +88,17 @@ def _weather(options: argparse.Namespace, journal: Journal) -> list[str]:
         print(f"seed {seed}: {weather.fired} faults, {len(weather.broken)} broken", flush=True)
         broken += [f"seed {seed}: {line}" for line in weather.broken]
     return broken
+
+
+def _power(options: argparse.Namespace, journal: Journal) -> list[str]:
+    if reason := missing():
+        print(f"NOT RUN: {reason}")
+        return []
+    mounts.become_private()
+    power = Power(journal, options.seed)
+    power.run(options.power_seconds, options.points)
+    print(f"{power.cuts} cuts, {len(power.broken)} broken")
+    return power.broken
 
 
 if __name__ == "__main__":

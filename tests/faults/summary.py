@@ -10,10 +10,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from cells import TRIPLES
+import cells
+import power
 from journal import read
 
 COVERED = 20
+TRIPLES = tuple(sorted({*cells.TRIPLES, *power.TRIPLES}))
+Triple = tuple[str, str, str]
 PROCESSES = {
     "A": "api", "D": "dispatcher", "L": "downloads in core", "P": "plugin", "G": "gateways",
     "Q": "PostgreSQL", "U": "upstream", "H": "all at once",
@@ -22,6 +25,7 @@ FAULTS = {
     "k": "kill -9", "z": "stopped and woken", "n": "connections cut", "s": "slow",
     "e": "error of the disk", "f": "sessions ended by the database", "d": "reply lost",
     "h": "hostile answers", "o": "no memory", "q": "asked to end",
+    "t": "power cut",
 }  # fmt: skip
 PHASES = {
     "p1": "create", "p2": "ready", "p3": "claim", "p4": "execute", "p5": "bytes", "p6": "commit",
@@ -32,14 +36,14 @@ PHASES = {
 
 def page(lines: list[dict[str, Any]]) -> str:
     """The page, in Markdown."""
-    cells = [line for line in lines if line["kind"] == "cell"]
+    swept = [line for line in lines if line["kind"] == "cell"]
     storms = [line for line in lines if line["kind"] == "weather"]
-    fired: Counter[tuple[str, str, str]] = Counter()
-    instants: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    for one in cells:
-        triple = (one["process"], one["fault"], one["phase"])
-        fired[triple] += one["fired"]
-        instants[triple].add(one["instant"] or one["action"])
+    fired: Counter[Triple] = Counter()
+    instants: dict[Triple, set[str]] = defaultdict(set)
+    for one in lines:
+        for triple, at in _triples(one):
+            fired[triple] += one["fired"]
+            instants[triple] |= at
     covered = [triple for triple in TRIPLES if fired[triple] >= COVERED]
     checks = [line for line in lines if line["kind"] == "check"]
     return "\n".join(
@@ -49,9 +53,10 @@ def page(lines: list[dict[str, Any]]) -> str:
             "This page is made from run records, by `tests/faults/summary.py`.",
             "The invariants are in [check an installation](../how-to/check-an-installation.md).",
             "",
-            *_facts(cells, checks, covered, fired),
+            *_facts(swept, checks, covered),
             "",
             *_weather(storms, sum(line["kind"] == "fault" for line in lines)),
+            *_power(lines),
             "## States of the code",
             "",
             "Only what was fired at one and the same state says that all of it holds together.",
@@ -76,20 +81,33 @@ def page(lines: list[dict[str, Any]]) -> str:
     )
 
 
+def _triples(line: dict[str, Any]) -> list[tuple[Triple, set[str]]]:
+    """What an injection was, and at which instants; a power cut is one in each phase under way."""
+    if line["kind"] == "cell":
+        at = {line["instant"] or line["action"]}
+        return [((line["process"], line["fault"], line["phase"]), at)]
+    if line["kind"] == "cut":
+        return [
+            (
+                (line["process"], line["fault"], phase),
+                {one for one in line["instants"] if power.phase_of(one) == phase},
+            )
+            for phase in line["phases"]
+        ]
+    return []
+
+
 def _facts(
-    cells: list[dict[str, Any]],
-    checks: list[dict[str, Any]],
-    covered: list[tuple[str, str, str]],
-    fired: Counter[tuple[str, str, str]],
+    swept: list[dict[str, Any]], checks: list[dict[str, Any]], covered: list[Triple]
 ) -> list[str]:
     statuses: Counter[str] = Counter()
     for one in checks:
         statuses.update(one["statuses"])
-    lost = Counter(len(one["lost"]) for one in cells if one["state"])
-    takeovers = sorted(one["takeover_seconds"] for one in cells if "takeover_seconds" in one)
-    states = Counter(one["state"] for one in cells if one["state"])
+    lost = Counter(len(one["lost"]) for one in swept if one["state"])
+    takeovers = sorted(one["takeover_seconds"] for one in swept if "takeover_seconds" in one)
+    states = Counter(one["state"] for one in swept if one["state"])
     facts = {
-        "Faults of the sweep": f"{fired.total():,}",
+        "Faults of the sweep": f"{sum(one['fired'] for one in swept):,}",
         "Triples": f"{len(TRIPLES)}, of which {len(covered)} are covered",
         "Tasks": ", ".join(f"{count:,} {state}" for state, count in states.most_common()),
         "Lost attempts of a task": ", ".join(
@@ -136,6 +154,36 @@ def _weather(storms: list[dict[str, Any]], faults: int) -> list[str]:
     ]
 
 
+def _power(lines: list[dict[str, Any]]) -> list[str]:
+    """What came of power cuts; nothing if there were none."""
+    cuts = [line for line in lines if line["kind"] == "cut"]
+    recordings = [line for line in lines if line["kind"] == "recording"]
+    if not cuts:
+        return []
+    rows = {
+        "Recordings of a disk": len(recordings),
+        "Flushes": sum(one["flushes"] for one in recordings),
+        "Writes": sum(one["writes"] for one in recordings),
+        "Facts that clients were told": sum(one["facts"] for one in recordings),
+        "Events that a follower was told": sum(one["events"] for one in recordings),
+        "Cuts": len(cuts),
+        "Cuts after which everything was started": sum(one["whole"] for one in cuts),
+        "Writes after the last flush that were kept": sum(one["kept"] for one in cuts),
+        "… lost": sum(one["lost"] for one in cuts),
+        "… torn": sum(one["torn"] for one in cuts),
+    }
+    return [
+        "## Power cuts",
+        "",
+        "A disk is recorded while clients work, and made anew as a power cut may have left it.",
+        "",
+        "| | |",
+        "|---|---:|",
+        *(f"| {name} | {count:,} |" for name, count in rows.items()),
+        "",
+    ]
+
+
 def _states(lines: list[dict[str, Any]]) -> list[str]:
     rows = [
         "| Code | Runs | Fired | Triples | Covered | Broken |",
@@ -143,10 +191,10 @@ def _states(lines: list[dict[str, Any]]) -> list[str]:
     ]
     for code in dict.fromkeys(one["commit"] for one in sorted(lines, key=lambda one: one["at"])):
         told = [one for one in lines if one["commit"] == code]
-        fired: Counter[tuple[str, str, str]] = Counter()
+        fired: Counter[Triple] = Counter()
         for one in told:
-            if one["kind"] == "cell":
-                fired[one["process"], one["fault"], one["phase"]] += one["fired"]
+            for triple, _ in _triples(one):
+                fired[triple] += one["fired"]
         rows.append(
             f"| {code} | {len({one['seed'] for one in told})}"
             f" | {sum(one.get('fired', 0) for one in told):,}"
@@ -174,7 +222,7 @@ def _runs(lines: list[dict[str, Any]]) -> list[str]:
     return rows
 
 
-def _row(triple: tuple[str, str, str], fired: int, instants: set[str]) -> str:
+def _row(triple: Triple, fired: int, instants: set[str]) -> str:
     process, fault, phase = triple
     who = " and ".join(PROCESSES[letter] for letter in process.split("+"))
     at = ", ".join(f"`{one}`" for one in sorted(instants)) or "–"

@@ -250,9 +250,11 @@ class Queued(Deferred):
 class Sync(Work):
     """Fetches files that nobody has had: a plugin's work, with downloads."""
 
+    count = 3
+
     def prepare(self) -> None:
         super().prepare()
-        self.upstream = Upstream().fill(3, 2000)
+        self.upstream = Upstream().fill(self.count, 2000)
         self.upstream.__enter__()
         self.files = self.upstream.digests()
         self._remote = self.client.api.a_remote(self.upstream, max_retries=5)
