@@ -324,12 +324,18 @@ class Collect(Sync):
         wrong = super().judge() + self._judge_rows(one)
         if one["state"] != "completed" and not (_is_exhausted(one) or _met_a_bad_disk(one)):
             wrong.append(f"I5: the collection ended {one['state']}: {one.get('error')}")
-        kept = "SELECT encode(digest, 'hex') FROM blob WHERE digest = ANY(%s::bytea[])"
-        if one["state"] == "completed" and (
-            rows := self.client.installation.query(kept, (self._dead,))
-        ):
-            wrong.append(f"I9: nobody has {rows}, and they are there")
-        return wrong + (self._judge_bytes() if self.state == "completed" else [])
+        if self.state == "completed":
+            wrong += self._judge_bytes()
+        return wrong + self._judge_dead()
+
+    def _judge_dead(self) -> list[str]:
+        """I9: what nobody has stays for one more run at most; an attempt that is over held it."""
+        query = "SELECT encode(digest, 'hex') FROM blob WHERE digest = ANY(%s::bytea[])"
+        if not self.client.installation.query(query, (self._dead,)):
+            return []
+        self.client.finished(self.client.create("core/orphans", grace="0s"))
+        rows = self.client.installation.query(query, (self._dead,))
+        return [f"I9: nobody has {rows}, and they are there"] if rows else []
 
     def _judge_bytes(self) -> list[str]:
         """I8, I9: what came back while it was collected is there."""

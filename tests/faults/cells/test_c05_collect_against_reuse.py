@@ -15,6 +15,8 @@ from entrepot_core.blobs.opening import open_blob_store
 from entrepot_core.store.blob_check import check_blobs
 from entrepot_core.store.blob_collection import collect_blobs
 from fake_plugin import FakePlugin
+from polling import until
+from upstream import Upstream
 
 Task = task_service_pb2.Task
 
@@ -79,3 +81,38 @@ def test_what_a_plugin_was_told_is_there_stays(
     assert (task.state, task.created_resource[-11:]) == (Task.STATE_COMPLETED, "/versions/1")
     assert store.size(orphan) == len(b"reused")
     assert list(check_blobs(core.database, store, 3600)) == []
+
+
+def test_what_was_condemned_while_it_was_named_is_kept(core: Core, plugin: FakePlugin) -> None:
+    """A collector that looked before the staging, and is slow, costs the task nothing."""
+
+    def reuses(session: Session) -> None:
+        session.write(b"reused")
+        session.stage(a_file("reused"))
+        core.database.fetch("UPDATE blob SET state = 'condemned'")
+
+    task = run(core, plugin, reuses)
+
+    assert (task.state, task.created_resource[-11:]) == (Task.STATE_COMPLETED, "/versions/1")
+    assert core.database.fetch("SELECT state FROM blob") == [("live",)]
+
+
+def test_what_was_collected_after_its_download_is_fetched_again(
+    core: Core, plugin: FakePlugin
+) -> None:
+    """Bytes that are gone at the commit, and can be had, are had again."""
+    with Upstream({"reused": b"reused"}) as upstream:
+        core.database.fetch("UPDATE remote SET url = %s RETURNING 1", (upstream.manifest_url,))
+        unit = a_file("reused")
+        unit.artifacts[0].sources.add(url=f"{upstream.url}reused", remote_role="remote")
+
+        def stages(session: Session) -> None:
+            session.stage(unit)
+            until(lambda: bool(core.database.fetch("SELECT 1 FROM blob")), "the download")
+            core.database.fetch("DELETE FROM attempt_blob")
+            core.database.fetch("DELETE FROM blob")
+
+        task = run(core, plugin, stages)
+
+    assert (task.state, task.created_resource[-11:]) == (Task.STATE_COMPLETED, "/versions/1")
+    assert upstream.count("reused") == 2

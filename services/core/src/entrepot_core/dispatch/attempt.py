@@ -25,6 +25,7 @@ from entrepot_core.dispatch.verdict import (
 from entrepot_core.domain.change import Gaps
 from entrepot_core.domain.errors import (
     AttemptSupersededError,
+    BlobMissingError,
     Code,
     DatabaseUnavailableError,
     DigestMismatchError,
@@ -40,6 +41,7 @@ from entrepot_core.plugins import binding, builtin, shortened
 from entrepot_core.plugins.descriptors import pack_bytes
 from entrepot_core.store import (
     api_tokens,
+    blobs,
     gaps,
     plans,
     plugins,
@@ -70,6 +72,8 @@ __all__ = ["CANCEL_GRACE_SECONDS", "Attempt", "AttemptTools", "Stop"]
 log = structlog.get_logger()
 
 CANCEL_GRACE_SECONDS = 30.0
+# How often bytes are fetched again that were collected between their download and the commit.
+_TAKEN_AWAY = 2
 
 
 class Stop(enum.Enum):
@@ -341,11 +345,28 @@ class Attempt:
             self._commit(row, completion, ready_made=False)
 
     def _commit(self, row: tasks.TaskRow, completion: Completion, *, ready_made: bool) -> None:
-        self._fetching.finish()
-        failpoint("commit.downloaded")
-        if self._stop is not None:
-            self._settle_stop()
-            return
+        """Commits once all bytes are here, and again if a collector took some away meanwhile."""
+        for left in range(_TAKEN_AWAY, -1, -1):
+            self._fetching.finish()
+            failpoint("commit.downloaded")
+            if self._stop is not None:
+                self._settle_stop()
+                return
+            try:
+                self._commit_now(row, completion, ready_made=ready_made)
+            except BlobMissingError:
+                if not left or self.progress.failures.count:
+                    raise
+                retry.run(self._tools.database, self._revive)
+                self._fetching.begin(keeps_going=self._keeps_going)
+            else:
+                self._log.info("attempt.completed")
+                return
+
+    def _revive(self, cursor: Cursor) -> None:
+        blobs.revive_staged(cursor, self.claimed.workspace_id)
+
+    def _commit_now(self, row: tasks.TaskRow, completion: Completion, *, ready_made: bool) -> None:
         left_out = self._gaps()
         if completion.unchanged_reason and not completion.modes and not completion.states:
             self.progress.unchanged(completion.unchanged_reason)
@@ -359,7 +380,6 @@ class Attempt:
             plan=self.claimed.commits,
             gaps=left_out,
         )
-        self._log.info("attempt.completed")
 
     def _gaps(self) -> Gaps | None:
         """What the commit leaves out; what hangs on it fails with it."""

@@ -8,6 +8,7 @@ commit, sees that it must bring the file back.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +18,7 @@ import structlog
 from entrepot_core.store.blob_references import IS_REFERENCED
 from entrepot_core.store.horizon import wait_for_older
 from entrepot_core.store.plan_items import BLOB_IS_PLANNED
+from entrepot_rpc.errors import ServiceError
 from entrepot_rpc.failpoints import failpoint
 
 if TYPE_CHECKING:
@@ -117,10 +119,8 @@ def collect_blobs(
     `report` is as of `remove_blobs`.
     """
     which = only_planned(collectable(grace_seconds), plan)
-    if not dry_run:
-        recover_aside(database, files)
-        if plan is None:
-            _adopt(database, files, grace_seconds)
+    if not dry_run and plan is None:
+        _adopt(database, files, grace_seconds)
     return remove_blobs(database, files, which, dry_run=dry_run, report=report)
 
 
@@ -138,6 +138,7 @@ def remove_blobs(
     """
     if dry_run:
         return _count(database, which)
+    recover_aside(database, files)
     _condemn(database, which)
     failpoint("collect.condemned")
     removed = CollectedBlobs(0, 0)
@@ -267,8 +268,10 @@ def _delete(
             gone = [(bytes(digest), size) for digest, size in cursor]
             files.set_aside(digest for digest, _ in gone)
     except BaseException:
-        # The rows are still there, or nobody knows: recover_aside will look.
+        # The rows are there still, or nobody knows. Who needs one meanwhile must find its file.
         log.warning("collector.interrupted", blobs=len(gone))
+        with suppress(ServiceError):
+            recover_aside(database, files)
         raise
     failpoint("collect.deleted")
     files.discard(digest for digest, _ in gone)

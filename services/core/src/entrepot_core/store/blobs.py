@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from entrepot_core.store.database import Cursor, Database
 
-__all__ = ["find", "hold", "is_held", "register", "revive", "total", "walk"]
+__all__ = ["find", "hold", "is_held", "register", "revive", "revive_staged", "total", "walk"]
 
 _BATCH = 5_000
 
@@ -67,6 +67,21 @@ def revive(cursor: Cursor, digests: Collection[bytes]) -> dict[bytes, Blob]:
         (wanted,),
     )
     return find(cursor, wanted)
+
+
+def revive_staged(cursor: Cursor, workspace_id: int) -> None:
+    """Makes live what an attempt staged and a collector condemned while it was being staged."""
+    cursor.execute("SELECT pg_current_xact_id()")
+    cursor.execute(
+        "UPDATE blob SET state = 'live' WHERE digest = ANY(ARRAY("
+        "SELECT b.digest FROM blob b WHERE b.state = 'condemned' AND ("
+        " EXISTS (SELECT FROM artifact a JOIN staged s USING (content_id)"
+        "  WHERE a.digest = b.digest AND s.workspace_id = %(workspace)s)"
+        " OR EXISTS (SELECT FROM staged_file f"
+        "  WHERE f.digest = b.digest AND f.workspace_id = %(workspace)s))"
+        " ORDER BY b.digest FOR UPDATE))",
+        {"workspace": workspace_id},
+    )
 
 
 def find(cursor: Cursor, digests: Collection[bytes]) -> dict[bytes, Blob]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from entrepot_core.store import janitor, retry
-from entrepot_core.store.blob_collection import collect_blobs, collectable
+from entrepot_core.store.blob_collection import collect_blobs, collectable, recover_aside
 from entrepot_core.store.blob_references import IS_NAMED_BESIDES_UNITS
 from entrepot_core.store.horizon import wait_for_older
 from entrepot_core.store.plan_items import (
@@ -68,6 +68,9 @@ def collect(
     all that in `items`. Of a `plan` it collects what that names: BaseMovedError if some of it is
     no orphan any more. `check` is called between steps, and may raise to end it.
     """
+    if not dry_run:
+        # Before anything that takes long: what a collector that died took away may be needed.
+        recover_aside(database, files)
     # What is left of what was deleted goes first, also for a plan: nobody can see it any more.
     for clear in (janitor.sweep_versions, janitor.forget_staged, janitor.forget_sources):
         for _ in range(_MAX_SWEEPS):
