@@ -206,7 +206,7 @@ def test_who_begins_to_need_it_meanwhile_keeps_it(space: Space) -> None:
             assert list(digests) == []
 
         def __getattr__(self, name: str) -> object:
-            return lambda *_: None
+            return lambda *_: ()
 
     def collect() -> None:
         which = reclaiming.reclaimable([], 0, include_immediate=False)
