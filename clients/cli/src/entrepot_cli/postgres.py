@@ -22,6 +22,7 @@ from urllib.parse import quote
 from entrepot_cli.account import Account, account_for
 from entrepot_cli.command import Command
 from entrepot_cli.outcome import StartError
+from entrepot_rpc.durable import sync_directory
 
 ROLE = "entrepot"
 DATABASE = "entrepot"
@@ -217,6 +218,8 @@ class EmbeddedPostgres:
             f"CREATE DATABASE {DATABASE}\n",
         )
         unfinished.rename(self.data_dir)
+        if not flush:
+            sync_directory(self.data_dir.parent)
 
     def _check_version(self, binaries: Path) -> None:
         made_by = (self.data_dir / "PG_VERSION").read_text().strip()

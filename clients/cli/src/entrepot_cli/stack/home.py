@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from entrepot_cli.outcome import StartError
+from entrepot_rpc.durable import create_private
 
 TOKEN_PREFIX = "ent_"  # noqa: S105, what scanners for secrets look for, not one itself
 TOKEN_BYTES = 32
@@ -69,20 +70,9 @@ class Home:
         return self.path / "postgres"
 
     def token(self) -> str:
-        """The installation's token, made on the first call.
-
-        At no moment can another user read the file, and no crash leaves half a token.
-        """
+        """The installation's token, made on the first call."""
         path = self.path / "token"
-        if not path.exists():
-            unfinished = path.with_name("token.new")
-            unfinished.unlink(missing_ok=True)
-            file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(file, "w") as stream:
-                stream.write(f"{new_token()}\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-            unfinished.rename(path)
+        create_private(path, f"{new_token()}\n".encode())
         return path.read_text().strip()
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from entrepot_core.blobs.directory_writer import DirectoryWriter
 from entrepot_core.blobs.durability import (
     storage_error,
-    sync_directory,
     sync_file,
     sync_filesystem,
 )
 from entrepot_core.blobs.scratch_batch import ScratchBatch
+from entrepot_rpc.durable import sync_directory
 from entrepot_rpc.failpoints import failpoint
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from entrepot_core.domain.errors import StorageFailedError, StorageFullError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["storage_error", "storage_errors", "sync_directory", "sync_file", "sync_filesystem"]
+__all__ = ["storage_error", "storage_errors", "sync_file", "sync_filesystem"]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -39,15 +39,6 @@ def sync_filesystem(descriptor: int) -> None:
 def sync_file(descriptor: int) -> None:
     """Writes one file to its disk; OSError if it cannot."""
     os.fsync(descriptor)
-
-
-def sync_directory(path: str) -> None:
-    """Writes the names in one folder to its disk; OSError if it cannot."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def storage_error(

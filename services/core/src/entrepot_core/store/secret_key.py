@@ -11,12 +11,12 @@ import os
 import stat
 import threading
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
 
 from entrepot_core.domain.errors import SecretUnreadableError
+from entrepot_rpc.durable import create_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,27 +41,9 @@ class SecretKey:
         self._keys: MultiFernet
 
     def create(self) -> bool:
-        """Makes the file with a new key; says whether it did, as one that is there stays.
-
-        At no moment can another user read it, and no crash leaves half a key.
-        """
-        if self._path.exists():
-            return False
+        """Makes the file with a new key; says whether it did, as one that is there stays."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        unfinished = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
-        file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(file, "wb") as stream:
-                stream.write(urlsafe_b64encode(os.urandom(_KEY_BYTES)) + b"\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-            # Unlike a rename, this never replaces the key of somebody who was faster.
-            with suppress(FileExistsError):
-                os.link(unfinished, self._path)
-                return True
-        finally:
-            unfinished.unlink()
-        return False
+        return create_private(self._path, urlsafe_b64encode(os.urandom(_KEY_BYTES)) + b"\n")
 
     def seal(self, secret: str, place: str) -> str:
         """The secret as it is stored; it can be read back for the same place only.
