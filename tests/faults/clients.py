@@ -1,6 +1,7 @@
 """What clients do while a disk is recorded: all that writes, small and often, and told of."""
 
 import itertools
+import secrets
 import threading
 import time
 from collections import deque
@@ -65,6 +66,11 @@ class Clients:
 
     def run(self, seconds: float) -> None:
         """Work for so long: first one job after another, then all at the same time."""
+        # At once: what its key depends on was made a moment ago.
+        self._client.api.a_remote(
+            "http://127.0.0.1:9/PULP_MANIFEST", username="ann", password=secrets.token_hex(8)
+        )
+        self._told.has_secrets_at = time.monotonic()
         with Upstream().fill(POOL) as upstream:
             synced = self._client.api.a_synced_repository(upstream)
         pool = self._client.api.units(synced)

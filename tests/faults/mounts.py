@@ -10,7 +10,7 @@ from pathlib import Path
 from polling import until
 
 _CLONE_NEWNS = 0x00020000
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 15.0
 
 
 def become_private() -> None:
@@ -51,7 +51,12 @@ def copy(source: Path, target: Path) -> None:
 
 def unmount(folder: Path) -> None:
     """Unmount, as soon as the last process has left."""
-    until(lambda: _has_left(folder), f"{folder} to be left", _PATIENCE_SECONDS)
+    try:
+        until(lambda: _has_left(folder), f"{folder} to be left", _PATIENCE_SECONDS)
+    except AssertionError:
+        # Whoever is there still ends with us, and the mount with them.
+        _run("umount", "--lazy", str(folder))
+        raise
 
 
 def _has_left(folder: Path) -> bool:

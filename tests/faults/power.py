@@ -120,13 +120,16 @@ class Power:
         aims["many"] = {
             flush for flush in aims["any"] if len(self._recording.pending(flush)) >= _MANY_WRITES
         }
-        moments = [*self._instants, *((fact.at, "told") for fact in self._told.facts)]
-        for at, name in moments:
+        # Of each kind of fact as many: there are few of some.
+        told = [(fact.at, f"told {fact.statement}") for fact in self._told.facts]
+        for at, name in [*self._instants, *told]:
             aims[name].add(bisect_right(times, at) - 1)
         for phase, began, ended in self._told.spans:
             aims[phase] |= set(range(bisect_right(times, began), bisect_right(times, ended)))
         chosen: set[int] = set()
-        for name in itertools.islice(itertools.cycle(sorted(aims)), 20 * points):
+        names = sorted(aims)
+        self._dice.shuffle(names)
+        for name in itertools.islice(itertools.cycle(names), 20 * points):
             rest = sorted(aims[name] - chosen - {-1})
             if rest and len(chosen) < points:
                 chosen.add(self._dice.choice(rest))
@@ -174,6 +177,8 @@ class Power:
         """What is wrong with the rows and the bytes, once PostgreSQL has recovered."""
         with EmbeddedPostgres(root / "postgres") as postgres:
             wrong = self._broken(postgres.dsn, at)
+            if self._told.has_secrets_at < at and not (root / "secret-key").exists():
+                wrong.append("I1: the key to all secrets is gone")
             checked = subprocess.run(
                 [installed.program("entrepot-core"), "check", "--json"],
                 env={

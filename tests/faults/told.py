@@ -38,6 +38,8 @@ class Told:
         self.spans: list[tuple[str, float, float]] = []
         # When an event was told, its number, task and kind.
         self.events: list[tuple[float, int, str, str]] = []
+        # When the first remote with a secret was made.
+        self.has_secrets_at = math.inf
         self._states: dict[str, str] = {}
         self._ended: dict[str, float] = {}
         self._guard = threading.Lock()
@@ -96,9 +98,10 @@ class Told:
             self._task(name, rest, found, at)
         elif kind == "uploads":
             self._upload(name, rest, found, at)
-        elif kind == "repositories" and method == "POST":
+        elif kind in ("repositories", "remotes") and method == "POST":
             plugin, _, short = rest.partition("/")
-            self._add(Fact(at, name, f"{name} was made", _REPOSITORY, (plugin, short)))
+            statement = _REPOSITORY if kind == "repositories" else _REMOTE
+            self._add(Fact(at, name, f"{name} was made", statement, (plugin, short)))
 
     def _task(self, name: str, number: str, task: Json, at: float) -> None:
         state = task["state"] if task["state"] in TERMINAL else ""
@@ -187,6 +190,7 @@ _ENDED = (
     "EXISTS (SELECT FROM task WHERE task_id = %s::uuid AND state = %s AND created_resource = %s)"
 )
 _REPOSITORY = "EXISTS (SELECT FROM repository WHERE plugin = %s AND name = %s)"
+_REMOTE = "EXISTS (SELECT FROM remote WHERE plugin = %s AND name = %s)"
 _UPLOAD = (
     "EXISTS (SELECT FROM upload WHERE upload_id = %s::uuid AND received_bytes >= %s"
     " AND (digest IS NOT NULL OR NOT %s))"
