@@ -329,13 +329,19 @@ class Collect(Sync):
         return wrong + self._judge_dead()
 
     def _judge_dead(self) -> list[str]:
-        """I9: what nobody has stays for one more run at most; an attempt that is over held it."""
-        query = "SELECT encode(digest, 'hex') FROM blob WHERE digest = ANY(%s::bytea[])"
+        """I9: what nobody has goes, once it is noticed that attempts that held it are over."""
+        try:
+            until(self._is_gone, "the next collection to take what nobody has", END_SECONDS)
+        except AssertionError as error:
+            return [f"I9: {error}: {self._dead}"]
+        return []
+
+    def _is_gone(self) -> bool:
+        query = "SELECT 1 FROM blob WHERE digest = ANY(%s::bytea[])"
         if not self.client.installation.query(query, (self._dead,)):
-            return []
+            return True
         self.client.finished(self.client.create("core/orphans", grace="0s"))
-        rows = self.client.installation.query(query, (self._dead,))
-        return [f"I9: nobody has {rows}, and they are there"] if rows else []
+        return False
 
     def _judge_bytes(self) -> list[str]:
         """I8, I9: what came back while it was collected is there."""
