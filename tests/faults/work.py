@@ -344,14 +344,20 @@ class Collect(Sync):
         return False
 
     def _judge_bytes(self) -> list[str]:
-        """I8, I9: what came back while it was collected is there."""
-        origin = self.client.installation.content
+        """I9: what came back while it was collected is there."""
         wrong = []
         for path, digest in self.files.items():
-            answer = origin.request("GET", f"/{self._path}/{path}", timeout=15)
+            answer = until(
+                lambda path=path: self._read(path), f"an answer for {path}", END_SECONDS
+            )  # type: ignore[misc]
             if answer.status != 200 or digest_of(answer.body) != digest:
                 wrong.append(f"I9: {path} is answered {answer.status}")
         return wrong
+
+    def _read(self, path: str) -> Answer | None:
+        origin = self.client.installation.content
+        answer = origin.request("GET", f"/{self._path}/{path}", timeout=15)
+        return None if answer.status in PASSING else answer
 
 
 class Send(Work):
