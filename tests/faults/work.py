@@ -8,6 +8,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 
 from installation import Installation
 from polling import until
@@ -347,9 +348,7 @@ class Collect(Sync):
         """I9: what came back while it was collected is there."""
         wrong = []
         for path, digest in self.files.items():
-            answer = until(
-                lambda path=path: self._read(path), f"an answer for {path}", END_SECONDS
-            )  # type: ignore[misc]
+            answer = until(partial(self._read, path), f"an answer for {path}", END_SECONDS)
             if answer.status != 200 or digest_of(answer.body) != digest:
                 wrong.append(f"I9: {path} is answered {answer.status}")
         return wrong
