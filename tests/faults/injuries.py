@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -159,15 +160,16 @@ def starve(name: str) -> Callable[[Scene], None]:
 
     def injure(scene: Scene) -> None:
         (program,) = _programs(scene, (name,))
-        pid = program.pid
-        # Not what it is now: another may be starving it, too.
-        free = (resource.RLIM_INFINITY, resource.prlimit(pid, resource.RLIMIT_AS)[1])
-        has = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.prlimit(pid, resource.RLIMIT_AS, (has + SPARE_BYTES, free[1]))
-        scene.release()
-        _rest(PAUSE_SECONDS)
-        if program.pid == pid:
-            resource.prlimit(pid, resource.RLIMIT_AS, free)
+        pid = until(lambda: program.pid, f"{name} to be started", END_SECONDS)
+        with suppress(FileNotFoundError, ProcessLookupError):  # something else has killed it
+            # Not what it is now: another may be starving it, too.
+            free = (resource.RLIM_INFINITY, resource.prlimit(pid, resource.RLIMIT_AS)[1])
+            has = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+            resource.prlimit(pid, resource.RLIMIT_AS, (has + SPARE_BYTES, free[1]))
+            scene.release()
+            _rest(PAUSE_SECONDS)
+            if program.pid == pid:
+                resource.prlimit(pid, resource.RLIMIT_AS, free)
 
     return injure
 
