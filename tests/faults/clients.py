@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from entrepot_core.blobs.directory_batch import SMALL_BATCH
 from installation import Installation
@@ -60,7 +61,7 @@ class Clients:
         self._installation = installation
         self._told = told
         self._client = Witness(installation, self.tally, told)
-        self._open: list[Work] = []
+        self._upstreams = ExitStack()
         self._done: deque[Json] = deque()
         self._stopping = threading.Event()
 
@@ -71,8 +72,8 @@ class Clients:
             "http://127.0.0.1:9/PULP_MANIFEST", username="ann", password=secrets.token_hex(8)
         )
         self._told.has_secrets_at = time.monotonic()
-        with Upstream().fill(POOL) as upstream:
-            synced = self._client.api.a_synced_repository(upstream)
+        upstream = self._upstreams.enter_context(Upstream().fill(POOL))
+        synced = self._client.api.a_synced_repository(upstream)
         pool = self._client.api.units(synced)
         works: list[Callable[[], None]] = [
             lambda: self._work(Add(self._client, pool)),
@@ -99,8 +100,7 @@ class Clients:
 
     def close(self) -> None:
         """Close the upstreams."""
-        for work in self._open:
-            work.close()
+        self._upstreams.close()
 
     def _repeat(self, job: Callable[[], None]) -> None:
         while not self._stopping.wait(PAUSE_SECONDS):
@@ -114,7 +114,7 @@ class Clients:
 
     def _work(self, work: Work) -> None:
         work.prepare()
-        self._open.append(work)
+        self._upstreams.callback(work.close)
         work.do()
         self.works += 1
         last = work.tasks[-1] if isinstance(work, Queued) else work.task

@@ -172,7 +172,8 @@ class Installation:
             wire.__enter__()
         try:
             self._start()
-        except BaseException:
+        except BaseException as error:
+            error.add_note(self.log)
             self.__exit__(None, None, None)
             raise
         return self

@@ -163,7 +163,8 @@ class Power:
                 if is_whole:
                     wrong = self._start(root, at)
             except Exception as error:  # noqa: BLE001, the verdict on the cut
-                wrong = [f"I5: {type(error).__name__}: {error}"]
+                notes = "\n".join(getattr(error, "__notes__", []))
+                wrong = [f"I5: {type(error).__name__}: {error}\n{notes}".strip()]
         phases, instants = self._under_way(flush)
         self.cuts += 1
         self.broken += [f"flush {flush}: {one}" for one in wrong]
@@ -204,10 +205,9 @@ class Power:
             with contextlib.suppress(AssertionError):
                 until(lambda: not installation.query(left), "all tasks to end", END_SECONDS)
             wrong = [
-                f"I5: tasks/{number} is {state}"
-                for number, state in installation.query(
-                    "SELECT task_id, state FROM task WHERE state <> 'completed'"
-                )
+                f"I5: {task['name']} is {task['state']}: {task.get('error')}"
+                for task in installation.api.everything("tasks/")
+                if task["state"] != "completed"
             ]
             wrong += self._broken(installation.postgres.dsn, at)
             tally = Tally()

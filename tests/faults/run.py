@@ -21,6 +21,8 @@ from sweep import Sweep
 from weather import Weather
 
 RECORDS = Path(__file__).parents[2] / ".build" / "faults"
+_LONGEST_SECONDS = 36_000.0
+_RECORDED_SECONDS = 60.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,15 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=secrets.randbits(32))
     parser.add_argument("--each", type=int, default=20, help="firings of each triple")
     parser.add_argument("--most", type=int, default=100_000, help="firings in all")
-    parser.add_argument("--seconds", type=float, default=36_000, help="of the whole run")
+    parser.add_argument("--seconds", type=float, help="of the whole run; of power: recorded")
     parser.add_argument("--together", type=int, default=4, help="cells played at a time")
     parser.add_argument("--only", default="", help="triples that begin so, such as 'D z'")
     parser.add_argument("--faults", default="", help="letters of the faults; all by default")
     parser.add_argument("--seeds", type=int, default=10, help="of the weather")
     parser.add_argument("--storm-seconds", type=float, default=60, help="of each seed")
     parser.add_argument("--storm-faults", type=int, default=16, help="of each seed")
-    parser.add_argument("--power-seconds", type=float, default=60, help="of the recording")
-    parser.add_argument("--points", type=int, default=200, help="at which the power is cut")
+    parser.add_argument("--points", type=int, default=200, help="at which power is cut")
     parser.add_argument("--record", type=Path, help="where each injection leaves a line")
     options = parser.parse_args(arguments)
     record = options.record or RECORDS / f"{options.tier}-{options.seed}.jsonl"
@@ -61,9 +62,12 @@ def _sweep(options: argparse.Namespace, journal: Journal) -> list[str]:
             and cell.fault in (options.faults or cell.fault)
         ]
         sweep.run(
-            cells, each=options.each, most=options.most, seconds=options.seconds,
+            cells,
+            each=options.each,
+            most=options.most,
+            seconds=options.seconds or _LONGEST_SECONDS,
             together=options.together,
-        )  # fmt: skip
+        )
     print(f"{sweep.fired.total()} injections, {len(sweep.fired)} of {len(TRIPLES)} triples")
     return sweep.broken
 
@@ -71,7 +75,7 @@ def _sweep(options: argparse.Namespace, journal: Journal) -> list[str]:
 def _weather(options: argparse.Namespace, journal: Journal) -> list[str]:
     """One seed after another, each on an installation of its own."""
     broken: list[str] = []
-    give_up = time.monotonic() + options.seconds
+    give_up = time.monotonic() + (options.seconds or _LONGEST_SECONDS)
     for seed in range(options.seed, options.seed + options.seeds):
         if time.monotonic() > give_up:
             break
@@ -96,7 +100,7 @@ def _power(options: argparse.Namespace, journal: Journal) -> list[str]:
         return []
     mounts.become_private()
     power = Power(journal, options.seed)
-    power.run(options.power_seconds, options.points)
+    power.run(options.seconds or _RECORDED_SECONDS, options.points)
     print(f"{power.cuts} cuts, {len(power.broken)} broken")
     return power.broken
 
