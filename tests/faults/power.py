@@ -115,7 +115,7 @@ class Power:
     def _choose(self, points: int) -> list[int]:
         """Flushes after which to cut, in order: as many for each instant, and each phase."""
         times = [flush.at for flush in self._recording.flushes]
-        aims: dict[str, set[int]] = defaultdict(set)
+        aims: defaultdict[str, set[int]] = defaultdict(set)
         aims["any"] = set(range(len(times)))
         aims["many"] = {
             flush for flush in aims["any"] if len(self._recording.pending(flush)) >= _MANY_WRITES
@@ -127,7 +127,8 @@ class Power:
         for phase, began, ended in self._told.spans:
             aims[phase] |= set(range(bisect_right(times, began), bisect_right(times, ended)))
         chosen: set[int] = set()
-        names = sorted(aims)
+        # No instant is one of these phases, or hardly any.
+        names = sorted([*aims, *_SPANS, *_SPANS])
         self._dice.shuffle(names)
         for name in itertools.islice(itertools.cycle(names), 20 * points):
             rest = sorted(aims[name] - chosen - {-1})

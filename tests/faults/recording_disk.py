@@ -28,18 +28,16 @@ def missing() -> str:
     for device in ("/dev/fuse", "/dev/loop-control"):
         if not os.access(device, os.R_OK | os.W_OK):
             return f"there is no {device}"
-    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-    packages = [
-        package for name, package in _PROGRAMS.items() if not shutil.which(name, path=path)
-    ]
-    if "nbdkit" not in packages and not _has_python():
+    if not _works("unshare", "--mount", "true"):
+        return "this container may not mount anything"
+    packages = [package for name, package in _PROGRAMS.items() if not shutil.which(name)]
+    if "nbdkit" not in packages and not _works("nbdkit", "python", "--dump-plugin"):
         packages.append("nbdkit-plugin-python")
     return f"Debian's {', '.join(packages)} must be installed: make apt" if packages else ""
 
 
-def _has_python() -> bool:
-    tried = subprocess.run(["nbdkit", "python", "--dump-plugin"], capture_output=True, check=False)
-    return tried.returncode == 0
+def _works(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 @contextmanager
