@@ -123,7 +123,9 @@ class Power:
         # Of each kind of fact as many: there are few of some.
         told = [(fact.at, f"told {fact.statement}") for fact in self._told.facts]
         for at, name in [*self._instants, *told]:
-            aims[name].add(bisect_right(times, at) - 1)
+            # Before the next flush, which may make it durable, and after it.
+            after = bisect_right(times, at)
+            aims[name] |= {after - 1, after}
         for phase, began, ended in self._told.spans:
             aims[phase] |= set(range(bisect_right(times, began), bisect_right(times, ended)))
         chosen: set[int] = set()
@@ -131,7 +133,7 @@ class Power:
         names = sorted([*aims, *_SPANS, *_SPANS])
         self._dice.shuffle(names)
         for name in itertools.islice(itertools.cycle(names), 20 * points):
-            rest = sorted(aims[name] - chosen - {-1})
+            rest = sorted((aims[name] & aims["any"]) - chosen)
             if rest and len(chosen) < points:
                 chosen.add(self._dice.choice(rest))
         return sorted(chosen)
