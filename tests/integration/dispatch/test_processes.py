@@ -21,6 +21,7 @@ from dispatch_program import dispatch_program, log_of
 from entrepot.core.v1 import task_service_pb2
 from entrepot.plugin.v1 import describe_pb2, plugin_tasks_pb2
 from entrepot.plugins.file.v1 import file_pb2
+from entrepot_core.blobs.opening import open_blob_store
 from entrepot_core.store import queue
 from entrepot_core.store.engine_check import check_engine
 from entrepot_core.store.runner import Role, SingleRunner
@@ -161,6 +162,26 @@ def test_the_role_of_a_process_that_says_nothing_passes_on(core: Core) -> None:
 
         assert acted.wait(20)
         assert second.is_leading
+
+
+def test_a_dispatcher_removes_what_one_before_it_was_writing(core: Core) -> None:
+    """Temporary files of the dead go when a dispatcher starts, also while another keeps house."""
+    store = open_blob_store(*core.config.blobs)
+    other = SingleRunner(core.config.database_url, Role.HOUSEKEEPER, lambda: 60.0)
+    other.start()
+    until(lambda: other.is_leading, "another to keep house")
+    dead = core.config.home / "blobs" / "tmp" / "dead"
+    dead.mkdir(parents=True)
+    (dead / "0").write_bytes(b"half of a f")
+    dead.with_suffix(".lock").touch()
+    before = store.temporary_files()
+
+    with running_dispatch(core.config):
+        after = store.temporary_files()
+
+    other.stop()
+    store.close()
+    assert (before, after) == (1, 0)
 
 
 def test_a_lost_session_is_resumed(core: Core, plugin: FakePlugin) -> None:

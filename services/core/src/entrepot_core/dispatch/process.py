@@ -74,10 +74,8 @@ class DispatchProcess:
             observer=self._shown.downloads if self._shown else UNOBSERVED_DOWNLOADS,
         )
         remotes = Remotes(self.database, SecretKey(config.secret_key_file))
-        keeper = Keeper(
-            self.database,
-            open_blob_store(*config.blobs),
-        )
+        keeper = Keeper(self.database, open_blob_store(*config.blobs))
+        self._store = keeper.store
 
         def downloads(workspace_id: int, **told: Any) -> AttemptDownloads:  # noqa: ANN401  as there
             return AttemptDownloads(keeper, self._downloader, remotes, workspace_id, **told)
@@ -136,6 +134,8 @@ class DispatchProcess:
 
     def start(self) -> None:
         """Registers and begins to claim."""
+        # What a dispatcher before this one was writing when it died; another may keep house.
+        self._store.sweep_temporary()
         self.registry.refresh()
         self._waker.start()
         self._inbox_waker.start()
