@@ -306,6 +306,10 @@ class Collect(Sync):
             for upstream in (self.upstream, lonely):
                 api.delete(api.a_synced_repository(upstream)["href"]).expect(200, 204)
             self._dead = [bytes.fromhex(digest) for digest in lonely.digests().values()]
+        # Attempts hold what they fetched until the sweeper has noticed that they are over.
+        held = "SELECT 1 FROM attempt_blob WHERE digest = ANY(%s::bytea[])"
+        query = self.client.installation.query
+        until(lambda: not query(held, (self._dead,)), "the sweeper", END_SECONDS)
         self._collection: Json = {}
 
     def number(self) -> str | None:

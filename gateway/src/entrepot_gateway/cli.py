@@ -18,7 +18,7 @@ from entrepot_gateway.content.app import Content
 from entrepot_gateway.content.opening import open_blobs
 from entrepot_gateway.core import Core
 from entrepot_gateway.server import serve, serve_many
-from entrepot_rpc import logs, setting
+from entrepot_rpc import logs, readiness, setting
 from entrepot_rpc.memory import give_back
 
 if TYPE_CHECKING:
@@ -95,5 +95,4 @@ def say_ready(config: Config) -> None:
     """Tell whoever started this that requests are served."""
     host = f"[{config.host}]" if ":" in config.host else config.host
     give_back()
-    sys.stdout.write(f"ready http://{host}:{config.port}\n")
-    sys.stdout.flush()
+    readiness.say_ready(f"http://{host}:{config.port}")

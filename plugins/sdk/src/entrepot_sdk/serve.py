@@ -20,6 +20,7 @@ from entrepot.plugin.v1.plugin_tasks_pb2_grpc import add_PluginTasksServicer_to_
 from entrepot_rpc import failpoints, logs, setting
 from entrepot_rpc.channel import MAX_MESSAGE_BYTES, connect_async
 from entrepot_rpc.memory import give_back
+from entrepot_rpc.readiness import say_ready
 from entrepot_sdk._servicer import Servicer
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ async def _serve(
             await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
         log.info("plugin.ready", address=address, version=plugin.version)
         give_back()
-        print(f"ready {address}", flush=True)  # noqa: T201  whoever started the process reads it
+        say_ready(address)
 
         await leave.wait()
         log.info("plugin.draining")

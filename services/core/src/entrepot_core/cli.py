@@ -22,6 +22,7 @@ from entrepot_core.store.pooling import require_own_sessions
 from entrepot_core.store.secret_key import SETTING, SecretKey
 from entrepot_rpc import failpoints, logs, setting
 from entrepot_rpc.memory import give_back
+from entrepot_rpc.readiness import say_ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -137,7 +138,7 @@ def _api(config: Config) -> int:
     server = ApiServer(config)
     address = server.start()
     give_back()
-    print(f"ready grpc://{address}", flush=True)  # noqa: T201  who started it waits for this
+    say_ready(f"grpc://{address}")
     _wait(stop)
     server.stop()
     return 0
@@ -153,7 +154,7 @@ def _dispatch(config: Config) -> int:
     process = DispatchProcess(config)
     process.start()
     give_back()
-    print("ready dispatcher", flush=True)  # noqa: T201  who started it waits for this
+    say_ready("dispatcher")
     _wait(stop)
     process.stop(_DRAIN_SECONDS)
     return 0
