@@ -87,6 +87,8 @@ def run(
     plugin: FakePlugin,
     work: Callable[[Session], object],
     parameters: Message = SYNC,
+    *,
+    dry_run: bool = False,
 ) -> Task:
     """A task whose attempt does this work."""
     errors: list[BaseException] = []
@@ -101,7 +103,7 @@ def run(
         yield completed()
 
     plugin.execute = execute
-    task = core.create(parameters, wait=30)
+    task = core.create(parameters, wait=30, dry_run=dry_run)
     if errors:
         raise errors[0]
     return task

@@ -116,3 +116,18 @@ def test_what_was_collected_after_its_download_is_fetched_again(
 
     assert (task.state, task.created_resource[-11:]) == (Task.STATE_COMPLETED, "/versions/1")
     assert upstream.count("reused") == 2
+
+
+def test_a_plan_that_lacks_bytes_fetches_none(core: Core, plugin: FakePlugin) -> None:
+    """A dry run that fails for one file does not begin to download the others."""
+    with Upstream({"sourced": b"sourced"}) as upstream:
+        core.database.fetch("UPDATE remote SET url = %s RETURNING 1", (upstream.manifest_url,))
+        unit = a_file("sourced")
+        unit.artifacts[0].sources.add(url=f"{upstream.url}sourced", remote_role="remote")
+
+        task = run(
+            core, plugin, lambda session: session.stage(unit, a_file("absent")), dry_run=True
+        )
+
+    assert task.state == Task.STATE_FAILED
+    assert upstream.count("sourced") == 0

@@ -358,7 +358,8 @@ class Attempt:
                 if not left or self.progress.failures.count:
                     raise
                 retry.run(self._tools.database, self._revive)
-                self._fetching.begin(keeps_going=self._keeps_going)
+                if not row.is_dry_run:
+                    self._fetching.begin(keeps_going=self._keeps_going)
             else:
                 self._log.info("attempt.completed")
                 return
